@@ -1,0 +1,64 @@
+/**
+ * The settings of the box, complete: what the file leaves out stands here as its default. A plain object, so that it can
+ * be compared, printed and sent to another thread. What each setting means stands in schema.ts, with its range.
+ */
+import { createHash } from 'node:crypto'
+import type { Prefix } from './address.ts'
+import type { Ports } from './quantity.ts'
+
+export interface Config {
+  inside: Prefix[]
+  box: {
+    /** Host-order int32. */
+    insideAddress: number
+    /** Four host-order int32. */
+    address6: number[]
+  }
+  nat: {
+    nat44: boolean
+    /** Host-order int32, in the order written, no two alike. */
+    pool: number[]
+    ports: Ports
+    portPreservation: boolean
+    filtering: Filtering
+    hairpinning: boolean
+  }
+  firewall: {
+    outbound: Policy
+    inbound6: Policy
+    tcpMidstream: boolean
+  }
+  timers: {
+    udpMs: number
+    tcpTransitoryMs: number
+    tcpEstablishedMs: number
+    icmpQueryMs: number
+    otherMs: number
+    fragmentMs: number
+  }
+  limits: {
+    flows: number
+    fragmentDatagrams: number
+    fragmentHold: number
+    icmpErrorsPerSecond: number
+  }
+  checks: {
+    ipv4Checksum: ChecksumCheck
+  }
+}
+
+export type Filtering = 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent'
+export type Policy = 'permit' | 'deny'
+export type ChecksumCheck = 'verify' | 'repair-zero' | 'ignore'
+
+/** SHA-256 of the settings, in hex: two files that mean the same have the same digest. */
+export function digest(config: Config): string {
+  return createHash('sha256').update(canonical(config)).digest('hex')
+}
+
+/** JSON with the keys of every object in order. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, part: unknown) => part === null || typeof part !== 'object' || Array.isArray(part)
+    ? part
+    : Object.fromEntries(Object.entries(part).sort(([a], [b]) => a < b ? -1 : 1)))
+}
