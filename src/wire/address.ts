@@ -1,7 +1,7 @@
 /**
- * Addresses as text and as numbers, and sets of prefixes. IPv4 is one host-order int32, IPv6 four int32 words, so that the
- * packet path compares small integers; they are made unsigned only here, when printed or ordered. Text is read strictly:
- * IPv4 without leading zeros (they are octal elsewhere), IPv6 in the forms of RFC 4291 2.2 and without a zone.
+ * Addresses as text and as numbers, and sets of prefixes. IPv4 is one host-order int32, IPv6 four int32 words, so that
+ * the packet path compares small integers; they are made unsigned only here, when printed or ordered. Text is read
+ * strictly: IPv4 without leading zeros (they are octal elsewhere), IPv6 as RFC 4291 2.2 has it and without a zone.
  */
 
 /** A value, or why there is none and at which column of the text (from 1). */
@@ -239,8 +239,8 @@ export interface PrefixSet {
 const NONE = 0, ALL = 1, SOME = 2
 
 /**
- * Membership only: which prefix it was is not kept. Host bits of a prefix are ignored. IPv4 costs one load unless a prefix
- * longer than /16 shares the upper half; those, and all of IPv6, are compared one after the other.
+ * Membership only: which prefix it was is not kept. Host bits of a prefix are ignored. IPv4 costs one load unless a
+ * prefix longer than /16 shares the upper half; those, and all of IPv6, are compared one after the other.
  */
 export function createPrefixSet(prefixes: readonly Prefix[]): PrefixSet {
   const upper = new Uint8Array(65536)
