@@ -8,8 +8,8 @@ const four = { src: '192.168.1.2', dst: '198.51.100.7' }, six = { src: '2001:db8
 const text = (n: number) => Uint8Array.from({ length: n }, (_, i) => i * 7)
 
 test('a UDP packet has the bytes that were summed by hand', () => {
-  const payload = Buffer.from('hi')
-  const bytes = buildPacket({ src: '192.0.2.1', dst: '192.0.2.2', proto: 'udp', srcPort: 1024, dstPort: 53, id: 1, payload })
+  const ports = { srcPort: 1024, dstPort: 53 }, payload = Buffer.from('hi')
+  const bytes = buildPacket({ src: '192.0.2.1', dst: '192.0.2.2', proto: 'udp', ...ports, id: 1, payload })
   assert.equal(hex(bytes), '4500001e000100004011f6cac0000201c0000202' + '04000035000a0f38' + '6869')
 })
 
@@ -32,7 +32,8 @@ test('every kind of packet is clean by the verifier, and a wrong checksum is tol
 })
 
 test('partial coverage leaves the bytes behind it out of the sum (RFC 3828 3.1, RFC 4340 9.2)', () => {
-  for (const [proto, coverage, inside] of [['udplite', 12, 11], ['udplite', 8, 7], ['dccp', 1, 19], ['dccp', 3, 27]] as const) {
+  const cases = [['udplite', 12, 11], ['udplite', 8, 7], ['dccp', 1, 19], ['dccp', 3, 27]] as const
+  for (const [proto, coverage, inside] of cases) {
     const bytes = buildPacket({ ...four, proto, coverage, payload: text(40) })
     assert.deepEqual(verify(bytes), [])
     const beyond = bytes.slice()
@@ -86,14 +87,15 @@ test('fragments of an IPv6 packet repeat the hop-by-hop and routing headers (RFC
   const whole = buildPacket({
     ...six, proto: 'udp', payload: text(100), link: 'ethernet',
     extensions: [
-      { header: 0, body: Uint8Array.of(1, 4) }, { header: 60 }, { header: 43, body: Uint8Array.of(4, 0, 0, 0) }, { header: 60 },
+      { header: 0, body: Uint8Array.of(1, 4) }, { header: 60 },
+      { header: 43, body: Uint8Array.of(4, 0, 0, 0) }, { header: 60 },
     ],
   })
   const pieces = fragment(whole, [16, 48], { l3: 14, id: 5 })
   assert.equal(pieces.length, 3)
   for (const piece of pieces) {
     assert.deepEqual(verify(piece, 14), [])
-    assert.deepEqual([piece[14 + 6], piece[14 + 40], piece[14 + 48], piece[14 + 56], piece[14 + 64]], [0, 60, 43, 44, 60])
+    assert.deepEqual([6, 40, 48, 56, 64].map(at => piece[14 + at]), [0, 60, 43, 44, 60])
   }
   assert.deepEqual(concat(...pieces.map(piece => piece.slice(14 + 72))), whole.slice(14 + 64))
   assert.throws(() => fragment(whole, [12], { l3: 14 }), RangeError)
@@ -101,7 +103,8 @@ test('fragments of an IPv6 packet repeat the hop-by-hop and routing headers (RFC
 
 test('a later fragment by itself carries no transport header', () => {
   for (const ends of [four, six]) {
-    const bytes = buildPacket({ ...ends, proto: 'udp', fragOffset: 1480, moreFragments: true, id: 3, payload: text(16) })
+    const where = { fragOffset: 1480, moreFragments: true, id: 3 }
+    const bytes = buildPacket({ ...ends, proto: 'udp', ...where, payload: text(16) })
     assert.equal(bytes.length, ends === four ? 36 : 64)
     assert.deepEqual(verify(bytes), [])
   }

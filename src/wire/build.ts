@@ -1,7 +1,7 @@
 /**
- * Packets as bytes from values, and the judge of packets: for tests and generated captures, never on the packet path. It
- * shares no code with the accessors and the checksum of the packet path, so that one can be held against the other. Bad
- * values here are a mistake of the caller, and throw.
+ * Packets as bytes from values, and the judge of packets: for tests and generated captures, never on the packet path.
+ * It shares no code with the accessors and the checksum of the packet path, so that one can be held against the other.
+ * Bad values here are a mistake of the caller, and throw.
  */
 import { parseAddress, type Address } from './address.ts'
 
@@ -11,6 +11,7 @@ export type AddressLike = string | number | Int32Array
 export type Protocol = 'icmp' | 'tcp' | 'udp' | 'dccp' | 'icmp6' | 'udplite'
 const PROTOCOLS: Record<Protocol, number> = { icmp: 1, tcp: 6, udp: 17, dccp: 33, icmp6: 58, udplite: 136 }
 const HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, AUTHENTICATION = 51, DESTINATION = 60
+const EXTENSIONS = [HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION]
 
 /** `zero` and `wrong` are for tests of what happens then. */
 export type ChecksumChoice = 'right' | 'zero' | 'wrong'
@@ -229,7 +230,8 @@ function withIp(spec: IpSpec, protocol: number, body: Uint8Array): Uint8Array {
   }
   const extensions = [...spec.extensions ?? []]
   if (moreFragments || fragOffset > 0) {
-    extensions.push({ header: FRAGMENT, body: bigEndian(Int32Array.of(fragOffset | Number(moreFragments), id)).slice(2) })
+    const body = bigEndian(Int32Array.of(fragOffset | Number(moreFragments), id)).slice(2)
+    extensions.push({ header: FRAGMENT, body })
   }
   const parts = extensions.map(({ header, body: rest = NOTHING }, i) => {
     const bytes = padded(concat(Uint8Array.of(0, 0), rest), header === AUTHENTICATION ? 4 : 8)
@@ -261,8 +263,8 @@ export interface FragmentOptions {
 }
 
 /**
- * Cuts a packet into fragments that carry `sizes` bytes each, and one more with what is left. A size that is no multiple
- * of 8 throws unless nothing is left behind it.
+ * Cuts a packet into fragments that carry `sizes` bytes each, and one more with what is left. A size that is no
+ * multiple of 8 throws unless nothing is left behind it.
  */
 export function fragment(
   packet: Uint8Array, sizes: readonly number[], { l3 = 0, id = 1 }: FragmentOptions = {},
@@ -379,9 +381,10 @@ function wordsIn(bytes: Uint8Array, at: number, four: boolean): AddressLike {
 }
 
 /**
- * Everything that is wrong with the lengths and checksums of a packet, in words; an empty list is a clean packet. Packets
- * quoted by ICMP errors are judged too, as far as they are quoted, and their faults begin with `quoted`. Fragments have
- * no checksum of their own above IPv4. Not judged: checksums behind ESP, and of packets with a home address option.
+ * Everything that is wrong with the lengths and checksums of a packet, in words; an empty list is a clean packet.
+ * Packets quoted by ICMP errors are judged too, as far as they are quoted, and their faults begin with `quoted`.
+ * Fragments have no checksum of their own above IPv4. What lies behind ESP is not judged, and packets with a home
+ * address option (RFC 6275 6.3) are judged wrongly.
  */
 export function verify(bytes: Uint8Array, l3off = 0, end = bytes.length): string[] {
   const problems: string[] = []
@@ -412,7 +415,7 @@ function judge(bytes: Uint8Array, problems: string[], quoted: string): void {
   if (end > bytes.length && quoted === '') return say('ipv6: payload length ' + (end - 40) + ' beyond the frame')
   let at = 40, next = bytes[6], dst: Uint8Array | null = bytes.slice(24, 40)
   const have = Math.min(end, bytes.length)
-  while (next === HOP_BY_HOP || next === ROUTING || next === FRAGMENT || next === AUTHENTICATION || next === DESTINATION) {
+  while (EXTENSIONS.includes(next)) {
     if (at + 8 > have) return quoted === '' ? say('ipv6: extension header cut short') : undefined
     let length = (bytes[at + 1] + 1) * 8
     if (next === AUTHENTICATION) length = (bytes[at + 1] + 2) * 4
@@ -446,7 +449,8 @@ const NAMES: Record<number, string> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 33: 'dcc
 
 /** `bytes` are those present, `length` those the IP header promises; a quote may have fewer. */
 function judgeTransport(
-  bytes: Uint8Array, length: number, protocol: number, src: Uint8Array, dst: Uint8Array, problems: string[], quoted: string,
+  bytes: Uint8Array, length: number, protocol: number, src: Uint8Array, dst: Uint8Array,
+  problems: string[], quoted: string,
 ): void {
   const name = NAMES[protocol]
   if (name === undefined) return
@@ -478,10 +482,10 @@ function judgeTransport(
   }
   if (quoted !== '') return
   // RFC 792: types 3, 4, 5, 11, 12; RFC 4443: types 1 to 4.
-  const error = protocol === 1 ? [3, 4, 5, 11, 12].includes(bytes[0]) : protocol === 58 && bytes[0] >= 1 && bytes[0] <= 4
-  if (!error) return
+  const errors = protocol === 1 ? [3, 4, 5, 11, 12] : protocol === 58 ? [1, 2, 3, 4] : []
+  if (!errors.includes(bytes[0])) return
   const unit = protocol === 1 ? 4 : 8, stated = bytes[protocol === 1 ? 5 : 4] * unit
   // RFC 4884 4: a length means that an extension structure follows the quote. Too big and redirect have none.
   const multipart = (protocol === 1 ? [3, 11, 12] : [1, 3]).includes(bytes[0])
-  judge(bytes.slice(8, multipart && stated > 0 ? Math.min(8 + stated, bytes.length) : bytes.length), problems, 'quoted ')
+  judge(bytes.slice(8, multipart && stated > 0 ? 8 + stated : bytes.length), problems, 'quoted ')
 }
