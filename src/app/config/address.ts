@@ -100,7 +100,7 @@ export function parsePrefix(text: string): Parsed<Prefix> {
   const bits = Number(length)
   const network = masked(words, bits)
   const prefix: Prefix = { family, words: network, bits }
-  if (network.some((part, i) => part !== words[i]! | 0)) {
+  if (network.some((part, i) => part !== words[i])) {
     return fault(`'${text}' has bits set after its first ${bits}`, `did you mean ${prefixToText(prefix)}?`)
   }
   return { ok: true, value: prefix }

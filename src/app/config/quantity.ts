@@ -7,6 +7,7 @@ export const COUNT_PATTERN = '^\\d+[kM]?$'
 export const PORTS_PATTERN = '^\\d{1,5}-\\d{1,5}$'
 
 const DURATION = new RegExp(DURATION_PATTERN)
+const SPELT_OUT = /^(\d+(?:\.\d+)?)\s*(d(?:ays?)?|h(?:ours?|rs?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?|ms|millis(?:econds?)?)$/i
 const COUNT = new RegExp(COUNT_PATTERN)
 
 /** `5m`, `2h4m`, `500ms`: each unit once, from the longest to the shortest. Milliseconds. */
@@ -18,11 +19,10 @@ export function parseDuration(text: string): Parsed<number> {
   }
   if (/^\d+$/.test(text)) return fault(`'${text}' has no unit`, `did you mean ${text}s? The units are d, h, m, s and ms`)
   // One quantity, perhaps with a fraction or with its unit spelt out, is clear enough to be put into our form.
-  const [, amount, unit] = /^(\d+(?:\.\d+)?)\s*(d|h|m(?!s|i?l)|s|ms|mil)[a-z]*$/i.exec(text) ?? []
-  const unitMs = UNIT_MS[(unit?.toLowerCase() === 'mil' ? 'ms' : unit?.toLowerCase()) as keyof typeof UNIT_MS]
-  return fault(`'${text}' is not a duration`, unitMs === undefined
-    ? 'write one such as 500ms, 30s, 5m or 2h4m'
-    : `did you mean ${durationToText(Math.round(Number(amount) * unitMs))}?`)
+  const [, amount, unit] = SPELT_OUT.exec(text) ?? []
+  if (unit === undefined) return fault(`'${text}' is not a duration`, 'write one such as 500ms, 30s, 5m or 2h4m')
+  const unitMs = /^(ms|mil)/i.test(unit) ? 1 : UNIT_MS[unit[0]!.toLowerCase() as 'd' | 'h' | 'm' | 's']
+  return fault(`'${text}' is not a duration`, `did you mean ${durationToText(Math.round(Number(amount) * unitMs))}?`)
 }
 
 export function durationToText(ms: number): string {
@@ -39,7 +39,8 @@ export function durationToText(ms: number): string {
 /** `1000`, `256k` = 262,144, `1M` = 1,048,576: table sizes are powers of two, so the suffixes are binary. */
 export function parseCount(written: string | number): Parsed<number> {
   if (typeof written === 'number') {
-    return Number.isInteger(written) ? { ok: true, value: written } : fault(`${written} is not a whole number`)
+    if (Number.isInteger(written)) return { ok: true, value: written }
+    return fault(`${written} is not a whole number`, Number.isFinite(written) ? `did you mean ${Math.round(written)}?` : undefined)
   }
   if (COUNT.test(written)) {
     const scale = written.endsWith('k') ? 1024 : written.endsWith('M') ? 1024 * 1024 : 1
@@ -64,8 +65,9 @@ export function parsePorts(text: string, lowest: number, highest: number): Parse
   const first = Number(from), last = Number(to)
   if (first > last) return fault(`'${text}' runs backwards`, `did you mean ${last}-${first}?`)
   if (first < lowest || last > highest) {
+    const from = Math.max(first, lowest), to = Math.min(last, highest)
     return fault(`'${text}' leaves the range of ${lowest} to ${highest}`,
-      `did you mean ${Math.min(Math.max(first, lowest), highest)}-${Math.max(Math.min(last, highest), lowest)}?`)
+      from <= to ? `did you mean ${from}-${to}?` : `write one such as ${lowest}-${highest}`)
   }
   if (!new RegExp(PORTS_PATTERN).test(text)) return fault(`'${text}' is not a range of ports`, `did you mean ${from}-${to}?`)
   return { ok: true, value: { first, last } }

@@ -1,0 +1,151 @@
+/**
+ * One YAML 1.2 document as plain values, with the place of each in the file. Of YAML only what a list of settings needs is
+ * taken: mappings with text keys, lists, scalars. Anchors, aliases, tags, directives, duplicate keys and a second document
+ * are refused, each at its own place.
+ */
+import {
+  isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, type ErrorCode, type ParsedNode, type YAMLError,
+} from 'yaml'
+
+/** Something wrong, at a place. `path` is the setting, as in `timers.udp`, or empty. Lines and columns count from 1. */
+export interface Problem {
+  line: number
+  column: number
+  path: string
+  message: string
+  suggestion?: string
+}
+
+/** Where a setting stands in the file: the key, unless it is an item of a list, and the value. */
+export interface Place {
+  key: number | null
+  value: number
+}
+
+export interface SettingsDocument {
+  /** Objects have no prototype, so that a key such as `__proto__` is a key like all others. */
+  data: unknown
+  /** By JSON pointer. */
+  places: Map<string, Place>
+  problems: Problem[]
+  /** Line and column of an offset. */
+  locate(offset: number): { line: number; column: number }
+}
+
+export function childPointer(pointer: string, key: string | number): string {
+  return `${pointer}/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`
+}
+
+/** `/nat/pool/0` as people say it: `nat.pool[0]`. */
+export function pathOf(pointer: string): string {
+  return pointer.split('/').slice(1).map(part => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+    .map((part, i) => /^\d+$/.test(part) ? `[${part}]` : i === 0 ? part : `.${part}`).join('')
+}
+
+/** Our words for what the parser says, where ours are plainer, and what to do about it. */
+function syntaxAdvice(code: ErrorCode, message: string): [message: string, suggestion?: string] {
+  const theirs = message.charAt(0).toLowerCase() + message.slice(1)
+  const quotes = 'put quotes around a text that holds a colon'
+  switch (code) {
+    case 'TAB_AS_INDENT': return ['a tab is used as indentation', 'indent with spaces']
+    case 'RESOURCE_EXHAUSTION': return ['nested too deeply', 'no setting lies deeper than a list in a section']
+    case 'TAG_RESOLVE_FAILED': return [theirs, 'tags are not used here']
+    case 'BAD_SCALAR_START': return [theirs, 'put quotes around a text that begins with this character']
+    case 'BLOCK_IN_FLOW': return [theirs, quotes]
+    case 'BLOCK_AS_IMPLICIT_KEY': return [theirs, `check the indentation, or ${quotes}`]
+    case 'MULTILINE_IMPLICIT_KEY': return [theirs, 'write `key: value`, with a space after the colon']
+    case 'BAD_INDENT': return message.startsWith('Flow')
+      ? ['a bracket is not closed']
+      : [theirs, 'indent all settings of a section by the same number of spaces']
+    case 'MISSING_CHAR': return message.includes('quote')
+      ? ['a quote is not closed']
+      : [theirs, 'write `key: value`, with a space after the colon']
+    default: return [theirs]
+  }
+}
+
+export function readDocument(text: string): SettingsDocument {
+  const lines = new LineCounter()
+  const problems: Problem[] = []
+  const places = new Map<string, Place>()
+  const locate = (offset: number) => {
+    const { line, col } = lines.linePos(offset)
+    return { line: Math.max(line, 1), column: Math.max(col, 1) }
+  }
+  const found = (offset: number, pointer: string, message: string, suggestion?: string) => {
+    problems.push({ ...locate(offset), path: pathOf(pointer), message, ...suggestion !== undefined && { suggestion } })
+  }
+  const result = (data: unknown): SettingsDocument => ({ data, places, problems, locate })
+
+  const documents = [...parseAllDocuments(text, {
+    lineCounter: lines, prettyErrors: false, uniqueKeys: false, version: '1.2', logLevel: 'silent',
+  })]
+  const faults: YAMLError[] = documents.flatMap(document => [...document.errors, ...document.warnings])
+  const faultyLines = new Set<number>()
+  for (const { code, message, pos } of faults.sort((a, b) => a.pos[0] - b.pos[0])) {
+    const { line } = locate(pos[0])
+    if (faultyLines.has(line)) continue      // one slip often makes the parser complain twice
+    faultyLines.add(line)
+    found(pos[0], '', ...syntaxAdvice(code, message))
+  }
+  const [document, second] = documents
+  if (document === undefined) return result(null)
+  if (second !== undefined) {
+    const from = text.slice(0, second.range[1]).search(/(?<=\n)---(?![\s\S]*\n---)/)
+    found(from < 0 ? second.range[0] : from, '', 'a second document begins here', 'put all settings into one document')
+  }
+  const directive = /^%.*/m.exec(text.slice(0, document.range[1]))
+  if (directive !== null && document.directives?.yaml.explicit === true && document.directives.yaml.version !== '1.2') {
+    found(directive.index, '', 'the file asks for another YAML than 1.2', 'remove this line')
+  }
+  if (faults.length > 0) return result(null)
+
+  const plain = (node: ParsedNode | null, pointer: string): unknown => {
+    if (node === null) return null
+    if (isAlias(node)) {
+      found(node.range[0], pointer, `'*${node.source}' is an alias, and aliases are not used here`, 'write the value itself')
+      return undefined
+    }
+    // The node's range begins after its anchor and tag.
+    if (node.anchor !== undefined) {
+      const at = text.lastIndexOf('&' + node.anchor, node.range[0])
+      found(at < 0 ? node.range[0] : at, pointer, `'&${node.anchor}' is an anchor, and anchors are not used here`,
+        'remove it')
+    }
+    if (node.tag !== undefined) {
+      const at = text.lastIndexOf('!', node.range[0])
+      found(at < 0 ? node.range[0] : at, pointer, `'${node.tag}' is a tag, and tags are not used here`, 'remove it')
+    }
+    if (isSeq(node)) {
+      return node.items.map((item, i) => {
+        const child = childPointer(pointer, i)
+        places.set(child, { key: null, value: (item as ParsedNode).range[0] })
+        return plain(item as ParsedNode, child)
+      }).filter(item => item !== undefined)
+    }
+    if (!isMap(node)) return isScalar(node) ? node.value : undefined
+    const object = Object.create(null) as Record<string, unknown>
+    for (const { key, value } of node.items) {
+      if (!isScalar(key) || key.value === null || key.value === '') {
+        found(key.range[0], pointer, 'a key is needed here', 'write `key: value`')
+        continue
+      }
+      const name = String(key.value)
+      const child = childPointer(pointer, name)
+      const before = places.get(child)
+      if (before !== undefined) {
+        found(key.range[0], child, `'${name}' is set a second time`,
+          `remove one of the two; the first is in line ${locate(before.key!).line}`)
+        continue
+      }
+      const empty = value === null || value.range[0] === value.range[1]
+      places.set(child, { key: key.range[0], value: empty ? key.range[0] : value.range[0] })
+      if (key.anchor !== undefined) found(key.range[0], child, 'anchors are not used here', 'remove it')
+      const part = plain(value, child)
+      if (part !== undefined) object[name] = part
+    }
+    return object
+  }
+  places.set('', { key: null, value: document.contents?.range[0] ?? 0 })
+  return result(plain(document.contents, ''))
+}
