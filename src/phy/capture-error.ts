@@ -1,0 +1,21 @@
+/** A file that cannot be opened, read into memory or written. Bad bytes inside a capture are a `CaptureFault` instead. */
+export class CaptureError extends Error {
+  /** The system's code (ENOENT, EACCES, EISDIR, ENOSPC, EPIPE …), or ETOOBIG for a capture too large to preload. */
+  readonly code: string
+  /** The path as it was given, `-` for a standard stream. */
+  readonly path: string
+
+  constructor(code: string, path: string, message: string) {
+    super(message)
+    this.name = 'CaptureError'
+    this.code = code
+    this.path = path
+  }
+}
+
+/** Names the file in an error of the system. `what` is the verb that failed: open, read, write. */
+export function captureError(what: string, path: string, cause: NodeJS.ErrnoException): CaptureError {
+  const code = cause.code ?? 'EUNKNOWN'
+  const stream = path === '-' ? 'standard stream' : path
+  return new CaptureError(code, path, `cannot ${what} ${stream}: ${cause.message}`)
+}
