@@ -1,4 +1,4 @@
-/** `pinhole check`: says what is wrong with configuration files, and where. Findings go to stdout, as those of a linter. */
+/** `pinhole check`: says what is wrong with configuration files, and where. Findings go to stdout, as a linter's do. */
 import type { Command } from 'commander'
 import { digest } from '../config/config.ts'
 import { checkConfig, ConfigError, problemText, readText, type Checked } from '../config/load.ts'

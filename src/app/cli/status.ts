@@ -1,4 +1,4 @@
-/** What the program answers to the shell. Documented by `pinhole --help`; scripts rely on it, so numbers never change. */
+/** What the program answers to the shell. Documented by `pinhole --help`; scripts rely on it: numbers never change. */
 export const STATUS = {
   ok: 0,
   /** `check` found errors; a comparison found a regression. */

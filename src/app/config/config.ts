@@ -1,18 +1,19 @@
 /**
- * The settings of the box, complete: what the file leaves out stands here as its default. A plain object, so that it can
- * be compared, printed and sent to another thread. What each setting means stands in schema.ts, with its range.
+ * The settings of the box, complete: what the file leaves out stands here as its default. A plain object, so that it
+ * can be compared, copied and sent to another thread. What each setting means stands in schema.ts, with its range.
  */
 import { createHash } from 'node:crypto'
-import type { Prefix } from './address.ts'
+import type { Prefix } from '../../wire/address.ts'
 import type { Ports } from './quantity.ts'
 
 export interface Config {
+  /** None has host bits, no two are alike. */
   inside: Prefix[]
   box: {
     /** Host-order int32. */
     insideAddress: number
     /** Four host-order int32. */
-    address6: number[]
+    address6: Int32Array
   }
   nat: {
     nat44: boolean
@@ -56,9 +57,11 @@ export function digest(config: Config): string {
   return createHash('sha256').update(canonical(config)).digest('hex')
 }
 
-/** JSON with the keys of every object in order. */
+/** JSON with the keys of every object in order, and words of addresses as lists of numbers. */
 function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) => part === null || typeof part !== 'object' || Array.isArray(part)
-    ? part
-    : Object.fromEntries(Object.entries(part).sort(([a], [b]) => a < b ? -1 : 1)))
+  return JSON.stringify(value, (_key, part: unknown) => {
+    if (part instanceof Int32Array) return [...part]
+    if (part === null || typeof part !== 'object' || Array.isArray(part)) return part
+    return Object.fromEntries(Object.entries(part).sort(([a], [b]) => a < b ? -1 : 1))
+  })
 }

@@ -1,7 +1,7 @@
 /**
- * One YAML 1.2 document as plain values, with the place of each in the file. Of YAML only what a list of settings needs is
- * taken: mappings with text keys, lists, scalars. Anchors, aliases, tags, directives, duplicate keys and a second document
- * are refused, each at its own place.
+ * One YAML 1.2 document as plain values, with the place of each in the file. Of YAML only what a list of settings needs
+ * is taken: mappings with text keys, lists, scalars. Anchors, aliases, tags, directives, duplicate keys and a second
+ * document are refused, each at its own place.
  */
 import {
   isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, type ErrorCode, type ParsedNode, type YAMLError,
@@ -103,7 +103,8 @@ export function readDocument(text: string): SettingsDocument {
   const plain = (node: ParsedNode | null, pointer: string): unknown => {
     if (node === null) return null
     if (isAlias(node)) {
-      found(node.range[0], pointer, `'*${node.source}' is an alias, and aliases are not used here`, 'write the value itself')
+      found(node.range[0], pointer, `'*${node.source}' is an alias, and aliases are not used here`,
+        'write the value itself')
       return undefined
     }
     // The node's range begins after its anchor and tag.

@@ -1,12 +1,12 @@
 /**
- * From a file to `Config`, or to everything that is wrong with it. The schema is checked first, setting by setting; then
- * what lies between settings: a pool too large, two entries that overlap, a pool that reaches into the inside network.
+ * From a file to `Config`, or to everything that is wrong with it. The schema is checked first, setting by setting;
+ * then what lies between settings: a pool too large, two entries that overlap, a pool that reaches inside.
  */
 import { readFileSync } from 'node:fs'
 import { Ajv, type ErrorObject, type SchemaValidateFunction } from 'ajv'
+import { printPrefix, type Prefix } from '../../wire/address.ts'
 import {
-  fault, parseIpv4, parseIpv6, parsePrefix, parseRange, prefixRange, prefixToText, rangeToText,
-  type Fault, type Parsed, type Prefix, type Range,
+  fault, parseIpv4, parseIpv6, parsePrefix, parseRange, prefixRange, rangeToText, type Fault, type Parsed, type Range,
 } from './address.ts'
 import type { ChecksumCheck, Config, Filtering, Policy } from './config.ts'
 import { childPointer, pathOf, readDocument, type Problem, type SettingsDocument } from './document.ts'
@@ -39,7 +39,8 @@ const FILE_MOST_BYTES = 1 << 20
 export function loadConfig(path: string): Config {
   const { config, problems } = checkConfig(readText(path))
   if (config !== null) return config
-  throw new ConfigError('config-invalid', path, problems, problems.map(problem => problemText(path, problem)).join('\n'))
+  const lines = problems.map(problem => problemText(path, problem))
+  throw new ConfigError('config-invalid', path, problems, lines.join('\n'))
 }
 
 export function defaultConfig(): Config {
@@ -115,8 +116,8 @@ function withinLimits(rule: ValueRule, parsed: Parsed<number>, written: string |
   const below = parsed.value < min.value
   const range = `${rule.min} to ${rule.max}${rule.unit === undefined ? '' : ` ${rule.unit}`}`
   const source = below && rule.source !== undefined ? `, ${rule.source}` : ''
-  return fault(`${written} is too ${rule.kind === 'duration' ? below ? 'short' : 'long' : below ? 'few' : 'many'} (${range}${source})`,
-    `write ${below ? rule.min : rule.max}`)
+  const wrong = rule.kind === 'duration' ? below ? 'short' : 'long' : below ? 'few' : 'many'
+  return fault(`${written} is too ${wrong} (${range}${source})`, `write ${below ? rule.min : rule.max}`)
 }
 
 // RFC 1122 3.2.1.3: these are no address of a host: this network, loopback, multicast, reserved and broadcast.
@@ -139,18 +140,21 @@ function usableRange(text: string): Parsed<Range> {
   return why === null ? parsed : fault(`'${text}' reaches into ${why}`)
 }
 
-function usableIpv6(text: string): Parsed<number[]> {
+function usableIpv6(text: string): Parsed<Int32Array> {
   const parsed = parseIpv6(text)
   if (!parsed.ok) return parsed
   const [a, b, c, d] = parsed.value
   if (a! >>> 24 === 0xff) return fault(`'${text}' is a multicast address, and a source is needed here`)
-  if ((a! | b! | c!) === 0 && d! >>> 0 <= 1) return fault(`'${text}' is no address of an interface`, 'write one such as fe80::1')
+  if ((a! | b! | c!) === 0 && d! >>> 0 <= 1) {
+    return fault(`'${text}' is no address of an interface`, 'write one such as fe80::1')
+  }
   return parsed
 }
 
 const readValue: SchemaValidateFunction = (rule: ValueRule, written: unknown) => {
-  if (typeof written !== 'string' && (typeof written !== 'number' || rule.kind !== 'count')) return true      // `type` complains
-  const parsed = parseValue(rule, written as string | number)
+  // Of a value that is not even of the right type, `type` complains.
+  if (typeof written !== 'string' && (typeof written !== 'number' || rule.kind !== 'count')) return true
+  const parsed = parseValue(rule, written)
   if (parsed.ok) return true
   readValue.errors = [{ keyword: 'x-value', message: parsed.message, params: parsed }]
   return false
@@ -199,11 +203,14 @@ function wrongValue({ keyword, params, data, parentSchema, instancePath }: Error
   const schema = parentSchema as unknown as Setting
   if (keyword === 'x-value') return params as Fault
   if (keyword === 'minItems') return fault('the list is empty', `write at least one, such as ${sample(schema)}`)
-  if (keyword === 'maxItems') return fault(`the list has ${(data as unknown[]).length} entries, and at most ${schema.maxItems} are allowed`)
+  if (keyword === 'maxItems') {
+    return fault(`the list has ${(data as unknown[]).length} entries, and at most ${schema.maxItems} are allowed`)
+  }
   if (keyword === 'enum') {
     const choices = schema.enum ?? []
     const near = nearest(String(data), choices)
-    return fault(`'${String(data)}' is none of ${choices.join(', ')}`, near === null ? undefined : `did you mean ${near}?`)
+    const suggestion = near === null ? undefined : `did you mean ${near}?`
+    return fault(`'${String(data)}' is none of ${choices.join(', ')}`, suggestion)
   }
   if (keyword !== 'type') return fault(`${keyword} is violated`)
 
@@ -227,10 +234,13 @@ function wrongValue({ keyword, params, data, parentSchema, instancePath }: Error
   }
   if (schema.enum !== undefined) return need(`one of ${schema.enum.join(', ')}`, `write ${sample(schema)}`)
   const rule = schema['x-value']!
-  if (typeof data === 'object' && !Array.isArray(data)) return need(KINDS[rule.kind], 'put quotes around a text with colons')
+  if (typeof data === 'object' && !Array.isArray(data)) {
+    return need(KINDS[rule.kind], 'put quotes around a text that holds a colon')
+  }
   if (rule.kind === 'duration' && typeof data === 'number') {
     const ms = Math.round(data * 1000)
-    return fault(`${data} has no unit`, `did you mean ${ms > 0 ? durationToText(ms) : sample(schema)}? The units are d, h, m, s and ms`)
+    const meant = ms > 0 ? durationToText(ms) : sample(schema)
+    return fault(`${data} has no unit`, `did you mean ${meant}? The units are d, h, m, s and ms`)
   }
   if (rule.kind === 'ports' && typeof data === 'number') return need(KINDS.ports, `did you mean ${data}-${rule.max}?`)
   return need(KINDS[rule.kind], `write one such as ${sample(schema)}`)
@@ -269,23 +279,22 @@ function betweenSettings({ data, places, locate, problems: earlier }: SettingsDo
   // A list that is absent has no place; then the other party to the conflict has to answer for it.
   const found = (pointers: string[], message: string, suggestion?: string) => {
     const pointer = pointers.find(candidate => places.has(candidate)) ?? ''
-    problems.push({
-      ...locate(places.get(pointer)?.value ?? 0), path: pathOf(pointer), message, ...suggestion !== undefined && { suggestion },
-    })
+    const place = locate(places.get(pointer)?.value ?? 0)
+    problems.push({ ...place, path: pathOf(pointer), message, ...suggestion !== undefined && { suggestion } })
   }
   if (data === null && earlier.length > 0) return []
 
   const inside = entries(data, 'inside', parsePrefix)
   inside.forEach(({ pointer, value }, i) => {
-    const text = prefixToText(value)
-    if (inside.slice(0, i).some(other => prefixToText(other.value) === text)) {
+    const text = printPrefix(value)
+    if (inside.slice(0, i).some(other => printPrefix(other.value) === text)) {
       found([pointer], `${text} is in the list twice`, 'remove it')
     }
   })
   const pool = entries(data, 'nat.pool', usableRange)
   const addresses = pool.reduce((n, { value }) => n + value.last - value.first + 1, 0)
   if (addresses > POOL_MOST) {
-    found(['/nat/pool'], `${addresses} addresses are too many (1 to ${POOL_MOST} addresses)`, 'write a shorter range or prefix')
+    found(['/nat/pool'], `${addresses} addresses are too many (1 to ${POOL_MOST})`, 'write a shorter range or prefix')
   }
   if (setting(data, 'nat.nat44') === false) return problems
   pool.forEach(({ pointer, value }, i) => {
@@ -297,9 +306,10 @@ function betweenSettings({ data, places, locate, problems: earlier }: SettingsDo
       }
     }
     for (const prefix of inside) {
-      const both = prefix.value.family === 4 ? overlap(value, prefixRange(prefix.value)) : null
+      const both = prefix.value.version === 4 ? overlap(value, prefixRange(prefix.value)) : null
       if (both === null) continue
-      found([pointer, prefix.pointer], `${rangeToText(both)} is both in the pool and inside, in ${prefixToText(prefix.value)}`,
+      found([pointer, prefix.pointer],
+        `${rangeToText(both)} is both in the pool and inside, in ${printPrefix(prefix.value)}`,
         'outside addresses must not be inside ones')
       break
     }
@@ -308,7 +318,8 @@ function betweenSettings({ data, places, locate, problems: earlier }: SettingsDo
   const taken = own.ok ? { first: own.value >>> 0, last: own.value >>> 0 } : null
   const holder = taken === null ? undefined : pool.find(({ value }) => overlap(value, taken) !== null)
   if (holder !== undefined) {
-    found(['/box/inside-address', holder.pointer], `${rangeToText(taken!)} is in nat.pool`, 'write an address outside of the pool')
+    found(['/box/inside-address', holder.pointer], `${rangeToText(taken!)} is in nat.pool`,
+      'write an address outside of the pool')
   }
   return problems
 }

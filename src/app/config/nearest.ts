@@ -12,7 +12,10 @@ function distance(a: string, b: string): number {
   return row[b.length]!
 }
 
-/** The word that was probably meant, whole or begun, or null if none is near. Case, `_` and camelCase do not count as differences. */
+/**
+ * The word that was probably meant, whole or begun, or null if none is near. Case, `_` and camelCase do not count as
+ * differences.
+ */
 export function nearest(written: string, known: readonly string[]): string | null {
   if (written.length > 64) return null
   const plain = (word: string) => word.replace(/([a-z])([A-Z])/g, '$1-$2').toLowerCase().replace(/[_\s]/g, '-')

@@ -7,8 +7,9 @@ export const COUNT_PATTERN = '^\\d+[kM]?$'
 export const PORTS_PATTERN = '^\\d{1,5}-\\d{1,5}$'
 
 const DURATION = new RegExp(DURATION_PATTERN)
-const SPELT_OUT = /^(\d+(?:\.\d+)?)\s*(d(?:ays?)?|h(?:ours?|rs?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?|ms|millis(?:econds?)?)$/i
+const SPELT_OUT = /^(\d+(?:\.\d+)?)\s*(d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|ms|milliseconds?)$/i
 const COUNT = new RegExp(COUNT_PATTERN)
+const PORTS = new RegExp(PORTS_PATTERN)
 
 /** `5m`, `2h4m`, `500ms`: each unit once, from the longest to the shortest. Milliseconds. */
 export function parseDuration(text: string): Parsed<number> {
@@ -17,7 +18,9 @@ export function parseDuration(text: string): Parsed<number> {
     const units = Object.values(UNIT_MS)
     return { ok: true, value: parts.slice(1).reduce((ms, part, i) => ms + (parseInt(part ?? '0')) * units[i]!, 0) }
   }
-  if (/^\d+$/.test(text)) return fault(`'${text}' has no unit`, `did you mean ${text}s? The units are d, h, m, s and ms`)
+  if (/^\d+$/.test(text)) {
+    return fault(`'${text}' has no unit`, `did you mean ${text}s? The units are d, h, m, s and ms`)
+  }
   // One quantity, perhaps with a fraction or with its unit spelt out, is clear enough to be put into our form.
   const [, amount, unit] = SPELT_OUT.exec(text) ?? []
   if (unit === undefined) return fault(`'${text}' is not a duration`, 'write one such as 500ms, 30s, 5m or 2h4m')
@@ -40,7 +43,7 @@ export function durationToText(ms: number): string {
 export function parseCount(written: string | number): Parsed<number> {
   if (typeof written === 'number') {
     if (Number.isInteger(written)) return { ok: true, value: written }
-    return fault(`${written} is not a whole number`, Number.isFinite(written) ? `did you mean ${Math.round(written)}?` : undefined)
+    return fault(`${written} is not a whole number`)
   }
   if (COUNT.test(written)) {
     const scale = written.endsWith('k') ? 1024 : written.endsWith('M') ? 1024 * 1024 : 1
@@ -69,6 +72,6 @@ export function parsePorts(text: string, lowest: number, highest: number): Parse
     return fault(`'${text}' leaves the range of ${lowest} to ${highest}`,
       from <= to ? `did you mean ${from}-${to}?` : `write one such as ${lowest}-${highest}`)
   }
-  if (!new RegExp(PORTS_PATTERN).test(text)) return fault(`'${text}' is not a range of ports`, `did you mean ${from}-${to}?`)
+  if (!PORTS.test(text)) return fault(`'${text}' is not a range of ports`, `did you mean ${first}-${last}?`)
   return { ok: true, value: { first, last } }
 }

@@ -53,8 +53,10 @@ export function isSection(node: Setting | Section): node is Section {
 const LONGEST = '12d'
 
 function duration(fallback: string, min: string, max: string, source: string, description: string): Setting {
-  const rule: ValueRule = source === '' ? { kind: 'duration', min, max } : { kind: 'duration', min, max, source }
-  return { type: 'string', description, default: fallback, examples: [fallback], pattern: DURATION_PATTERN, 'x-value': rule }
+  return {
+    type: 'string', description, default: fallback, examples: [fallback], pattern: DURATION_PATTERN,
+    'x-value': { kind: 'duration', min, max, ...source !== '' && { source } },
+  }
 }
 
 function count(fallback: number | string, min: string, max: string, unit: string, description: string): Setting {
@@ -113,8 +115,8 @@ export const SCHEMA: Schema = {
       nat44: flag(true, 'Translate IPv4. With false the box is a pure firewall and IPv4 addresses stay as they are.'),
       pool: {
         type: 'array',
-        description: 'Outside addresses: single ones, ranges or prefixes (of which every address is used), at most 1024 '
-          + 'together. An inside host keeps one of them (paired pooling, RFC 4787 REQ-2).',
+        description: 'Outside addresses: single ones, ranges or prefixes (of which every address is used), at most '
+          + '1024 together. An inside host keeps one of them (paired pooling, RFC 4787 REQ-2).',
         default: ['203.0.113.1-203.0.113.4'],
         examples: [['203.0.113.1-203.0.113.4'], ['198.51.100.0/28', '203.0.113.9']],
         minItems: 1,
@@ -126,16 +128,16 @@ export const SCHEMA: Schema = {
       },
       ports: {
         type: 'string',
-        description: 'Outside ports handed out on each address of the pool. Inside ports below 1024 do not come from here: '
-          + 'they map to 1-1023 (RFC 4787 REQ-3).',
+        description: 'Outside ports handed out on each address of the pool. Inside ports below 1024 do not come from '
+          + 'here: they map to 1-1023 (RFC 4787 REQ-3).',
         default: '1024-65535', examples: ['1024-65535'], pattern: PORTS_PATTERN,
         'x-value': { kind: 'ports', min: '1024', max: '65535' },
       },
       'port-preservation': flag(true, 'Keep the port that the inside host chose, if it is free outside.'),
       filtering: choice('address-dependent',
         ['endpoint-independent', 'address-dependent', 'address-and-port-dependent'],
-        'Who outside may send to a mapping: anybody, the addresses that the inside host has sent to, or only the addresses '
-        + 'and ports that it has sent to (RFC 4787 REQ-8).'),
+        'Who outside may send to a mapping: anybody, the addresses that the inside host has sent to, or only the '
+        + 'addresses and ports that it has sent to (RFC 4787 REQ-8).'),
       hairpinning: flag(true, 'Let inside hosts reach each other by their outside addresses (RFC 4787 REQ-9).'),
     }),
     firewall: section('Which packets may open a flow.', {
@@ -165,8 +167,8 @@ export const SCHEMA: Schema = {
     }),
     checks: section('What is checked beyond the lengths, which always are.', {
       'ipv4-checksum': choice('repair-zero', ['verify', 'repair-zero', 'ignore'],
-        'The IPv4 header checksum: drop what is wrong; the same, but take 0 as left to the network card when the packet '
-        + 'was captured, and fill it in; or do not look.'),
+        'The IPv4 header checksum: drop what is wrong; the same, but take 0 as left to the network card when the '
+        + 'packet was captured, and fill it in; or do not look.'),
     }),
   },
 }
