@@ -1,6 +1,6 @@
 /**
- * ARP (RFC 826), in place. After `check`, no accessor reads past `end`. Only the form for Ethernet and IPv4 has a value:
- * Pinhole never answers ARP, it prints it.
+ * ARP (RFC 826), in place. After `check`, no accessor reads past `end`. Only the form for Ethernet and IPv4 has a
+ * value: Pinhole never answers ARP, it prints it.
  */
 import { print4 } from './address.ts'
 import { ADDRESS_BYTES, printMac } from './ethernet.ts'
@@ -27,7 +27,13 @@ export function protocolBytes(v: DataView, off: number): number { return v.getUi
 export function operation(v: DataView, off: number): number { return v.getUint16(off + OPERATION) }
 
 /** Addresses are host-order int32. */
-export interface Repr { operation: number; senderMac: number[]; senderAddr: number; targetMac: number[]; targetAddr: number }
+export interface Repr {
+  operation: number
+  senderMac: number[]
+  senderAddr: number
+  targetMac: number[]
+  targetAddr: number
+}
 
 /** `null` when hardware and protocol are not Ethernet and IPv4. */
 export function parse(v: DataView, off: number): Repr | null {
@@ -55,7 +61,8 @@ export function emit(repr: Repr, v: DataView, off: number): number {
 }
 
 export function print(repr: Repr): string {
-  if (repr.operation === REQUEST) return 'Request who-has ' + print4(repr.targetAddr) + ' tell ' + print4(repr.senderAddr)
-  if (repr.operation === REPLY) return 'Reply ' + print4(repr.senderAddr) + ' is-at ' + printMac(repr.senderMac)
+  const sender = print4(repr.senderAddr)
+  if (repr.operation === REQUEST) return 'Request who-has ' + print4(repr.targetAddr) + ' tell ' + sender
+  if (repr.operation === REPLY) return 'Reply ' + sender + ' is-at ' + printMac(repr.senderMac)
   return 'operation ' + repr.operation
 }

@@ -1,6 +1,6 @@
 /**
- * Ethernet header with any VLAN tags (IEEE 802.3, 802.1Q), in place. After `check`, no accessor reads past the header it
- * measured. A type below 1536 is a length, and an LLC header follows; `link.ts` reads that one.
+ * Ethernet header with any VLAN tags (IEEE 802.3, 802.1Q), in place. After `check`, no accessor reads past the header
+ * it measured. A type below 1536 is a length, and an LLC header follows; `link.ts` reads that one.
  */
 export const HEADER_BYTES = 14
 export const ADDRESS_BYTES = 6
@@ -35,7 +35,9 @@ export function check(v: DataView, off: number, end: number): number {
 /** The first type field, which may be that of a tag. */
 export function type(v: DataView, off: number): number { return v.getUint16(off + TYPE) }
 /** The type field that ends a header of `headerBytes`. */
-export function lastType(v: DataView, off: number, headerBytes: number): number { return v.getUint16(off + headerBytes - 2) }
+export function lastType(v: DataView, off: number, headerBytes: number): number {
+  return v.getUint16(off + headerBytes - 2)
+}
 export function setLastType(v: DataView, off: number, headerBytes: number, value: number): void {
   v.setUint16(off + headerBytes - 2, value)
 }

@@ -1,7 +1,7 @@
 /**
  * Link headers: where in a frame the network header starts, and of which kind it is. Read: Ethernet with VLAN tags and
- * LLC/SNAP, raw IP, BSD loopback, both cooked forms of Linux. Refused as unsupported: every other link type, MPLS and PPPoE
- * sessions, whose own fields a forwarder would have to keep. Link headers are read, never changed.
+ * LLC/SNAP, raw IP, BSD loopback, both cooked forms of Linux. Refused as unsupported: every other link type, and MPLS
+ * and PPPoE sessions, whose own fields a forwarder would have to keep. Link headers are read, never changed.
  */
 import {
   LINK_ETHERNET, LINK_IPV4, LINK_IPV6, LINK_LINUX_SLL, LINK_LINUX_SLL2, LINK_LOOP, LINK_NULL, LINK_RAW,
@@ -28,7 +28,8 @@ export interface Link {
   /**
    * Writes at pool offset `to` the link header for a packet of `netBytes` that answers row `i`, of the same IP version:
    * a copy with the addresses exchanged where the link has a pair of them (Ethernet). Returns its length, which is
-   * `l3 - off` of the row. A frame to a group must not be answered (RFC 1122 3.2.2): its copy would come from the group.
+   * `l3 - off` of the row. A frame to a group must not be answered (RFC 1122 3.2.2): the reply would come from the
+   * group.
    */
   headerForReply(i: number, to: number, netBytes: number): number
 }
