@@ -1,7 +1,7 @@
 /**
- * Writes pcapng (draft-ietf-opsawg-pcapng) with stamps in nanoseconds. Packets are copied into one of two buffers; a
- * full one goes to the disk in the background while the other takes over, and only whole blocks are ever handed on, so
- * the file is good whenever it is closed. Nothing in it depends on when or where it was written.
+ * Writes pcapng (draft-ietf-opsawg-pcapng) with stamps in nanoseconds. Packets are copied into one of two buffers in
+ * the pool; a full one goes to the disk in the background while the other takes over. Only whole blocks are ever handed
+ * on, so the file is good whenever it is closed. Nothing in it depends on when or where it was written.
  */
 import * as fs from 'node:fs'
 import { CaptureError, captureError } from './capture-error.ts'
@@ -14,10 +14,11 @@ import type { Frames } from '../wire/frames.ts'
 export const DEFAULT_BUFFER_BYTES = 1024 * 1024
 
 export interface WriterOptions {
+  /** The part of the pool that belongs to this writer, such as `writerBytes()`: it holds both buffers. */
+  poolStart: number
+  poolEnd: number
   /** if_name of every interface, such as 'outside'. */
   ifName?: string
-  /** Size of each of the two buffers, 1 MiB if not given. */
-  bufferBytes?: number
   /** Link types to describe at once, so that a file without packets has an interface, too. */
   links?: readonly number[]
 }
@@ -41,7 +42,7 @@ export interface PcapngWriter {
 }
 
 /* "Enhanced Packet Block". */
-const INTERFACE_ID = 8, STAMP_HIGH = 12, STAMP_LOW = 16, CAPTURED = 20, ORIGINAL = 24, DATA = 28
+const TOTAL_BYTES = 4, INTERFACE_ID = 8, STAMP_HIGH = 12, STAMP_LOW = 16, CAPTURED = 20, ORIGINAL = 24, DATA = 28
 const PACKET_OVERHEAD_BYTES = 32
 const OPT_COMMENT = 1, SHB_USERAPPL = 4
 const MAX_OPTION_BYTES = 65_535
@@ -51,84 +52,113 @@ export function packetBlockBytes(capBytes: number): number { return PACKET_OVERH
 
 /** Behind each buffer there is room for interface blocks, so that `room` need not know how many are new. */
 const INTERFACE_SLACK_BYTES = 65_536
-/** Frames longer than this are copied by the runtime: the call costs as much as copying so many bytes by words. */
-const COPY_BY_WORDS_BYTES = 512
+/**
+ * Frames longer than this are moved by the runtime: on one buffer `copyWithin` allocates nothing and costs about as
+ * much as copying this many bytes by words.
+ */
+const COPY_BY_WORDS_BYTES = 96
 const RETRY_MS = 2
 
+/** Bytes of the pool a writer needs. */
+export function writerBytes(bufferBytes: number = DEFAULT_BUFFER_BYTES): number {
+  return 2 * (bufferBytes + INTERFACE_SLACK_BYTES)
+}
+
+/** What `write` needs of a writer: small integers, but for the second. */
+interface Staging {
+  /** Where the next block goes, and where packets must end. An interface block moves both. */
+  at: number
+  limit: number
+  // Stamps are 64 bits of nanoseconds. Packets mostly share their second, so its product is kept, as two int32.
+  sec: number
+  high: number
+  low: number
+  // Interface ids are given by link type. Almost every file has one type only.
+  link: number
+  interfaceId: number
+  packets: number
+}
+
+type PutPacket = (to: Staging, bytes: number, off: number, capBytes: number, wireBytes: number, nsec: number) => void
+
+/** One function for a pool, whatever the number of writers: V8 then has the address of the pool in the code. */
+const putPacketOf = new WeakMap<Frames, PutPacket>()
+
+function createPutPacket({ pool, view }: Frames): PutPacket {
+  return function putPacket(to, bytes, off, capBytes, wireBytes, nsec) {
+    const at = to.at, data = at + DATA, low = to.low + nsec | 0
+    view.setInt32(at, BLOCK_ENHANCED_PACKET, true)
+    view.setInt32(at + TOTAL_BYTES, bytes, true)
+    view.setInt32(at + INTERFACE_ID, to.interfaceId, true)
+    // The sum wrapped if it is less than a part of it.
+    view.setInt32(at + STAMP_HIGH, low >>> 0 < nsec ? to.high + 1 : to.high, true)
+    view.setInt32(at + STAMP_LOW, low, true)
+    view.setInt32(at + CAPTURED, capBytes, true)
+    view.setInt32(at + ORIGINAL, wireBytes, true)
+    // Padding is zero: the last word is cleared before the bytes that are in it come.
+    const end = data + capBytes, whole = capBytes & ~3
+    if (whole !== capBytes) view.setInt32(data + whole, 0, true)
+    if (capBytes > COPY_BY_WORDS_BYTES) pool.copyWithin(data, off, off + capBytes)
+    else {
+      const moved = data - off, wholeEnd = off + whole
+      for (let from = off; from < wholeEnd; from += 4) view.setInt32(from + moved, view.getInt32(from, true), true)
+      for (let i = data + whole; i < end; i++) view.setUint8(i, view.getUint8(i - moved))
+    }
+  }
+}
+
+function putPacketFor(frames: Frames): PutPacket {
+  let found = putPacketOf.get(frames)
+  if (found === undefined) putPacketOf.set(frames, found = createPutPacket(frames))
+  return found
+}
+
 /** Opens `path`, or standard output for `-`, and empties it. Rejects with `CaptureError`. */
-export async function openPcapngWriter(path: string, frames: Frames, options: WriterOptions = {}): Promise<PcapngWriter> {
-  const { ifName, bufferBytes = DEFAULT_BUFFER_BYTES, links = [] } = options
-  if (bufferBytes < packetBlockBytes(MAX_PACKET_BYTES)) throw new RangeError('a buffer must hold the longest packet')
+export async function openPcapngWriter(path: string, frames: Frames, options: WriterOptions): Promise<PcapngWriter> {
+  const { poolStart, poolEnd, ifName, links = [] } = options
+  const stride = Math.floor((poolEnd - poolStart) / 8) * 4, bufferBytes = stride - INTERFACE_SLACK_BYTES
+  if (bufferBytes < packetBlockBytes(MAX_PACKET_BYTES) || poolEnd > frames.pool.length) {
+    throw new RangeError('a writer needs room for two packets of the longest kind')
+  }
   const fd = path === '-' ? 1 : await openForWriting(path)
-
-  // Both buffers are one array with one view, as the pool is.
   const { pool, view } = frames
-  const stride = bufferBytes + INTERFACE_SLACK_BYTES
-  const staged = new Uint8Array(2 * stride), out = new DataView(staged.buffer)
-  const bytesOfPool = Buffer.from(pool.buffer, pool.byteOffset, pool.byteLength)
-
-  let current = 0                       // the buffer that takes packets
-  let at = 0, limit = bufferBytes       // where the next block goes, and where packets end; interfaces move both
-  let inFlight = false
+  const putPacket = putPacketFor(frames)
+  const staging: Staging = {
+    at: poolStart, limit: poolStart + bufferBytes, sec: -1, high: 0, low: 0, link: -1, interfaceId: 0, packets: 0,
+  }
+  /** Where the buffer that takes packets begins. The other one is at the disk, or free. */
+  let start = poolStart
+  let inFlight = false, closed = false
   let failure: CaptureError | null = null
   let wake: (() => void) | null = null
-  let packets = 0, sentBytes = 0
-
-  // Stamps: 64 bits of nanoseconds. Packets mostly share their second, so its product is kept.
-  let keptSec = -1, keptHigh = 0, keptLow = 0
-  // Interface ids by link type. Almost every file has one type only, which is asked first.
+  let sentBytes = 0
   const interfaceOf = new Map<number, number>()
-  let keptLink = -1, keptInterface = 0
 
   function write(off: number, capBytes: number, wireBytes: number, sec: number, nsec: number, link: number): boolean {
-    if (link !== keptLink && !useLink(link)) return false
-    const padded = capBytes + 3 & ~3, bytes = PACKET_OVERHEAD_BYTES + padded
-    if (at + bytes > limit && !makeRoom(bytes)) return false
-    putHead(at, bytes, capBytes, wireBytes, sec, nsec)
-    const data = at + DATA
-    if (padded <= COPY_BY_WORDS_BYTES) copyWords(off, data, capBytes)
-    else bytesOfPool.copy(staged, data, off, off + capBytes)
-    pad(data + capBytes, data + padded)
-    out.setInt32(data + padded, bytes, true)
-    at += bytes
-    packets++
+    const bytes = PACKET_OVERHEAD_BYTES + (capBytes + 3 & ~3)
+    if (link !== staging.link && !useLink(link)) return false
+    if (staging.at + bytes > staging.limit && !room(bytes)) return false
+    if (sec !== staging.sec) useSecond(staging, sec)
+    putPacket(staging, bytes, off, capBytes, wireBytes, nsec)
+    finish(bytes)
     return true
   }
-
-  function putHead(to: number, bytes: number, capBytes: number, wireBytes: number, sec: number, nsec: number): void {
-    if (sec !== keptSec) keepSec(sec)
-    let low = keptLow + nsec, high = keptHigh
-    if (low >= 2 ** 32) {
-      low -= 2 ** 32
-      high += 1
-    }
-    out.setInt32(to, BLOCK_ENHANCED_PACKET, true)
-    out.setInt32(to + 4, bytes, true)
-    out.setInt32(to + INTERFACE_ID, keptInterface, true)
-    out.setUint32(to + STAMP_HIGH, high, true)
-    out.setUint32(to + STAMP_LOW, low, true)
-    out.setInt32(to + CAPTURED, capBytes, true)
-    out.setInt32(to + ORIGINAL, wireBytes, true)
+  function finish(bytes: number): void {
+    view.setInt32(staging.at + bytes - 4, bytes, true)
+    staging.at += bytes
+    staging.packets++
   }
-
-  /** The last word may take up to three bytes too many; `pad` makes them zero. */
-  function copyWords(from: number, to: number, bytes: number): void {
-    const whole = bytes & ~3
-    for (let i = 0; i < whole; i += 4) out.setInt32(to + i, view.getInt32(from + i, true), true)
-    for (let i = whole; i < bytes; i++) out.setUint8(to + i, view.getUint8(from + i))
-  }
-  function pad(from: number, to: number): void {
-    for (let i = from; i < to; i++) out.setUint8(i, 0)
-  }
-
-  /** sec × 10^9 in two halves, by 16 bits of the seconds at a time. Before 1970 and after 2554 there is no stamp. */
-  function keepSec(sec: number): void {
-    keptSec = sec
-    const whole = Math.min(Math.max(Math.floor(sec), 0), MAX_SEC)
-    const upper = Math.floor(whole / 0x10000) * NS_PER_SEC, lower = whole % 0x10000 * NS_PER_SEC
-    const low = lower + upper % 0x10000 * 0x10000
-    keptHigh = Math.floor(upper / 0x10000) + Math.floor(low / 2 ** 32)
-    keptLow = low % 2 ** 32
+  function writeWithComment(off: number, capBytes: number, wireBytes: number, sec: number, nsec: number, link: number,
+    comment: string): boolean {
+    const options = encodeOptions([[OPT_COMMENT, comment]])
+    const padded = capBytes + 3 & ~3, bytes = PACKET_OVERHEAD_BYTES + padded + options.length
+    if (link !== staging.link && !useLink(link)) return false
+    if (!room(bytes)) return false
+    if (sec !== staging.sec) useSecond(staging, sec)
+    putPacket(staging, bytes, off, capBytes, wireBytes, nsec)
+    pool.set(options, staging.at + DATA + padded)
+    finish(bytes)
+    return true
   }
 
   /** Makes `link` the type of the packets that follow; describes it first if it is new. */
@@ -136,45 +166,40 @@ export async function openPcapngWriter(path: string, frames: Frames, options: Wr
     let id = interfaceOf.get(link)
     if (id === undefined) {
       const block = interfaceBlock(link, ifName)
-      if (limit + block.length > (current + 1) * stride) {
-        if (inFlight || failure !== null) return false
-        send()
-      }
+      if (staging.limit + block.length > start + stride && !turn()) return false
       id = interfaceOf.size
       put(block)
-      limit += block.length
+      staging.limit += block.length
       interfaceOf.set(link, id)
     }
-    keptLink = link
-    keptInterface = id
+    staging.link = link
+    staging.interfaceId = id
     return true
   }
   function put(bytes: Uint8Array): void {
-    staged.set(bytes, at)
-    at += bytes.length
+    pool.set(bytes, staging.at)
+    staging.at += bytes.length
   }
 
-  /** Room for `bytes` in the current buffer, if need be by sending it off and taking the other. */
-  function makeRoom(bytes: number): boolean {
-    if (at + bytes <= limit) return true
-    if (inFlight || failure !== null || bytes > bufferBytes) return false
-    send()
+  function room(bytes: number): boolean {
+    return staging.at + bytes <= staging.limit || bytes <= bufferBytes && turn()
+  }
+  /** Sends the buffer off and takes the other; false if that one is still on its way. */
+  function turn(): boolean {
+    if (inFlight || failure !== null) return false
+    inFlight = true
+    writeAll(start, staging.at)
+    start = start === poolStart ? poolStart + stride : poolStart
+    staging.at = start
+    staging.limit = start + bufferBytes
     return true
   }
-  function send(): void {
-    const from = current * stride
-    inFlight = true
-    writeAll(from, at)
-    current = 1 - current
-    at = current * stride
-    limit = at + bufferBytes
-  }
   function writeAll(from: number, to: number): void {
-    if (from === to) return sent(null)
-    fs.write(fd, staged, from, to - from, null, (error, wrote) => {
+    fs.write(fd, pool, from, to - from, null, (error, wrote) => {
       if (error === null) {
         sentBytes += wrote
-        writeAll(from + wrote, to)
+        if (from + wrote < to) writeAll(from + wrote, to)
+        else sent(null)
       } else if (error.code === 'EAGAIN') setTimeout(writeAll, RETRY_MS, from, to)
       else sent(captureError('write', path, error))
     })
@@ -194,41 +219,36 @@ export async function openPcapngWriter(path: string, frames: Frames, options: Wr
     if (failure !== null) throw failure
   }
   async function close(): Promise<void> {
+    if (closed) return
+    closed = true
     try {
       await ready()
-      if (at > current * stride) send()
+      if (staging.at > start) turn()
       await ready()
     } finally {
       if (fd !== 1) await new Promise<void>((resolve) => { fs.close(fd, () => resolve()) })
     }
   }
 
-  function writeWithComment(off: number, capBytes: number, wireBytes: number, sec: number, nsec: number, link: number,
-    comment: string): boolean {
-    if (link !== keptLink && !useLink(link)) return false
-    const options = encodeOptions([[OPT_COMMENT, comment]])
-    const padded = capBytes + 3 & ~3, bytes = PACKET_OVERHEAD_BYTES + padded + options.length
-    if (!makeRoom(bytes)) return false
-    putHead(at, bytes, capBytes, wireBytes, sec, nsec)
-    const data = at + DATA
-    staged.set(pool.subarray(off, off + capBytes), data)
-    pad(data + capBytes, data + padded)
-    staged.set(options, data + padded)
-    out.setInt32(at + bytes - 4, bytes, true)
-    at += bytes
-    packets++
-    return true
-  }
-
   put(sectionBlock())
   for (const link of links) useLink(link)
   return {
-    write, writeWithComment, room: makeRoom, ready, close,
+    write, writeWithComment, room, ready, close,
     stats: {
-      get packets() { return packets },
-      get bytes() { return sentBytes + (at - current * stride) },
+      get packets() { return staging.packets },
+      get bytes() { return sentBytes + staging.at - start },
     },
   }
+}
+
+/** sec × 10^9 in two halves, 16 bits of the seconds at a time. What 64 bits cannot hold becomes the nearest they can. */
+function useSecond(staging: Staging, sec: number): void {
+  const whole = Math.min(Math.max(Math.floor(sec), 0), MAX_SEC)
+  const upper = Math.floor(whole / 0x10000) * NS_PER_SEC, lower = whole % 0x10000 * NS_PER_SEC
+  const low = lower + upper % 0x10000 * 0x10000
+  staging.sec = sec
+  staging.high = Math.floor(upper / 0x10000) + Math.floor(low / 2 ** 32) | 0
+  staging.low = low | 0
 }
 
 /** 2^64 ns, rounded down to seconds. */

@@ -5,7 +5,7 @@
  */
 import { MAX_PACKET_BYTES, MAX_RECORD_BYTES, NS_PER_SEC } from './cursor.ts'
 import type { Cursor } from './cursor.ts'
-import { REST, SEC, splitExact, splitHigh, stamp$ } from './stamp.ts'
+import { REST, SEC, splitExact, splitUnits, stamp$ } from './stamp.ts'
 import type { Frames } from '../wire/frames.ts'
 
 /* "Block Types". */
@@ -51,12 +51,13 @@ const MAX_INTERFACES = 65_536
 /** Names are cut here, for the same reason. */
 const MAX_NAME_BYTES = 256
 
-// What the loop needs of an interface: eight doubles. Stamps of one interface mostly share their high half, so the
-// division of that half is kept: stamp = BASE_SEC seconds + BASE_REST units + low half.
+// What the loop needs of an interface: eight doubles. Packets mostly fall into the second of the one before, so that
+// second is kept, and a stamp inside it needs no division.
 //   0 link   1 snapBytes, 0 = no limit   2 unitsPerSec, 0 = take the exact, slow way   3 nsPerUnit
-//   4 offsetSec (if_tsoffset)   5 high half, -1 = none yet   6 BASE_SEC   7 BASE_REST
+//   4 offsetSec (if_tsoffset)   5 kept: high half of the stamp, -1 = none   6 kept: low half at which the second
+//   begins, negative if it began under another high half   7 kept: the second
 const IF_WORDS = 8
-const LINK = 0, SNAP = 1, UNITS = 2, NS_PER_UNIT = 3, OFFSET_SEC = 4, HIGH = 5, BASE_SEC = 6, BASE_REST = 7
+const LINK = 0, SNAP = 1, UNITS = 2, NS_PER_UNIT = 3, OFFSET_SEC = 4, HIGH = 5, LOW_BEGIN = 6, KEPT_SEC = 7
 
 /** An interface of the capture, for printing. */
 export interface CaptureInterface {
@@ -166,11 +167,13 @@ export function createPcapngLoop(frames: Frames): PcapngLoop {
         const unitsPerSec = table[at + UNITS]!
         let seconds: number, ns: number
         if (unitsPerSec !== 0) {
-          if (high !== table[at + HIGH]!) keepHigh(table, at, high)
-          const units = table[at + BASE_REST]! + low
-          const whole = Math.floor(units / unitsPerSec)
-          seconds = table[at + BASE_SEC]! + whole + shiftSec
-          ns = ((units - whole * unitsPerSec) * table[at + NS_PER_UNIT]! | 0) + shiftNsec
+          let units = low - table[at + LOW_BEGIN]!
+          if (units < 0 || units >= unitsPerSec || high !== table[at + HIGH]!) {
+            keepSecond(table, at, high, low)
+            units = low - table[at + LOW_BEGIN]!
+          }
+          seconds = table[at + KEPT_SEC]! + shiftSec
+          ns = (units * table[at + NS_PER_UNIT]! | 0) + shiftNsec
         } else {
           splitExact(high, low, state.tsresol[firstIface + id]!)
           seconds = stamp$[SEC]! + table[at + OFFSET_SEC]! + shiftSec
@@ -317,12 +320,12 @@ function countSkipped(skipped: SkippedBlocks, type: number): void {
   }
 }
 
-/** Divides the high half of a stamp once for all packets that share it. */
-function keepHigh(table: Float64Array, at: number, high: number): void {
-  splitHigh(high, table[at + UNITS]!)
+/** Divides a stamp, and keeps the second it falls in. */
+function keepSecond(table: Float64Array, at: number, high: number, low: number): void {
+  splitUnits(high, low, table[at + UNITS]!)
   table[at + HIGH] = high
-  table[at + BASE_SEC] = stamp$[SEC]! + table[at + OFFSET_SEC]!
-  table[at + BASE_REST] = stamp$[REST]!
+  table[at + LOW_BEGIN] = low - stamp$[REST]!
+  table[at + KEPT_SEC] = stamp$[SEC]! + table[at + OFFSET_SEC]!
 }
 
 /** Adds the interface whose block begins at `pos`. The reason it cannot be, or ''. */

@@ -31,16 +31,16 @@ function value(): number {
   return ((limb$[0]! * 0x10000 + limb$[1]!) * 0x10000 + limb$[2]!) * 0x10000 + limb$[3]!
 }
 
-/** What the last call found: whole seconds, and the rest in nanoseconds (`splitExact`) or in units (`splitHigh`). */
+/** What the last call found: whole seconds, and the rest in nanoseconds (`splitExact`) or in units (`splitUnits`). */
 export const stamp$ = new Float64Array(2)
 export const SEC = 0, REST = 1
 
 /** 128 bits behind the point in limbs of 16, most significant first. */
 const fraction$ = new Float64Array(8)
 
-/** hi × 2^32 units as seconds and remaining units, for up to 10^9 units a second. */
-export function splitHigh(hi: number, unitsPerSec: number): void {
-  load(hi, 0)
+/** Seconds and remaining units, for up to 10^9 units a second. */
+export function splitUnits(hi: number, lo: number, unitsPerSec: number): void {
+  load(hi, lo)
   stamp$[REST] = divide(unitsPerSec)
   stamp$[SEC] = value()
 }
