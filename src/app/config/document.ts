@@ -4,7 +4,8 @@
  * document are refused, each at its own place.
  */
 import {
-  isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, type ErrorCode, type ParsedNode, type YAMLError,
+  Composer, isAlias, isMap, isScalar, isSeq, LineCounter, Parser,
+  type CST, type ErrorCode, type ParsedNode, type YAMLError,
 } from 'yaml'
 
 /** Something wrong, at a place. `path` is the setting, as in `timers.udp`, or empty. Lines and columns count from 1. */
@@ -48,7 +49,6 @@ function syntaxAdvice(code: ErrorCode, message: string): [message: string, sugge
   const quotes = 'put quotes around a text that holds a colon'
   switch (code) {
     case 'TAB_AS_INDENT': return ['a tab is used as indentation', 'indent with spaces']
-    case 'RESOURCE_EXHAUSTION': return ['nested too deeply', 'no setting lies deeper than a list in a section']
     case 'TAG_RESOLVE_FAILED': return [theirs, 'tags are not used here']
     case 'BAD_SCALAR_START': return [theirs, 'put quotes around a text that begins with this character']
     case 'BLOCK_IN_FLOW': return [theirs, quotes]
@@ -64,6 +64,22 @@ function syntaxAdvice(code: ErrorCode, message: string): [message: string, sugge
   }
 }
 
+/** Deeper than any setting lies, and far from what the composer, which recurses, could stand. */
+const DEEPEST = 16
+
+/** Offset of the first token that is nested too deeply, or -1. */
+function tooDeep(tokens: CST.Token[]): number {
+  let level: (CST.Token | null | undefined)[] = tokens
+  for (let depth = 0; depth < DEEPEST && level.length > 0; depth++) {
+    level = level.flatMap(token => {
+      if (token === null || token === undefined) return []
+      if (token.type === 'document') return [token.value]
+      return 'items' in token ? token.items.flatMap(item => [item.key, item.value]) : []
+    })
+  }
+  return level.find(token => token !== null && token !== undefined)?.offset ?? -1
+}
+
 export function readDocument(text: string): SettingsDocument {
   const lines = new LineCounter()
   const problems: Problem[] = []
@@ -77,9 +93,14 @@ export function readDocument(text: string): SettingsDocument {
   }
   const result = (data: unknown): SettingsDocument => ({ data, places, problems, locate })
 
-  const documents = [...parseAllDocuments(text, {
-    lineCounter: lines, prettyErrors: false, uniqueKeys: false, version: '1.2', logLevel: 'silent',
-  })]
+  const tokens = [...new Parser(lines.addNewLine).parse(text)]
+  const deep = tooDeep(tokens)
+  if (deep >= 0) {
+    found(deep, '', 'nested too deeply', 'no setting lies deeper than a list in a section')
+    return result(null)
+  }
+  const composer = new Composer<ParsedNode>({ prettyErrors: false, uniqueKeys: false, version: '1.2' })
+  const documents = [...composer.compose(tokens, true, text.length)]
   const faults: YAMLError[] = documents.flatMap(document => [...document.errors, ...document.warnings])
   const faultyLines = new Set<number>()
   for (const { code, message, pos } of faults.sort((a, b) => a.pos[0] - b.pos[0])) {
@@ -89,7 +110,7 @@ export function readDocument(text: string): SettingsDocument {
     found(pos[0], '', ...syntaxAdvice(code, message))
   }
   const [document, second] = documents
-  if (document === undefined) return result(null)
+  if (document === undefined) throw new Error('the composer was told to make a document')
   if (second !== undefined) {
     const from = text.slice(0, second.range[1]).search(/(?<=\n)---(?![\s\S]*\n---)/)
     found(from < 0 ? second.range[0] : from, '', 'a second document begins here', 'put all settings into one document')
@@ -114,7 +135,8 @@ export function readDocument(text: string): SettingsDocument {
         'remove it')
     }
     if (node.tag !== undefined) {
-      const at = text.lastIndexOf('!', node.range[0])
+      let at = text.lastIndexOf('!', node.range[0])
+      if (text[at - 1] === '!') at--
       found(at < 0 ? node.range[0] : at, pointer, `'${node.tag}' is a tag, and tags are not used here`, 'remove it')
     }
     if (isSeq(node)) {

@@ -1,0 +1,321 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import fc from 'fast-check'
+import { parseDocument } from 'yaml'
+import { createPrefixSet, parse4 } from '../../wire/address.ts'
+import { digest, type Config } from './config.ts'
+import { checkConfig, ConfigError, defaultConfig, loadConfig, problemText } from './load.ts'
+import { durationToText, parseCount, parseDuration } from './quantity.ts'
+import { SCHEMA, settings } from './schema.ts'
+import { template } from './template.ts'
+
+const scratch = mkdtempSync(join(tmpdir(), 'pinhole-config-'))
+after(() => rmSync(scratch, { recursive: true }))
+
+function good(text: string): Config {
+  const { config, problems } = checkConfig(text)
+  assert.deepEqual(problems, [])
+  return config!
+}
+
+function complaints(text: string): string[] {
+  const { config, problems } = checkConfig(text)
+  assert.equal(config === null, problems.length > 0)
+  return problems.map(problem => problemText('f', problem).slice('f:'.length))
+}
+
+/** Every problem of every text, with its place, as a user reads it. */
+const FAULTY: [what: string, text: string, expected: string[]][] = [
+  ['an unknown section', 'timer:\n  udp: 5m\n', ['1:1: timer: no such setting; did you mean timers?']],
+  ['an unknown setting', 'limits:\n  flow: 1k\n', ['2:3: limits.flow: no such setting; did you mean flows?']],
+  ['a setting in camel case', 'timers:\n  tcpEstablished: 3h\n',
+    ['2:3: timers.tcpEstablished: no such setting; did you mean tcp-established?']],
+  ['a setting that was only begun', 'timers: {tcp-est: 3h}\n',
+    ['1:10: timers.tcp-est: no such setting; did you mean tcp-established?']],
+  ['a setting of another section', 'udp: 5m\nnat:\n  tcp-midstream: true\n', [
+    '1:1: udp: no such setting; did you mean timers.udp?',
+    '3:3: nat.tcp-midstream: no such setting; did you mean firewall.tcp-midstream?']],
+  ['nothing like a setting', 'frobnicate: 1\nbox:\n  frobnicate: 1\n', [
+    '1:1: frobnicate: no such setting; known here: inside, box, nat, firewall, timers, limits, checks',
+    '3:3: box.frobnicate: no such setting; known in box: inside-address, address6']],
+  ['names that JavaScript gives a meaning', '__proto__: 1\nconstructor: {}\nbox:\n  __proto__: 2\n', [
+    '1:1: __proto__: no such setting; known here: inside, box, nat, firewall, timers, limits, checks',
+    '2:1: constructor: no such setting; known here: inside, box, nat, firewall, timers, limits, checks',
+    '4:3: box.__proto__: no such setting; known in box: inside-address, address6']],
+  ['a merge key', '<<: {a: 1}\n',
+    ['1:1: <<: no such setting; known here: inside, box, nat, firewall, timers, limits, checks']],
+
+  ['a duplicate key', 'timers:\n  udp: 5m\n  udp: 6m\n',
+    ["3:3: timers.udp: 'udp' is set a second time; remove one of the two; the first is in line 2"]],
+  ['a text where settings are', 'pinhole\n',
+    ['1:1: this is not a list of settings; write `section:` and below it, indented, `key: value`']],
+  ['a list where settings are', '- inside\n',
+    ['1:1: a section is needed here, not a list; '
+      + 'write below it, indented, settings such as inside: [10.0.0.0/8, fc00::/7]']],
+  ['a value where a section is', 'timers: 5m\n',
+    ["1:9: timers: a section is needed here, not '5m'; write below it, indented, settings such as udp: 5m"]],
+  ['a setting without a value', 'timers:\n  udp:\n',
+    ['2:3: timers.udp: the value is missing; write 5m, or remove the line for the default']],
+
+  ['a tab', 'timers:\n\tudp: 5m\n', ['2:1: a tab is used as indentation; indent with spaces']],
+  ['uneven indentation', 'nat:\n  nat44: true\n   hairpinning: true\n',
+    ['2:10: nested mappings are not allowed in compact mappings; '
+      + 'check the indentation, or put quotes around a text that holds a colon']],
+  ['an open bracket', 'nat:\n  pool: [203.0.113.1\nbox: {}\n', ['3:1: a bracket is not closed']],
+  ['an open quote', 'nat:\n  pool: "203.0.113.1\n', ['3:1: a quote is not closed']],
+  ['an anchor and its alias', 'inside: &net [10.0.0.0/8]\nbox:\n  inside-address: *net\n', [
+    "1:9: inside: '&net' is an anchor, and anchors are not used here; remove it",
+    "3:19: box.inside-address: '*net' is an alias, and aliases are not used here; write the value itself"]],
+  ['a tag', 'nat:\n  nat44: !!bool true\n',
+    ["2:10: nat.nat44: 'tag:yaml.org,2002:bool' is a tag, and tags are not used here; remove it"]],
+  ['a tag of the user', 'nat: !mine {}\n', ['1:6: unresolved tag: !mine; tags are not used here']],
+  ['two documents', 'nat: {}\n---\nbox: {}\n',
+    ['2:1: a second document begins here; put all settings into one document']],
+  ['an older YAML, where yes is true', '%YAML 1.1\n---\nnat: {nat44: true}\n',
+    ['1:1: the file asks for another YAML than 1.2; remove this line']],
+  ['a list as a key', '? [a, b]\n: 1\n', ['1:3: a key is needed here; write `key: value`']],
+  ['a bottomless list', '['.repeat(10_000), ['1:16: nested too deeply; no setting lies deeper than a list in a section']],
+
+  ['durations without units', 'timers:\n  udp: 300\n  other: "30"\n', [
+    '2:8: timers.udp: 300 has no unit; did you mean 5m? The units are d, h, m, s and ms',
+    "3:10: timers.other: '30' has no unit; did you mean 30s? The units are d, h, m, s and ms"]],
+  ['durations in other words', 'timers:\n  udp: 5 minutes\n  other: 1.5h\n  icmp-query: soon\n', [
+    "2:8: timers.udp: '5 minutes' is not a duration; did you mean 5m?",
+    "3:10: timers.other: '1.5h' is not a duration; did you mean 1h30m?",
+    "4:15: timers.icmp-query: 'soon' is not a duration; write one such as 500ms, 30s, 5m or 2h4m"]],
+  ['durations below what the RFCs demand',
+    'timers:\n  udp: 119s\n  tcp-transitory: 3m59s\n  tcp-established: 2h3m\n  icmp-query: 59s\n', [
+      '2:8: timers.udp: 119s is too short (2m to 12d, RFC 4787 REQ-5); write 2m',
+      '3:19: timers.tcp-transitory: 3m59s is too short (4m to 12d, RFC 5382 REQ-5); write 4m',
+      '4:20: timers.tcp-established: 2h3m is too short (2h4m to 12d, RFC 5382 REQ-5); write 2h4m',
+      '5:15: timers.icmp-query: 59s is too short (60s to 12d, RFC 5508 REQ-2); write 60s']],
+  ['durations that are too long', 'timers:\n  udp: 12d1ms\n  fragment: 61s\n', [
+    '2:8: timers.udp: 12d1ms is too long (2m to 12d); write 12d',
+    '3:13: timers.fragment: 61s is too long (1s to 60s); write 60s']],
+  ['counts out of range',
+    'limits:\n  flows: 5M\n  fragment-datagrams: 0\n  fragment-hold: -1\n  icmp-errors-per-second: 1000001\n', [
+      '2:10: limits.flows: 5M is too many (1 to 4M flows); write 4M',
+      '3:23: limits.fragment-datagrams: 0 is too few (1 to 65536 datagrams); write 1',
+      '4:18: limits.fragment-hold: -1 is too few (0 to 4096 fragments); write 0',
+      '5:27: limits.icmp-errors-per-second: 1000001 is too many (0 to 1000000 errors a second); write 1000000']],
+  ['counts that are none', 'limits:\n  flows: 256K\n  fragment-hold: 1.5\n  fragment-datagrams: 1,000\n', [
+    "2:10: limits.flows: '256K' is not a count; did you mean 256k?",
+    '3:18: limits.fragment-hold: a whole number is needed here, not 1.5; write one such as 256',
+    "4:23: limits.fragment-datagrams: '1,000' is not a count; did you mean 1000?"]],
+  ['something like a truth value', 'nat:\n  nat44: no\n  hairpinning: 1\n  port-preservation: perhaps\n', [
+    "2:10: nat.nat44: true or false is needed here, not 'no'; write false",
+    '3:16: nat.hairpinning: true or false is needed here, not 1; write true',
+    "4:22: nat.port-preservation: true or false is needed here, not 'perhaps'; write true or false"]],
+  ['something like a choice', 'nat:\n  filtering: adress-dependent\nfirewall:\n  outbound: true\n  inbound6: allow\n', [
+    "2:14: nat.filtering: 'adress-dependent' is none of endpoint-independent, address-dependent, "
+      + 'address-and-port-dependent; did you mean address-dependent?',
+    '4:13: firewall.outbound: one of permit, deny is needed here, not true; write permit',
+    "5:13: firewall.inbound6: 'allow' is none of permit, deny"]],
+  ['port ranges', 'nat:\n  ports: 65535-1024\n', ["2:10: nat.ports: '65535-1024' runs backwards; did you mean 1024-65535?"]],
+  ['ports below 1024', 'nat:\n  ports: 80-2000\n',
+    ["2:10: nat.ports: '80-2000' leaves the range of 1024 to 65535; did you mean 1024-2000?"]],
+  ['ports above 65535', 'nat:\n  ports: 70000-80000\n',
+    ["2:10: nat.ports: '70000-80000' leaves the range of 1024 to 65535; write one such as 1024-65535"]],
+  ['a single port', 'nat:\n  ports: 2048\n',
+    ['2:10: nat.ports: a range of ports is needed here, not 2048; did you mean 2048-65535?']],
+
+  ['prefixes with host bits', 'inside:\n  - 10.0.0.1/8\n  - fc00::1/7\n', [
+    "2:5: inside[0]: '10.0.0.1/8' has bits set after its first 8; did you mean 10.0.0.0/8?",
+    "3:5: inside[1]: 'fc00::1/7' has bits set after its first 7; did you mean fc00::/7?"]],
+  ['prefixes that are none', 'inside: [10.0.0.0, 10.0.0.0/33, 010.0.0.0/8, lan, 5, fc00::]\n', [
+    "1:10: inside[0]: '10.0.0.0' has no prefix length; write 10.0.0.0/32 for that address only",
+    "1:20: inside[1]: '10.0.0.0/33' is not a prefix: prefix length is too large; "
+      + 'write one such as 10.0.0.0/8 or fc00::/7',
+    "1:33: inside[2]: '010.0.0.0/8' is not a prefix: an octet has a leading zero; "
+      + 'write one such as 10.0.0.0/8 or fc00::/7',
+    "1:46: inside[3]: 'lan' is not a prefix: unexpected character; write one such as 10.0.0.0/8 or fc00::/7",
+    '1:51: inside[4]: a prefix is needed here, not 5; write one such as 10.0.0.0/8',
+    '1:54: inside[5]: a prefix is needed here, not a section; put quotes around a text that holds a colon']],
+  ['no prefixes', 'inside: []\n', ['1:9: inside: the list is empty; write at least one, such as [10.0.0.0/8, fc00::/7]']],
+  ['one prefix twice', 'inside: [10.0.0.0/8, "fc00::/7", "FC00:0::/7"]\n',
+    ['1:34: inside[2]: fc00::/7 is in the list twice; remove it']],
+  ['a lone prefix', 'inside: 10.0.0.0/8\n', ["1:9: inside: a list is needed here, not '10.0.0.0/8'; write [10.0.0.0/8]"]],
+
+  ['a pool that runs backwards', 'nat:\n  pool: [203.0.113.4-203.0.113.1]\n',
+    ["2:10: nat.pool[0]: '203.0.113.4-203.0.113.1' runs backwards; did you mean 203.0.113.1-203.0.113.4?"]],
+  ['a pool that is too large', 'nat:\n  pool:\n    - 198.51.100.0/22\n    - 203.0.113.9\n',
+    ['3:5: nat.pool: 1025 addresses are too many (1 to 1024); write a shorter range or prefix']],
+  ['a pool of everything', 'nat: {nat44: false, pool: [1.0.0.0/8]}\n',
+    ['1:27: nat.pool: 16777216 addresses are too many (1 to 1024); write a shorter range or prefix']],
+  ['a pool with an address twice', 'nat:\n  pool: [203.0.113.0/28, 203.0.113.15-203.0.113.20]\n',
+    ['2:26: nat.pool[1]: 203.0.113.15 is in the pool twice; nat.pool[0] holds it already']],
+  ['a pool that reaches inside', 'nat:\n  pool: [192.167.255.255-192.168.0.1]\n',
+    ['2:10: nat.pool[0]: 192.168.0.0-192.168.0.1 is both in the pool and inside, in 192.168.0.0/16; '
+      + 'outside addresses must not be inside ones']],
+  ['an inside that reaches into the default pool', 'inside: [203.0.113.0/24]\n',
+    ['1:10: inside[0]: 203.0.113.1-203.0.113.4 is both in the pool and inside, in 203.0.113.0/24; '
+      + 'outside addresses must not be inside ones']],
+  ['a pool of IPv6', 'nat:\n  pool: ["2001:db8::1", "2001:db8::/120"]\n', [
+    "2:10: nat.pool[0]: '2001:db8::1' is IPv6, and IPv4 is needed here",
+    "2:25: nat.pool[1]: '2001:db8::/120' is an IPv6 prefix, and IPv4 is needed here"]],
+  ['a pool of what no host can be', 'nat:\n  pool: [127.0.0.1, 224.0.0.0/30, 0.0.0.1, 255.255.255.255]\n', [
+    "2:10: nat.pool[0]: '127.0.0.1' reaches into 127.0.0.0/8, which is loopback",
+    "2:21: nat.pool[1]: '224.0.0.0/30' reaches into 224.0.0.0/3, which is multicast and reserved",
+    "2:35: nat.pool[2]: '0.0.0.1' reaches into 0.0.0.0/8, which is this network",
+    "2:44: nat.pool[3]: '255.255.255.255' reaches into 224.0.0.0/3, which is multicast and reserved"]],
+  ['addresses of the wrong version', 'box:\n  inside-address: fe80::1\n  address6: 192.0.0.8\n', [
+    "2:19: box.inside-address: 'fe80::1' is an IPv6 address, and IPv4 is needed here",
+    "3:13: box.address6: '192.0.0.8' is an IPv4 address, and IPv6 is needed here"]],
+  ['addresses that no box can have', 'box:\n  inside-address: 224.0.0.1\n  address6: ff02::1\n', [
+    "2:19: box.inside-address: '224.0.0.1' is in 224.0.0.0/3, which is multicast and reserved",
+    "3:13: box.address6: 'ff02::1' is a multicast address, and a source is needed here"]],
+  ['a box that is in the pool', 'box:\n  inside-address: 203.0.113.2\n',
+    ['2:19: box.inside-address: 203.0.113.2 is in nat.pool; write an address outside of the pool']],
+]
+
+for (const [what, text, expected] of FAULTY) {
+  test(`config: refused at its place: ${what}`, () => assert.deepEqual(complaints(text), expected))
+}
+
+test('config: all problems are reported, in the order of the file', () => {
+  const places = complaints('bogus: 1\ntimers:\n  udp: 1\nnat:\n  pool: [10.0.0.1]\n  nat44: no\nlimits: {flows: 0}\n')
+    .map(line => line.split(' ')[0])
+  assert.deepEqual(places, ['1:1:', '3:8:', '5:10:', '6:10:', '7:17:'])
+})
+
+test('config: nothing, comments and empty sections mean the defaults', () => {
+  for (const text of ['', '\n', '# nothing\n', '---\n', '---\n...\n', '{}', 'null', 'timers:\n', 'timers:\n  # udp: 5m\nnat:\n',
+    '\uFEFF', '\uFEFFnat: {}\n', '\uFEFF# only\r\n']) {
+    assert.deepEqual(good(text), defaultConfig(), JSON.stringify(text))
+  }
+})
+
+test('config: the defaults are those that the RFCs recommend or demand', () => {
+  const { timers, limits, nat, inside, box } = defaultConfig()
+  assert.deepEqual(timers, {
+    udpMs: 300_000, tcpTransitoryMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
+    fragmentMs: 2000,
+  })
+  assert.deepEqual(limits, { flows: 262_144, fragmentDatagrams: 1024, fragmentHold: 256, icmpErrorsPerSecond: 100 })
+  assert.equal(nat.filtering, 'address-dependent')
+  assert.deepEqual(nat.pool.map(word => (word >>> 0).toString(16)), ['cb007101', 'cb007102', 'cb007103', 'cb007104'])
+  assert.equal(box.insideAddress >>> 0, 0xc0000008)
+  const set = createPrefixSet(inside)
+  const has = (text: string) => { const word = parse4(text); assert(word.ok); return set.has4(word.value) }
+  assert.deepEqual(['10.9.8.7', '172.31.255.255', '192.168.0.1', '172.32.0.0', '8.8.8.8'].map(has),
+    [true, true, true, false, false])
+})
+
+test('config: every setting is read', () => {
+  const config = good(`
+inside: [100.64.0.0/10, "2001:db8::/32"]
+box: {inside-address: 192.0.2.1, address6: "2001:db8::1"}
+nat:
+  nat44: false
+  pool: [198.51.100.7, 198.51.100.16/30, 198.51.100.1 - 198.51.100.2]
+  ports: 2000-3000
+  port-preservation: false
+  filtering: endpoint-independent
+  hairpinning: false
+firewall: {outbound: deny, inbound6: permit, tcp-midstream: false}
+timers: {udp: 2m, tcp-transitory: 1h, tcp-established: 12d, icmp-query: 1m30s, other: 1s500ms, fragment: 1000ms}
+limits: {flows: 4M, fragment-datagrams: 2k, fragment-hold: 0, icmp-errors-per-second: 1e3}
+checks: {ipv4-checksum: ignore}
+`)
+  assert.deepEqual(config, {
+    inside: [
+      { version: 4, words: Int32Array.of(0x64400000), prefixBits: 10, hostBits: false },
+      { version: 6, words: Int32Array.of(0x20010db8, 0, 0, 0), prefixBits: 32, hostBits: false },
+    ],
+    box: { insideAddress: 0xc0000201 | 0, address6: Int32Array.of(0x20010db8, 0, 0, 1) },
+    nat: {
+      nat44: false,
+      pool: [0xc6336407, 0xc6336410, 0xc6336411, 0xc6336412, 0xc6336413, 0xc6336401, 0xc6336402].map(word => word | 0),
+      ports: { first: 2000, last: 3000 }, portPreservation: false, filtering: 'endpoint-independent', hairpinning: false,
+    },
+    firewall: { outbound: 'deny', inbound6: 'permit', tcpMidstream: false },
+    timers: {
+      udpMs: 120_000, tcpTransitoryMs: 3_600_000, tcpEstablishedMs: 1_036_800_000, icmpQueryMs: 90_000, otherMs: 1500,
+      fragmentMs: 1000,
+    },
+    limits: { flows: 4_194_304, fragmentDatagrams: 2048, fragmentHold: 0, icmpErrorsPerSecond: 1000 },
+    checks: { ipv4Checksum: 'ignore' },
+  })
+})
+
+test('config: what `init` prints means the defaults and names every setting', () => {
+  assert.deepEqual(good(template()), defaultConfig())
+  const written = parseDocument(template()).toJS() as Record<string, Record<string, unknown>>
+  for (const [path, { default: fallback, description }] of settings()) {
+    const [section, key] = path.split('.')
+    assert.deepEqual(key === undefined ? written[section!] : written[section!]![key], fallback, path)
+    assert(description.length > 10, path)
+  }
+  assert.deepEqual(Object.keys(written), Object.keys(SCHEMA.properties))
+  assert(template().split('\n').every(line => line.length <= 100 || line.startsWith('# `pinhole')))
+})
+
+test('config: two files that mean the same have the same digest', () => {
+  const digests = ['', template(), 'timers: {udp: 300s}', 'limits: {flows: 262144}'].map(text => digest(good(text)))
+  assert.match(digests[0]!, /^[0-9a-f]{64}$/)
+  assert.equal(new Set(digests).size, 1)
+  assert.equal(digest(structuredClone(defaultConfig())), digests[0])
+  const others = ['timers: {udp: 301s}', 'inside: [10.0.0.0/8]', 'nat: {pool: [203.0.113.1]}', 'box: {address6: fe80::2}']
+  assert.equal(new Set([...digests, ...others.map(text => digest(good(text)))]).size, 5)
+})
+
+test('config: what the schema offers an editor, the checker takes', () => {
+  for (const [path, { examples = [], pattern, enum: choices, default: fallback }] of settings()) {
+    for (const value of [fallback, ...examples, ...choices ?? []]) {
+      const [section, key] = path.split('.')
+      good(JSON.stringify(key === undefined ? { [section!]: value } : { [section!]: { [key]: value } }))
+      if (pattern !== undefined && typeof value === 'string') assert.match(value, new RegExp(pattern), path)
+    }
+  }
+})
+
+test('config: a file that cannot be read is named, with the reason', () => {
+  const write = (name: string, bytes: string | Uint8Array) => {
+    writeFileSync(join(scratch, name), bytes)
+    return join(scratch, name)
+  }
+  const cases: [string, RegExp][] = [
+    [join(scratch, 'absent'), /absent: there is no such file; `pinhole init`/],
+    [scratch, /: this is a directory; name the file in it$/],
+    [write('utf16', Uint8Array.of(0xff, 0xfe, 0x61, 0)), /utf16: this is UTF-16; save it as UTF-8$/],
+    [write('latin1', Uint8Array.of(0x23, 0xe9, 0x0a)), /latin1: this is not UTF-8 text$/],
+    [write('huge', '#'.repeat((1 << 18) + 1)), /huge: 262145 bytes are too many for a configuration$/],
+  ]
+  for (const [path, message] of cases) {
+    assert.throws(() => loadConfig(path), (error: unknown) => {
+      assert(error instanceof ConfigError)
+      assert.equal(error.code, 'config-unreadable')
+      assert.match(error.message, message)
+      return true
+    })
+  }
+  const faulty = write('faulty.yaml', 'a: 1\nb: 2\n')
+  assert.throws(() => loadConfig(faulty), (error: unknown) => error instanceof ConfigError
+    && error.code === 'config-invalid' && error.problems.length === 2 && error.message.split('\n').length === 2)
+  assert.deepEqual(loadConfig(write('bom.yaml', '\uFEFFtimers:\r\n  udp: 5m\r\n')), defaultConfig())
+})
+
+test('config: a duration printed is the duration read', () => {
+  fc.assert(fc.property(fc.integer({ min: 0, max: 2 ** 40 }), ms => {
+    const parsed = parseDuration(durationToText(ms))
+    assert(parsed.ok && parsed.value === ms)
+  }))
+  assert.deepEqual([parseCount('256k'), parseCount('1M'), parseCount(7), parseCount('7')],
+    [262_144, 1_048_576, 7, 7].map(value => ({ ok: true, value })))
+})
+
+test('config: no text makes the checker throw, and every problem has a place in it', () => {
+  const piece = fc.constantFrom('inside', 'nat', 'timers', 'pool', 'udp', ':', ': ', '\n', '\n  ', '\n- ', '[', ']', '{', '}',
+    ',', '"', "'", '&a ', '*a', '!!str ', '---\n', '...\n', '%YAML 1.1\n', '\t', '#', '|', '>', '?', '0', '5m', '10.0.0.0/8',
+    '::', 'null', '~', '\r', '\uFEFF', '\0', '💥')
+  fc.assert(fc.property(fc.array(piece, { maxLength: 30 }).map(parts => parts.join('')), text => {
+    const lines = text.split('\n').length
+    for (const { line, column, message } of checkConfig(text).problems) {
+      assert(line >= 1 && line <= lines && column >= 1, `${line}:${column} in ${JSON.stringify(text)}`)
+      assert(!/undefined|\[object/.test(message), message)
+    }
+  }), { numRuns: 2000 })
+})
