@@ -4,7 +4,7 @@
  * all that it started. Arguments, if any, choose files by a part of their path; the lint then stays out.
  */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -17,6 +17,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'pinhole-test-'))
 const running = new Set()
 
 function filesBelow(root) {
+  if (!existsSync(root)) return []
   return readdirSync(root, { recursive: true }).filter(name => name.endsWith('.test.js')).map(name => join(root, name))
 }
 
