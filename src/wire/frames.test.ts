@@ -1,0 +1,17 @@
+import test from 'node:test'
+import assert from 'node:assert/strict'
+import { createFrames } from './frames.ts'
+
+test('a batch has one pool with one view over it, and columns of its capacity', () => {
+  const frames = createFrames({ capacity: 5, poolBytes: 100 })
+  assert.equal(frames.pool.buffer, frames.view.buffer)
+  assert.equal(frames.view.byteLength, 100)
+  const { pool: _pool, view: _view, capacity, ...columns } = frames
+  for (const [name, column] of Object.entries(columns)) assert.equal(column.length, capacity, name)
+})
+
+test('the time stamp column holds seconds beyond 2038', () => {
+  const frames = createFrames({ capacity: 1, poolBytes: 1 })
+  frames.sec[0] = 2 ** 40
+  assert.equal(frames.sec[0], 2 ** 40)
+})
