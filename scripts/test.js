@@ -45,8 +45,10 @@ function run(command, args) {
   })
 }
 
-function indented(text) {
-  return text.trimEnd().replace(/^/gm, '    ')
+/** One failure: what failed, and indented below it the rest, if there is any. */
+function show(what, rest) {
+  console.log(`  x ${what}`)
+  if (rest.trim() !== '') console.log(rest.trimEnd().replace(/^/gm, '    '))
 }
 
 function report(name, startMs, results, problems) {
@@ -61,10 +63,10 @@ function report(name, startMs, results, problems) {
   const seconds = ((Date.now() - startMs) / 1000).toFixed(1)
   console.log(`${failed > 0 ? 'FAIL' : 'ok  '} ${name}: ${n('passed')} passed${also} (${seconds} s)`)
   for (const { result, name: test, error, reason } of results) {
-    if (result === 'failed') console.log(`  x ${test}\n${indented(error)}`)
+    if (result === 'failed') show(test, error)
     if (result === 'skipped') console.log(`  - ${test}: ${reason === '' ? 'skipped' : reason}`)
   }
-  for (const { what, output } of problems) console.log(`  x ${what}\n${indented(output)}`)
+  for (const { what, output } of problems) show(what, output)
 }
 
 async function runFile(file, index) {
