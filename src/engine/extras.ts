@@ -1,0 +1,62 @@
+/**
+ * Frames that leave because of a packet, besides that packet: held fragments that its arrival releases, and the ICMP error it
+ * provokes. They lie in the engine's own part of the frame pool and are valid until the next row is decided.
+ */
+import type { Frames } from '../wire/frames.ts'
+
+/** A whole frame, with the link header it came with. */
+export const EXTRA_RELEASED = 0
+/** A network packet of our own, without a link header. */
+export const EXTRA_REPLY = 1
+
+/** Room for one held frame: a jumbo frame and its link header. */
+export const HOLD_BYTES = 9216 + 64
+/** Room for one ICMP error of ours. */
+export const REPLY_BYTES = 1280
+/** Most pieces of one datagram, and one reply. */
+const MOST = 65
+
+export interface Extras {
+  count(): number
+  readonly kind: Uint8Array
+  readonly verdict: Uint8Array
+  readonly off: Int32Array
+  readonly l3: Int32Array
+  readonly capBytes: Int32Array
+  readonly wireBytes: Int32Array
+  readonly link: Int32Array
+  readonly iface: Int32Array
+}
+
+export interface ExtrasStore extends Extras {
+  push(kind: number, verdict: number, off: number, l3: number, capBytes: number, wireBytes: number, link: number, iface: number): void
+  clear(): void
+}
+
+export function createExtras(): ExtrasStore {
+  let count = 0
+  const column = () => new Int32Array(MOST)
+  const store = {
+    kind: new Uint8Array(MOST), verdict: new Uint8Array(MOST), off: column(), l3: column(), capBytes: column(),
+    wireBytes: column(), link: column(), iface: column(),
+  }
+  function push(
+    kind: number, verdict: number, off: number, l3: number, capBytes: number, wireBytes: number, link: number, iface: number,
+  ): void {
+    store.kind[count] = kind
+    store.verdict[count] = verdict
+    store.off[count] = off
+    store.l3[count] = l3
+    store.capBytes[count] = capBytes
+    store.wireBytes[count] = wireBytes
+    store.link[count] = link
+    store.iface[count] = iface
+    count++
+  }
+  return { ...store, push, count: () => count, clear: () => { count = 0 } }
+}
+
+/** Copies bytes inside the pool without allocating. */
+export function copyBytes(frames: Frames, from: number, to: number, bytes: number): void {
+  frames.pool.copyWithin(to, from, from + bytes)
+}

@@ -1,0 +1,524 @@
+/**
+ * The flow table: records, the five-tuple index over them, mappings, the peers that filters ask for, ports, timers and
+ * eviction. One record of 64 bytes, a cache line, holds a flow with both of its directions; all that a packet of a known flow
+ * needs is in it. Nothing is allocated after creation.
+ *
+ * A mapping (RFC 4787: inside endpoint to outside endpoint) has no record of its own. The flows of one inside endpoint form a
+ * ring, and one of them, the head, stands for the mapping in two places: the chain that is searched by inside endpoint, and the
+ * port table, which is indexed by outside address, class and port. So the way in is an array read and a look at the head; only
+ * when the head is another flow of that mapping is the five-tuple index asked, with the inside endpoint that the head knows.
+ *
+ * Flows of one mapping to the same peer address form a ring too, and one of them stands in a chain searched by outside endpoint
+ * and peer address: that answers address-dependent filtering, and the way in for protocols without ports.
+ */
+import { createPrng } from '../base/prng.ts'
+import { createPortSets } from '../storage/port-set.ts'
+import { createWheel } from '../storage/wheel.ts'
+import { type Counters, counterIndex } from '../channel/counters.ts'
+import { delta16, delta32, fold } from '../wire/checksum.ts'
+import type { EngineOptions } from './options.ts'
+import type { Pool } from './pool.ts'
+
+export const FLOW_BITS = 4
+export const FLOW_WORDS = 1 << FLOW_BITS
+// IPv4
+export const INSIDE = 0, PEER = 1, OUTSIDE = 2
+/** Outside port << 16 | index of the outside address in the pool. */
+export const OUTSIDE_PORT = 3
+/** Checksum deltas of the way out: IPv4 header << 16 | transport. Their complements serve the way in. */
+export const DELTA = 4
+const RING_NEXT = 5, RING_PREV = 6, MAPPING_CHAIN = 7
+// IPv6: 0–3 inside address, 4–7 peer address.
+export const INSIDE6 = 0, PEER6 = 4
+// Both
+/** Inside port << 16 | peer port; both 0 for protocols without ports. */
+export const PORTS = 8
+/** Version << 24 | protocol << 16 | TCP state << 8 | flags. The high half is part of the key. */
+export const KIND = 9
+export const DEADLINE = 10
+const WHEEL_NEXT = 11, WHEEL_PREV = 12
+// IPv4
+const PEER_CHAIN = 13, PEER_NEXT = 14, PEER_PREV = 15
+
+/** Flags in KIND. */
+export const MAPPED = 1, HAIRPIN = 2, MAPPING_HEAD = 4, PEER_HEAD = 8
+
+export const CLASS_UDP = 0, CLASS_TCP = 1, CLASS_ICMP = 2, CLASS_NONE = 3
+export const CLASSES = 3
+
+const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, UDP_LITE = 136, ICMP6 = 58
+/** Why `openOut` gave no slot. */
+export const NO_PORT = -1, CONFLICT = -2
+
+/** Slots looked at for one eviction. */
+const EVICTION_SAMPLE = 8
+
+/** Port class by IPv4 protocol. */
+export const CLASS_OF = new Uint8Array(256).fill(CLASS_NONE)
+CLASS_OF[UDP] = CLASS_UDP
+CLASS_OF[TCP] = CLASS_TCP
+CLASS_OF[ICMP] = CLASS_ICMP
+
+export type Flows = ReturnType<typeof createFlows>
+
+export function createFlows(options: EngineOptions, pool: Pool, counters: Counters) {
+  const capacity = options.flows
+  const seed = options.seed | 0
+  const F = new Int32Array((capacity + 1) * FLOW_WORDS)
+  const { schedule, cancel, expire: nextExpired } = createWheel({
+    records: F, strideBits: FLOW_BITS, deadlineWord: DEADLINE, nextWord: WHEEL_NEXT, prevWord: WHEEL_PREV,
+  })
+
+  // An index entry is the slot with the hash bits above it as a tag; 0 is empty. Half full at the most.
+  const slotBits = 32 - Math.clz32(capacity)
+  const slotMask = (1 << slotBits) - 1
+  const tagMask = ~slotMask
+  const indexMask = Math.max(16, 1 << (32 - Math.clz32(capacity * 2 - 1))) - 1
+  const index = new Int32Array(indexMask + 1)
+
+  const chainMask = Math.max(16, 1 << (32 - Math.clz32(capacity - 1 || 1))) - 1
+  const mappingChains = new Int32Array(options.nat44 ? chainMask + 1 : 1)
+  const peerChains = new Int32Array(options.nat44 ? chainMask + 1 : 1)
+  /** Head of the mapping that holds (pool index * CLASSES + class) << 16 | port, or 0. */
+  const portOwner = new Int32Array(options.nat44 ? (pool.size * CLASSES) << 16 : 1)
+  const { isFree, take, release, firstFree } = createPortSets(options.nat44 ? pool.size * CLASSES : 1)
+  const { below } = createPrng(seed)
+
+  const timeouts = new Int32Array(256).fill(options.otherMs)
+  timeouts[UDP] = timeouts[UDP_LITE] = options.udpMs
+  timeouts[ICMP] = timeouts[ICMP6] = options.icmpQueryMs
+  timeouts[TCP] = options.tcpTransitoryMs
+
+  const OPENED = counterIndex('flows-opened'), EXPIRED = counterIndex('flows-expired')
+  const EVICTED = counterIndex('flows-evicted'), CURRENT = counterIndex('flows-current'), PEAK = counterIndex('flows-peak')
+  const MAPPINGS_OPENED = counterIndex('mappings-opened'), MAPPINGS_CLOSED = counterIndex('mappings-closed')
+
+  // Slots never used so far start at `fresh`; freed ones are linked through their first word.
+  let fresh = 1
+  let freed = 0
+  let hand = 1
+
+  /* The five-tuple index. */
+
+  function hash4(inside: number, peer: number, ports: number, kind: number): number {
+    let h = Math.imul(inside ^ seed, 0x9e3779b1) ^ Math.imul(peer ^ (kind << 8), 0x85ebca6b)
+    h = Math.imul(h ^ (h >>> 15) ^ ports, 0xc2b2ae35)
+    h = Math.imul(h ^ (h >>> 13), 0x27d4eb2f)
+    return h ^ (h >>> 16)
+  }
+
+  function hash6(
+    i0: number, i1: number, i2: number, i3: number, p0: number, p1: number, p2: number, p3: number, ports: number, kind: number,
+  ): number {
+    let h = Math.imul(i0 ^ seed, 0x9e3779b1) ^ Math.imul(i1, 0x85ebca6b)
+    h = Math.imul(h ^ (h >>> 15) ^ i2, 0xc2b2ae35) ^ Math.imul(i3, 0x27d4eb2f)
+    h = Math.imul(h ^ (h >>> 13) ^ p0, 0x9e3779b1) ^ Math.imul(p1, 0x165667b1)
+    h = Math.imul(h ^ (h >>> 15) ^ p2, 0xc2b2ae35) ^ Math.imul(p3, 0x85ebca6b)
+    h = Math.imul(h ^ (h >>> 13) ^ ports ^ (kind << 8), 0x27d4eb2f)
+    h = Math.imul(h ^ (h >>> 15), 0x9e3779b1)
+    return h ^ (h >>> 16)
+  }
+
+  function hashOf(base: number): number {
+    const kind = F[base + KIND] >>> 16
+    if (kind < 0x600) return hash4(F[base + INSIDE], F[base + PEER], F[base + PORTS], kind)
+    return hash6(F[base], F[base + 1], F[base + 2], F[base + 3], F[base + 4], F[base + 5], F[base + 6], F[base + 7],
+      F[base + PORTS], kind)
+  }
+
+  /** Slot of an IPv4 flow, or 0. `kind` is version << 8 | protocol. */
+  function find4(hash: number, inside: number, peer: number, ports: number, kind: number): number {
+    for (let at = hash & indexMask; ; at = (at + 1) & indexMask) {
+      const entry = index[at]
+      if (entry === 0) return 0
+      if (((entry ^ hash) & tagMask) !== 0) continue
+      const base = (entry & slotMask) << FLOW_BITS
+      if (F[base + INSIDE] === inside && F[base + PORTS] === ports && F[base + PEER] === peer
+        && F[base + KIND] >>> 16 === kind) return entry & slotMask
+    }
+  }
+
+  /** Slot of an IPv6 flow, or 0. `key` holds inside and peer address, eight words. */
+  function find6(hash: number, key: Int32Array, ports: number, kind: number): number {
+    for (let at = hash & indexMask; ; at = (at + 1) & indexMask) {
+      const entry = index[at]
+      if (entry === 0) return 0
+      if (((entry ^ hash) & tagMask) === 0 && isFlow6((entry & slotMask) << FLOW_BITS, key, ports, kind)) return entry & slotMask
+    }
+  }
+
+  function isFlow6(base: number, key: Int32Array, ports: number, kind: number): boolean {
+    return F[base + PORTS] === ports && F[base + KIND] >>> 16 === kind
+      && F[base] === key[0] && F[base + 1] === key[1] && F[base + 2] === key[2] && F[base + 3] === key[3]
+      && F[base + 4] === key[4] && F[base + 5] === key[5] && F[base + 6] === key[6] && F[base + 7] === key[7]
+  }
+
+  /** First slot whose tag agrees with `hash`: a guess that loads the lines `find4` will want. 0 when there is none. */
+  function guess(hash: number): number {
+    for (let at = hash & indexMask; ; at = (at + 1) & indexMask) {
+      const entry = index[at]
+      if (entry === 0) return 0
+      if (((entry ^ hash) & tagMask) === 0) return entry & slotMask
+    }
+  }
+
+  function indexInsert(hash: number, slot: number): void {
+    let at = hash & indexMask
+    while (index[at] !== 0) at = (at + 1) & indexMask
+    index[at] = (hash & tagMask) | slot
+  }
+
+  function indexDelete(hash: number, slot: number): void {
+    let at = hash & indexMask
+    while ((index[at] & slotMask) !== slot) at = (at + 1) & indexMask
+    // Close the gap by moving back what may stand there: no tombstones, so no clean-up and a flat cost under churn.
+    for (let next = (at + 1) & indexMask; index[next] !== 0; next = (next + 1) & indexMask) {
+      const home = hashOf((index[next] & slotMask) << FLOW_BITS) & indexMask
+      if (((next - home) & indexMask) < ((next - at) & indexMask)) continue
+      index[at] = index[next]
+      at = next
+    }
+    index[at] = 0
+  }
+
+  /* Mappings. */
+
+  function mappingBucket(inside: number, insidePort: number, kind: number): number {
+    let h = Math.imul(inside ^ seed, 0x85ebca6b) ^ Math.imul((insidePort << 12) ^ kind, 0x9e3779b1)
+    h = Math.imul(h ^ (h >>> 15), 0x27d4eb2f)
+    return (h ^ (h >>> 13)) & chainMask
+  }
+
+  /** Head of the mapping of an inside endpoint, or 0. */
+  function findMapping(inside: number, insidePort: number, kind: number): number {
+    let slot = mappingChains[mappingBucket(inside, insidePort, kind)]
+    while (slot !== 0) {
+      const base = slot << FLOW_BITS
+      if (F[base + INSIDE] === inside && F[base + PORTS] >>> 16 === insidePort && F[base + KIND] >>> 16 === kind) return slot
+      slot = F[base + MAPPING_CHAIN]
+    }
+    return 0
+  }
+
+  function peerBucket(outside: number, outsidePort: number, peer: number, kind: number): number {
+    let h = Math.imul(outside ^ seed, 0xc2b2ae35) ^ Math.imul(peer, 0x9e3779b1) ^ Math.imul((outsidePort << 12) ^ kind, 0x85ebca6b)
+    h = Math.imul(h ^ (h >>> 15), 0x27d4eb2f)
+    return (h ^ (h >>> 13)) & chainMask
+  }
+
+  /** A flow of the mapping with that outside endpoint to that peer address, or 0. */
+  function findPeer(outside: number, outsidePort: number, peer: number, kind: number): number {
+    let slot = peerChains[peerBucket(outside, outsidePort, peer, kind)]
+    while (slot !== 0) {
+      const base = slot << FLOW_BITS
+      if (F[base + OUTSIDE] === outside && F[base + PEER] === peer && F[base + OUTSIDE_PORT] >>> 16 === outsidePort
+        && F[base + KIND] >>> 16 === kind) return slot
+      slot = F[base + PEER_CHAIN]
+    }
+    return 0
+  }
+
+  /** Replaces `slot` by `other` in the chain that starts at `chains[bucket]`. */
+  function relink(chains: Int32Array, bucket: number, link: number, slot: number, other: number): void {
+    let at = chains[bucket]
+    if (at === slot) {
+      chains[bucket] = other
+      return
+    }
+    while (F[(at << FLOW_BITS) + link] !== slot) at = F[(at << FLOW_BITS) + link]
+    F[(at << FLOW_BITS) + link] = other
+  }
+
+  function setOwner(base: number, slot: number): void {
+    const portClass = CLASS_OF[(F[base + KIND] >>> 16) & 255]
+    if (portClass === CLASS_NONE) return
+    const outside = F[base + OUTSIDE_PORT]
+    const set = (outside & 0xffff) * CLASSES + portClass
+    portOwner[(set << 16) | (outside >>> 16)] = slot
+    if (slot === 0) release(set, outside >>> 16)
+  }
+
+  /** Enters a flow whose record is filled into the ring of its mapping (`head`, or 0: it is the first) and of its peer. */
+  function attach(slot: number, head: number): void {
+    const base = slot << FLOW_BITS
+    const kind = F[base + KIND] >>> 16
+    let flags = MAPPED
+    if (head === 0) {
+      flags |= MAPPING_HEAD
+      F[base + RING_NEXT] = F[base + RING_PREV] = slot
+      const bucket = mappingBucket(F[base + INSIDE], F[base + PORTS] >>> 16, kind)
+      F[base + MAPPING_CHAIN] = mappingChains[bucket]
+      mappingChains[bucket] = slot
+      setOwner(base, slot)
+      counters[MAPPINGS_OPENED]++
+    } else insertAfter(head, slot, RING_NEXT, RING_PREV)
+    const outside = F[base + OUTSIDE], outsidePort = F[base + OUTSIDE_PORT] >>> 16, peer = F[base + PEER]
+    const sibling = findPeer(outside, outsidePort, peer, kind)
+    if (sibling === 0) {
+      flags |= PEER_HEAD
+      F[base + PEER_NEXT] = F[base + PEER_PREV] = slot
+      const bucket = peerBucket(outside, outsidePort, peer, kind)
+      F[base + PEER_CHAIN] = peerChains[bucket]
+      peerChains[bucket] = slot
+    } else insertAfter(sibling, slot, PEER_NEXT, PEER_PREV)
+    F[base + KIND] |= flags
+  }
+
+  function insertAfter(head: number, slot: number, nextWord: number, prevWord: number): void {
+    const next = F[(head << FLOW_BITS) + nextWord]
+    F[(slot << FLOW_BITS) + nextWord] = next
+    F[(slot << FLOW_BITS) + prevWord] = head
+    F[(head << FLOW_BITS) + nextWord] = slot
+    F[(next << FLOW_BITS) + prevWord] = slot
+  }
+
+  /** Takes a flow out of both rings; the next in a ring inherits the place of a head, or the mapping ends. */
+  function detach(slot: number): void {
+    const base = slot << FLOW_BITS
+    const flags = F[base + KIND]
+    const kind = flags >>> 16
+    const heir = F[base + RING_NEXT]
+    if ((flags & MAPPING_HEAD) !== 0) {
+      const bucket = mappingBucket(F[base + INSIDE], F[base + PORTS] >>> 16, kind)
+      const chain = F[base + MAPPING_CHAIN]
+      if (heir === slot) {
+        relink(mappingChains, bucket, MAPPING_CHAIN, slot, chain)
+        setOwner(base, 0)
+        counters[MAPPINGS_CLOSED]++
+      } else {
+        relink(mappingChains, bucket, MAPPING_CHAIN, slot, heir)
+        F[(heir << FLOW_BITS) + MAPPING_CHAIN] = chain
+        F[(heir << FLOW_BITS) + KIND] |= MAPPING_HEAD
+        setOwner(base, heir)
+      }
+    }
+    F[(F[base + RING_PREV] << FLOW_BITS) + RING_NEXT] = heir
+    F[(heir << FLOW_BITS) + RING_PREV] = F[base + RING_PREV]
+
+    const sibling = F[base + PEER_NEXT]
+    if ((flags & PEER_HEAD) !== 0) {
+      const bucket = peerBucket(F[base + OUTSIDE], F[base + OUTSIDE_PORT] >>> 16, F[base + PEER], kind)
+      const chain = F[base + PEER_CHAIN]
+      if (sibling === slot) relink(peerChains, bucket, PEER_CHAIN, slot, chain)
+      else {
+        relink(peerChains, bucket, PEER_CHAIN, slot, sibling)
+        F[(sibling << FLOW_BITS) + PEER_CHAIN] = chain
+        F[(sibling << FLOW_BITS) + KIND] |= PEER_HEAD
+      }
+    }
+    F[(F[base + PEER_PREV] << FLOW_BITS) + PEER_NEXT] = sibling
+    F[(sibling << FLOW_BITS) + PEER_PREV] = F[base + PEER_PREV]
+  }
+
+  /* Slots. */
+
+  /** Takes a flow out of every structure and gives its slot back. */
+  function remove(slot: number): void {
+    const base = slot << FLOW_BITS
+    cancel(slot)
+    indexDelete(hashOf(base), slot)
+    if ((F[base + KIND] & MAPPED) !== 0) detach(slot)
+    F[base + KIND] = 0
+    F[base] = freed
+    freed = slot
+    counters[CURRENT]--
+  }
+
+  /** The least time left among the next slots of a ring: an established TCP flow outlives UDP and half-open ones. */
+  function evict(keep: number, nowMs: number): void {
+    let victim = 0
+    let least = 0
+    for (let n = 0; n < EVICTION_SAMPLE; n++) {
+      if (hand !== keep) {
+        const left = (F[(hand << FLOW_BITS) + DEADLINE] - nowMs) | 0
+        if (victim === 0 || left < least) {
+          victim = hand
+          least = left
+        }
+      }
+      hand = hand === capacity ? 1 : hand + 1
+    }
+    counters[EVICTED]++
+    remove(victim)
+  }
+
+  /** A slot for a new flow, by eviction if need be. */
+  function takeSlot(keep: number, nowMs: number): number {
+    if (freed === 0 && fresh > capacity) evict(keep, nowMs)
+    if (freed === 0) return fresh++
+    const slot = freed
+    freed = F[slot << FLOW_BITS]
+    return slot
+  }
+
+  function giveBack(slot: number): void {
+    F[slot << FLOW_BITS] = freed
+    freed = slot
+  }
+
+  /** Puts a filled record to work: index, timer, counters. */
+  function start(slot: number, hash: number, state: number, timeoutMs: number, nowMs: number): void {
+    const base = slot << FLOW_BITS
+    F[base + KIND] |= state << 8
+    F[base + DEADLINE] = nowMs + timeoutMs
+    F[base + WHEEL_PREV] = 0
+    indexInsert(hash, slot)
+    schedule(slot)
+    counters[OPENED]++
+    if (++counters[CURRENT] > counters[PEAK]) counters[PEAK] = counters[CURRENT]
+  }
+
+  /* Opening flows. */
+
+  /** Outside port for a new mapping, or -1 (docs/behaviour.md, Ports). Takes it. */
+  function choosePort(poolIndex: number, portClass: number, insidePort: number): number {
+    const set = poolIndex * CLASSES + portClass
+    let low = options.portLow
+    let high = options.portHigh
+    if (portClass === CLASS_ICMP) {
+      low = 0
+      high = 0xffff
+    } else if (insidePort > 0 && insidePort < 1024) {
+      // RFC 4787 REQ-3a: well-known ports stay among themselves.
+      low = 1
+      high = 1023
+    }
+    let port = insidePort
+    if (!options.portPreservation || port < low || port > high || !isFree(set, port)) {
+      const start = low + below(high - low + 1)
+      const parity = insidePort & 1
+      port = firstFree(set, start, high, parity)
+      if (port < 0) port = firstFree(set, low, start - 1, parity)
+      if (port < 0) port = firstFree(set, start, high, parity ^ 1)
+      if (port < 0) port = firstFree(set, low, start - 1, parity ^ 1)
+      if (port < 0) return -1
+    }
+    take(set, port)
+    return port
+  }
+
+  /** Both checksum deltas of a mapping's way out. */
+  function deltaOf(protocol: number, inside: number, outside: number, insidePort: number, outsidePort: number): number {
+    const address = delta32(inside, outside)
+    const port = delta16(insidePort, outsidePort)
+    let transport = 0
+    if (protocol === TCP || protocol === UDP) transport = fold(address + port)
+    else if (protocol === ICMP) transport = port
+    else if (protocol === UDP_LITE || protocol === DCCP) transport = address
+    return (address << 16) | transport
+  }
+
+  function fill4(slot: number, inside: number, peer: number, ports: number, kind: number): void {
+    const base = slot << FLOW_BITS
+    F[base + INSIDE] = inside
+    F[base + PEER] = peer
+    F[base + PORTS] = ports
+    F[base + KIND] = kind << 16
+  }
+
+  /** Gives a filled IPv4 flow its outside endpoint and enters it into its mapping. */
+  function map(slot: number, head: number, poolIndex: number, outsidePort: number): void {
+    const base = slot << FLOW_BITS
+    const outside = pool.addressAt(poolIndex)
+    F[base + OUTSIDE] = outside
+    F[base + OUTSIDE_PORT] = (outsidePort << 16) | poolIndex
+    F[base + DELTA] = deltaOf((F[base + KIND] >>> 16) & 255, F[base + INSIDE], outside, F[base + PORTS] >>> 16, outsidePort)
+    if (pool.indexOf(F[base + PEER]) >= 0) F[base + KIND] |= HAIRPIN
+    attach(slot, head)
+  }
+
+  /** Opens an IPv4 flow from inside, with the mapping of its inside endpoint or a new one. Slot, NO_PORT or CONFLICT. */
+  function openOut(
+    inside: number, peer: number, ports: number, kind: number, state: number, timeoutMs: number, nowMs: number,
+  ): number {
+    // Room first: eviction may end the very mapping that is looked for next.
+    const slot = takeSlot(0, nowMs)
+    const portClass = CLASS_OF[kind & 255]
+    let poolIndex = pool.pairedIndex(inside)
+    let outsidePort = 0
+    let head = 0
+    if (portClass === CLASS_NONE) {
+      const rival = findPeer(pool.addressAt(poolIndex), 0, peer, kind)
+      if (rival !== 0) {
+        giveBack(slot)
+        return CONFLICT
+      }
+      head = findMapping(inside, 0, kind)
+    } else {
+      head = findMapping(inside, ports >>> 16, kind)
+      if (head === 0) {
+        outsidePort = choosePort(poolIndex, portClass, ports >>> 16)
+        if (outsidePort < 0) {
+          giveBack(slot)
+          return NO_PORT
+        }
+      } else {
+        poolIndex = F[(head << FLOW_BITS) + OUTSIDE_PORT] & 0xffff
+        outsidePort = F[(head << FLOW_BITS) + OUTSIDE_PORT] >>> 16
+      }
+    }
+    fill4(slot, inside, peer, ports, kind)
+    map(slot, head, poolIndex, outsidePort)
+    start(slot, hash4(inside, peer, ports, kind), state, timeoutMs, nowMs)
+    return slot
+  }
+
+  /** Opens a flow from outside in the mapping that owns `owner` in the port table. Slot, or 0 if eviction just ended it. */
+  function openIn(
+    owner: number, peer: number, peerPort: number, kind: number, state: number, timeoutMs: number, keep: number, nowMs: number,
+  ): number {
+    const slot = takeSlot(keep, nowMs)
+    const head = portOwner[owner]
+    if (head === 0) {
+      giveBack(slot)
+      return 0
+    }
+    const headBase = head << FLOW_BITS
+    const inside = F[headBase + INSIDE]
+    const ports = (F[headBase + PORTS] & ~0xffff) | peerPort
+    fill4(slot, inside, peer, ports, kind)
+    map(slot, head, F[headBase + OUTSIDE_PORT] & 0xffff, F[headBase + OUTSIDE_PORT] >>> 16)
+    start(slot, hash4(inside, peer, ports, kind), state, timeoutMs, nowMs)
+    return slot
+  }
+
+  /** Opens an IPv4 flow without NAT, from either side. */
+  function openPlain4(
+    inside: number, peer: number, ports: number, kind: number, state: number, timeoutMs: number, nowMs: number,
+  ): number {
+    const slot = takeSlot(0, nowMs)
+    fill4(slot, inside, peer, ports, kind)
+    start(slot, hash4(inside, peer, ports, kind), state, timeoutMs, nowMs)
+    return slot
+  }
+
+  /** Opens an IPv6 flow, from either side. `key` holds inside and peer address. */
+  function open6(
+    hash: number, key: Int32Array, ports: number, kind: number, state: number, timeoutMs: number, nowMs: number,
+  ): number {
+    const slot = takeSlot(0, nowMs)
+    const base = slot << FLOW_BITS
+    for (let word = 0; word < 8; word++) F[base + word] = key[word]
+    F[base + PORTS] = ports
+    F[base + KIND] = kind << 16
+    start(slot, hash, state, timeoutMs, nowMs)
+    return slot
+  }
+
+  /** Removes every flow whose deadline has passed at `nowMs`. */
+  function expire(nowMs: number): void {
+    for (let slot = nextExpired(nowMs); slot !== 0; slot = nextExpired(nowMs)) {
+      counters[EXPIRED]++
+      remove(slot)
+    }
+  }
+
+  return {
+    F, index, indexMask, slotMask, portOwner, timeouts,
+    hash4, hash6, find4, find6, isFlow6, guess, findMapping, findPeer,
+    openOut, openIn, openPlain4, open6, remove, schedule, expire,
+    /** Bytes of all tables together. */
+    bytes: 4 * (F.length + index.length + mappingChains.length + peerChains.length + portOwner.length)
+      + (options.nat44 ? pool.size * CLASSES * (8192 + 512) : 0),
+  }
+}

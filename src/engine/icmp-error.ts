@@ -1,0 +1,235 @@
+/**
+ * ICMP errors crossing the box (RFC 5508 4): an error belongs to the flow of the packet it quotes. The quoted packet is put back to
+ * what the receiver sent, the checksums with it, as far as they are quoted. Errors never touch a timer or a state (REQ-10).
+ */
+import { counterIndex } from '../channel/counters.ts'
+import { reasonIndex } from '../channel/reasons.ts'
+import { apply, delta16, delta32, fold, pseudo6, sumBytes } from '../wire/checksum.ts'
+import { SIDE_INSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
+import * as icmp from '../wire/icmp.ts'
+import * as ipv4 from '../wire/ipv4.ts'
+import * as ipv6 from '../wire/ipv6.ts'
+import { CLASSES, CLASS_NONE, CLASS_OF, FLOW_BITS, INSIDE, OUTSIDE, OUTSIDE_PORT, PORTS } from './flows.ts'
+import { rewriteAddresses } from './fragments.ts'
+import { isQuery, isReply } from './look.ts'
+import { CHECKSUM_IGNORE } from './options.ts'
+import { FIRST_FRAGMENT } from './rows.ts'
+import { type Shared, drop } from './shared.ts'
+
+const BAD_CHECKSUM = reasonIndex('icmp-bad-checksum'), BAD_ERROR = reasonIndex('icmp-bad-error')
+const NO_FLOW = reasonIndex('icmp-error-no-flow')
+const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, UDP_LITE = 136
+/** What must be quoted of the transport header: enough for ports or identifier (RFC 792). */
+const QUOTED_BYTES = 8
+
+/** Where a transport checksum lies, and whether it covers addresses and ports; by protocol. */
+const CHECKSUM_AT = new Uint8Array(256)
+CHECKSUM_AT[TCP] = 16
+CHECKSUM_AT[UDP] = CHECKSUM_AT[DCCP] = CHECKSUM_AT[UDP_LITE] = 6
+CHECKSUM_AT[ICMP] = 2
+
+export function createIcmpError(shared: Shared) {
+  const { options, frames, rows, pool, flows, counters } = shared
+  const { view, off, capBytes, l3, netBytes, side, verdict } = frames
+  const { F, portOwner, find4, find6, findPeer, hash4, hash6 } = flows
+  const TRANSLATED = counterIndex('icmp-errors-translated'), HAIRPINS = counterIndex('hairpin-packets')
+  const walk = ipv6.createWalk()
+  const $key = new Int32Array(8)
+  const nat44 = options.nat44
+
+  /** Is the checksum of the ICMP message in row i known to be wrong? Not if it is fragmented or cut by the capture. */
+  function isCorrupt(i: number, pseudo: number): boolean {
+    const end = l3[i] + netBytes[i]
+    if ((rows.path[i] & FIRST_FRAGMENT) !== 0 || off[i] + capBytes[i] < end) return false
+    return fold(sumBytes(view, rows.l4[i], end, pseudo)) !== 0xffff
+  }
+
+  /** Checks the packet quoted by row i: offset of its transport header, or 0 after dropping the row. */
+  function quoted4(i: number): number {
+    if (isCorrupt(i, 0)) return refuse(i, BAD_CHECKSUM)
+    const e = rows.l4[i] + icmp.HEADER_BYTES
+    const end = Math.min(l3[i] + netBytes[i], off[i] + capBytes[i])
+    if (e + ipv4.HEADER_BYTES > end) return refuse(i, BAD_ERROR)
+    const versionIhl = ipv4.versionIhl(view, e)
+    const headerBytes = (versionIhl & 15) << 2
+    if (versionIhl >>> 4 !== 4 || headerBytes < ipv4.HEADER_BYTES || e + headerBytes + QUOTED_BYTES > end) {
+      return refuse(i, BAD_ERROR)
+    }
+    if (options.ipv4Checksum !== CHECKSUM_IGNORE && sumBytes(view, e, e + headerBytes, 0) !== 0xffff) return refuse(i, BAD_ERROR)
+    if ((ipv4.fragment(view, e) & ipv4.OFFSET_MASK) !== 0) return refuse(i, NO_FLOW)
+    const l4 = e + headerBytes
+    if (ipv4.protocol(view, e) === ICMP && !isQuery(4, icmp.type(view, l4)) && !isReply(4, icmp.type(view, l4))) {
+      return refuse(i, NO_FLOW)
+    }
+    return l4
+  }
+
+  function refuse(i: number, reason: number): 0 {
+    drop(shared, i, reason)
+    return 0
+  }
+
+  /** Ports of the quoted packet, source above destination; an identifier stands at the end that `insideIsSource` names. */
+  function quotedPorts(protocol: number, l4: number, insideIsSource: boolean): number {
+    if (protocol === TCP || protocol === UDP) return view.getInt32(l4)
+    if (protocol === ICMP || protocol === ICMP6) return icmp.id(view, l4) << (insideIsSource ? 16 : 0)
+    return 0
+  }
+
+  function swap(ports: number): number {
+    return (ports << 16) | (ports >>> 16)
+  }
+
+  /** An error from inside about a packet that came in. */
+  function out4(i: number): void {
+    const l4 = quoted4(i)
+    if (l4 === 0) return
+    const e = rows.l4[i] + icmp.HEADER_BYTES
+    const p = l3[i]
+    const protocol = ipv4.protocol(view, e)
+    const kind = (4 << 8) | protocol
+    const inside = ipv4.dst(view, e), peer = ipv4.src(view, e)
+    const ports = swap(quotedPorts(protocol, l4, false))
+    const slot = peer === ipv4.dst(view, p) ? find4(hash4(inside, peer, ports, kind), inside, peer, ports, kind) : 0
+    if (slot === 0) return drop(shared, i, NO_FLOW)
+    const base = slot << FLOW_BITS
+    const outside = nat44 ? F[base + OUTSIDE] : ipv4.src(view, p)
+    if (nat44) rewriteQuote(i, e, ipv4.DST, l4, protocol, outside, F[base + OUTSIDE_PORT] >>> 16, 2)
+    rewriteAddresses(view, p, outside, ipv4.dst(view, p))
+    counters[TRANSLATED]++
+    verdict[i] = TO_OUTSIDE
+    if (nat44 && pool.indexOf(peer) >= 0) hairpin(i, l4)
+  }
+
+  /** An error that one inside host sends another through their outside endpoints (RFC 5508 REQ-7). */
+  function hairpin(i: number, l4: number): void {
+    const p = l3[i]
+    const e = rows.l4[i] + icmp.HEADER_BYTES
+    counters[HAIRPINS]++
+    const slot = flowOfQuoteIn4(i, e, l4)
+    if (slot === 0) return drop(shared, i, NO_FLOW)
+    translateIn4(i, e, l4, slot)
+    // The hop was counted on the way out.
+    const hops = ipv4.ttl(view, p)
+    ipv4.setTtl(view, p, hops + 1)
+    ipv4.setChecksum(view, p, apply(ipv4.checksum(view, p), 0x0100))
+  }
+
+  /** The flow whose outside endpoint sent the quoted packet, or 0. */
+  function flowOfQuoteIn4(i: number, e: number, l4: number): number {
+    const protocol = ipv4.protocol(view, e)
+    const kind = (4 << 8) | protocol
+    const outside = ipv4.src(view, e), peer = ipv4.dst(view, e)
+    if (outside !== ipv4.dst(view, l3[i])) return 0
+    const ports = quotedPorts(protocol, l4, true)
+    if (!nat44) return find4(hash4(outside, peer, ports, kind), outside, peer, ports, kind)
+    const poolIndex = pool.indexOf(outside)
+    if (poolIndex < 0) return 0
+    const portClass = CLASS_OF[protocol]
+    if (portClass === CLASS_NONE) return findPeer(outside, 0, peer, kind)
+    const head = portOwner[((poolIndex * CLASSES + portClass) << 16) | (ports >>> 16)]
+    if (head === 0) return 0
+    const base = head << FLOW_BITS
+    const inside = F[base + INSIDE]
+    const own = (F[base + PORTS] & ~0xffff) | (ports & 0xffff)
+    return find4(hash4(inside, peer, own, kind), inside, peer, own, kind)
+  }
+
+  function translateIn4(i: number, e: number, l4: number, slot: number): void {
+    const base = slot << FLOW_BITS
+    const p = l3[i]
+    const inside = F[base + INSIDE]
+    if (nat44) rewriteQuote(i, e, ipv4.SRC, l4, ipv4.protocol(view, e), inside, F[base + PORTS] >>> 16, 0)
+    rewriteAddresses(view, p, ipv4.src(view, p), inside)
+    verdict[i] = TO_INSIDE
+  }
+
+  /** An error from outside about a packet that went out. */
+  function in4(i: number): void {
+    const l4 = quoted4(i)
+    if (l4 === 0) return
+    const e = rows.l4[i] + icmp.HEADER_BYTES
+    const slot = flowOfQuoteIn4(i, e, l4)
+    if (slot === 0) return drop(shared, i, NO_FLOW)
+    translateIn4(i, e, l4, slot)
+    counters[TRANSLATED]++
+  }
+
+  /**
+   * Gives the quoted packet at `e` another address at `e + addressAt` and another port at `l4 + portAt` (an identifier for ICMP),
+   * and carries every change into the checksum of the ICMP message around it.
+   */
+  function rewriteQuote(
+    i: number, e: number, addressAt: number, l4: number, protocol: number, address: number, port: number, portAt: number,
+  ): void {
+    const addressDelta = delta32(view.getInt32(e + addressAt), address)
+    view.setInt32(e + addressAt, address)
+    const headerSum = ipv4.checksum(view, e)
+    const newHeaderSum = apply(headerSum, addressDelta)
+    ipv4.setChecksum(view, e, newHeaderSum)
+    let message = addressDelta + delta16(headerSum, newHeaderSum)
+
+    let transportDelta = protocol === ICMP ? 0 : addressDelta
+    if (CLASS_OF[protocol] !== CLASS_NONE) {
+      const at = protocol === ICMP ? l4 + icmp.ID : l4 + portAt
+      const portDelta = delta16(view.getUint16(at), port)
+      view.setUint16(at, port)
+      transportDelta = fold(transportDelta + portDelta)
+      message += portDelta
+    }
+    const sumAt = CHECKSUM_AT[protocol]
+    if (sumAt !== 0 && l4 + sumAt + 2 <= Math.min(l3[i] + netBytes[i], off[i] + capBytes[i])) {
+      const sum = view.getUint16(l4 + sumAt)
+      // A UDP sum of 0 says that there is none (RFC 768).
+      if (protocol !== UDP || sum !== 0) {
+        let newSum = apply(sum, transportDelta)
+        if (protocol === UDP && newSum === 0) newSum = 0xffff
+        view.setUint16(l4 + sumAt, newSum)
+        message += delta16(sum, newSum)
+      }
+    }
+    const outer = rows.l4[i]
+    icmp.setChecksum(view, outer, apply(icmp.checksum(view, outer), fold(message)))
+  }
+
+  /** IPv6 errors, either way: nothing is translated, so all that matters is whether the quoted packet has a flow. */
+  function pass6(i: number): void {
+    const p = l3[i]
+    const l4 = rows.l4[i]
+    const messageBytes = p + netBytes[i] - l4
+    if (isCorrupt(i, pseudo6(view, p, ICMP6, messageBytes))) return drop(shared, i, BAD_CHECKSUM)
+    const e = l4 + icmp.HEADER_BYTES
+    const end = Math.min(p + netBytes[i], off[i] + capBytes[i])
+    if (e + ipv6.HEADER_BYTES > end || ipv6.version(view, e) !== 6) return drop(shared, i, BAD_ERROR)
+    if (ipv6.walk(view, e, end, end, walk) !== ipv6.WALK_OK) return drop(shared, i, BAD_ERROR)
+    const fragment = walk.at[ipv6.WALK_FRAGMENT]
+    if (fragment !== 0 && (view.getUint16(fragment + 2) & 0xfff8) !== 0) return drop(shared, i, NO_FLOW)
+    const quotedL4 = walk.at[ipv6.WALK_L4]
+    if (quotedL4 + QUOTED_BYTES > end) return drop(shared, i, BAD_ERROR)
+    const protocol = walk.at[ipv6.WALK_PROTOCOL]
+    if (protocol === ICMP6 && !isQuery(6, icmp.type(view, quotedL4)) && !isReply(6, icmp.type(view, quotedL4))) {
+      return drop(shared, i, NO_FLOW)
+    }
+    const fromInside = side[i] === SIDE_INSIDE
+    const insideAt = fromInside ? ipv6.DST : ipv6.SRC
+    const peerAt = fromInside ? ipv6.SRC : ipv6.DST
+    let agrees = true
+    for (let word = 0; word < 4; word++) {
+      $key[word] = view.getInt32(e + insideAt + (word << 2))
+      $key[word + 4] = view.getInt32(e + peerAt + (word << 2))
+      // The error goes to whoever sent the packet it quotes.
+      if (view.getInt32(e + ipv6.SRC + (word << 2)) !== ipv6.dstWord(view, p, word)) agrees = false
+    }
+    // ICMP (not ICMPv6) over IPv6 has no ports here, as in the five-tuple.
+    const ports = protocol === ICMP ? 0 : quotedPorts(protocol, quotedL4, !fromInside)
+    const key = fromInside ? swap(ports) : ports
+    const kind = (6 << 8) | protocol
+    const hash = hash6($key[0], $key[1], $key[2], $key[3], $key[4], $key[5], $key[6], $key[7], key, kind)
+    if (!agrees || find6(hash, $key, key, kind) === 0) return drop(shared, i, NO_FLOW)
+    ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
+    counters[TRANSLATED]++
+    verdict[i] = fromInside ? TO_OUTSIDE : TO_INSIDE
+  }
+
+  return { out4, in4, pass6 }
+}

@@ -1,0 +1,106 @@
+/**
+ * ICMP errors that the box itself originates: time exceeded, and unreachable for administrative reasons (RFC 1812 4.3, RFC 4443,
+ * RFC 5508 REQ-8). At a limited rate, never about an ICMP error, never about a fragment after the first.
+ */
+import { counterIndex } from '../channel/counters.ts'
+import { createTokenBucket } from '../storage/token-bucket.ts'
+import { fold, pseudo6, sumBytes } from '../wire/checksum.ts'
+import { SIDE_INSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
+import * as icmp from '../wire/icmp.ts'
+import * as ipv4 from '../wire/ipv4.ts'
+import * as ipv6 from '../wire/ipv6.ts'
+import { EXTRA_REPLY, copyBytes } from './extras.ts'
+import { isError } from './look.ts'
+import type { Shared } from './shared.ts'
+import type { ExtrasStore } from './extras.ts'
+
+const ICMP = 1, ICMP6 = 58
+/** RFC 1812 4.3.2.3: as much of the packet as fits without going over 576 bytes. RFC 4443 2.4 (c): over 1280. */
+const MOST_BYTES_4 = 576, MOST_BYTES_6 = 1280
+/** RFC 1812 4.3.2.5: internetwork control. */
+const PRECEDENCE = 0xc0
+const TTL = 64
+
+export function createIcmpReply({ options, frames, rows, pool, counters }: Shared, extras: ExtrasStore, start: number) {
+  const { view, off, capBytes, side, l3, netBytes, link, iface } = frames
+  const { take } = createTokenBucket(options.icmpErrorsPerSecond)
+  const ORIGINATED = counterIndex('icmp-errors-originated'), SUPPRESSED = counterIndex('icmp-errors-suppressed')
+  const [box0, box1, box2, box3] = options.boxAddress6
+
+  /** May an error be sent about row i? It has passed the address checks. */
+  function mayAnswer(i: number): boolean {
+    const version = rows.kind[i] >>> 8
+    const p = l3[i]
+    if (version === 4 && (ipv4.fragment(view, p) & ipv4.OFFSET_MASK) !== 0) return false
+    if (version === 6 && rows.fragment[i] !== 0 && (view.getUint16(rows.fragment[i] + 2) & 0xfff8) !== 0) return false
+    const protocol = rows.kind[i] & 255
+    if (protocol !== (version === 4 ? ICMP : ICMP6)) return true
+    const l4 = rows.l4[i]
+    return l4 < off[i] + capBytes[i] && l4 < p + netBytes[i] && !isError(version, icmp.type(view, l4))
+  }
+
+  /** Answers row i, as it came in, with an ICMP error of that type (ICMPv4 numbers for IPv4, ICMPv6 numbers for IPv6). */
+  function reply(i: number, type4: number, code4: number, type6: number, code6: number, nowMs: number): void {
+    if (!mayAnswer(i)) return
+    if (!take(nowMs)) {
+      counters[SUPPRESSED]++
+      return
+    }
+    counters[ORIGINATED]++
+    const toInside = side[i] === SIDE_INSIDE
+    const bytes = rows.kind[i] >>> 8 === 4 ? write4(i, type4, code4, toInside) : write6(i, type6, code6)
+    extras.push(EXTRA_REPLY, toInside ? TO_INSIDE : TO_OUTSIDE, start, start, bytes, bytes, link[i], iface[i])
+  }
+
+  function write4(i: number, type: number, code: number, toInside: boolean): number {
+    const p = l3[i]
+    const l4 = start + ipv4.HEADER_BYTES
+    const quoted = Math.min(netBytes[i], off[i] + capBytes[i] - p, MOST_BYTES_4 - ipv4.HEADER_BYTES - icmp.HEADER_BYTES)
+    const total = ipv4.HEADER_BYTES + icmp.HEADER_BYTES + quoted
+    copyBytes(frames, p, l4 + icmp.HEADER_BYTES, quoted)
+    const dst = ipv4.dst(view, p)
+    let from = options.boxAddress4
+    if (!toInside && options.nat44) from = pool.indexOf(dst) >= 0 ? dst : pool.addressAt(0)
+    view.setInt32(start, (0x45 << 24) | (PRECEDENCE << 16) | total)
+    view.setInt32(start + 4, ipv4.DONT_FRAGMENT)
+    view.setInt32(start + 8, (TTL << 24) | (ICMP << 16))
+    view.setInt32(start + 12, from)
+    view.setInt32(start + 16, ipv4.src(view, p))
+    ipv4.setChecksum(view, start, ~ipv4.headerSum(view, start) & 0xffff)
+    writeIcmp(l4, type, code, start + total, 0)
+    return total
+  }
+
+  function write6(i: number, type: number, code: number): number {
+    const p = l3[i]
+    const l4 = start + ipv6.HEADER_BYTES
+    const quoted = Math.min(netBytes[i], off[i] + capBytes[i] - p, MOST_BYTES_6 - ipv6.HEADER_BYTES - icmp.HEADER_BYTES)
+    const payload = icmp.HEADER_BYTES + quoted
+    copyBytes(frames, p, l4 + icmp.HEADER_BYTES, quoted)
+    view.setInt32(start, 6 << 28)
+    view.setInt32(start + 4, (payload << 16) | (ICMP6 << 8) | TTL)
+    view.setInt32(start + 8, box0)
+    view.setInt32(start + 12, box1)
+    view.setInt32(start + 16, box2)
+    view.setInt32(start + 20, box3)
+    for (let at = 0; at < 16; at += 4) view.setInt32(start + ipv6.DST + at, view.getInt32(p + ipv6.SRC + at))
+    writeIcmp(l4, type, code, l4 + payload, pseudo6(view, start, ICMP6, payload))
+    return ipv6.HEADER_BYTES + payload
+  }
+
+  function writeIcmp(l4: number, type: number, code: number, end: number, pseudo: number): void {
+    view.setInt32(l4, (type << 24) | (code << 16))
+    view.setInt32(l4 + 4, 0)
+    icmp.setChecksum(view, l4, ~fold(sumBytes(view, l4, end, pseudo)) & 0xffff)
+  }
+
+  function timeExceeded(i: number, nowMs: number): void {
+    reply(i, icmp.TIME_EXCEEDED, 0, icmp.V6_TIME_EXCEEDED, 0, nowMs)
+  }
+
+  function prohibited(i: number, nowMs: number): void {
+    reply(i, icmp.UNREACHABLE, icmp.ADMINISTRATIVELY_PROHIBITED, icmp.V6_UNREACHABLE, icmp.V6_ADMINISTRATIVELY_PROHIBITED, nowMs)
+  }
+
+  return { timeExceeded, prohibited }
+}

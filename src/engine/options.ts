@@ -1,0 +1,55 @@
+/** What the engine is told once, when it is built: plain numbers, no configuration text. */
+
+export const FILTER_ENDPOINT_INDEPENDENT = 0
+export const FILTER_ADDRESS_DEPENDENT = 1
+export const FILTER_ADDRESS_AND_PORT_DEPENDENT = 2
+
+export const CHECKSUM_VERIFY = 0
+export const CHECKSUM_REPAIR_ZERO = 1
+export const CHECKSUM_IGNORE = 2
+
+/** Answers whether an address is in the inside network. Words are host-order int32. */
+export interface InsidePrefixes {
+  has4(address: number): boolean
+  has6(word0: number, word1: number, word2: number, word3: number): boolean
+}
+
+export interface EngineOptions {
+  inside: InsidePrefixes
+  /** False: a firewall only, IPv4 addresses stay as they are. */
+  nat44: boolean
+  /** Outside addresses, 1 … 1024 when `nat44`. */
+  pool: readonly number[]
+  /** Dynamic outside ports, inclusive. */
+  portLow: number
+  portHigh: number
+  portPreservation: boolean
+  /** FILTER_ constant. */
+  filtering: number
+  hairpinning: boolean
+  /** May the inside open flows; may the outside, where no mapping stands in its way (IPv6, or IPv4 without NAT)? */
+  outboundPermit: boolean
+  inboundPermit: boolean
+  tcpMidstream: boolean
+  /** All timers in 1 … 2^30 ms. */
+  udpMs: number
+  tcpTransitoryMs: number
+  tcpEstablishedMs: number
+  icmpQueryMs: number
+  otherMs: number
+  fragmentMs: number
+  /** Flows at once, 1 … 2^22. */
+  flows: number
+  fragmentDatagrams: number
+  fragmentHold: number
+  icmpErrorsPerSecond: number
+  /** CHECKSUM_ constant. */
+  ipv4Checksum: number
+  /** Sources of the ICMP errors that the box originates. */
+  boxAddress4: number
+  boxAddress6: readonly [number, number, number, number]
+  /** Seeds port choice, pairing and hashes. */
+  seed: number
+  /** Offset in the frame pool from which `engineScratchBytes` belong to the engine. */
+  scratchStart: number
+}
