@@ -95,7 +95,7 @@ export async function openCapture(path: string, frames: Frames, options: Capture
     throw new RangeError(`a reader with regions of ${regionBytes} bytes needs ${windowBytes(regionBytes)} of the pool`)
   }
   if (regionBytes < MIN_REGION_BYTES) throw new RangeError(`a region has at least ${MIN_REGION_BYTES} bytes`)
-  const { fd, fileBytes } = openFile(path)
+  const { fd, fileBytes } = await openFile(path)
   const { pool, view } = frames
   const first = regionStart(poolStart, regionBytes, 0)
   const cursor: Cursor = { pos: first, end: first, base: -first, reason: '', shiftSec, shiftNsec }

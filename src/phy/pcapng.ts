@@ -335,7 +335,7 @@ function addInterface(view: DataView, pos: number, bytes: number, state: PcapngS
   if (index === state.tsresol.length) growTables(state)
 
   // "Interface Description Block": stamps are in µs unless if_tsresol says otherwise.
-  let tsresol = 6, offsetSec = 0
+  let tsresol = -1, offsetSec = NaN                 // the first of each option counts
   const options: { name?: string; description?: string } = {}
   const end = pos + bytes - 4
   for (let at = pos + INTERFACE_OPTIONS; at + 4 <= end;) {
@@ -345,14 +345,16 @@ function addInterface(view: DataView, pos: number, bytes: number, state: PcapngS
     if (value + length > end) return 'option runs past its block'
     if (code === IF_NAME) options.name ??= text(view, value, length)
     else if (code === IF_DESCRIPTION) options.description ??= text(view, value, length)
-    else if (code === IF_TSRESOL && length === 1) tsresol = view.getUint8(value)
-    else if (code === IF_TSOFFSET && length === 8) {
+    else if (code === IF_TSRESOL && length === 1 && tsresol < 0) tsresol = view.getUint8(value)
+    else if (code === IF_TSOFFSET && length === 8 && Number.isNaN(offsetSec)) {
       offsetSec = little ? view.getInt32(value + 4, true) * 2 ** 32 + view.getUint32(value, true)
         : view.getInt32(value, false) * 2 ** 32 + view.getUint32(value + 4, false)
     }
     at = value + length + 3 - (length + 3) % 4
   }
 
+  if (tsresol < 0) tsresol = 6
+  if (Number.isNaN(offsetSec)) offsetSec = 0
   const exponent = tsresol & 0x7f, tsResolution = (tsresol >= 0x80 ? 2 : 10) ** exponent
   const link = view.getUint16(pos + LINK_TYPE, little), snapBytes = view.getUint32(pos + SNAP_LEN, little)
   const row = index * IF_WORDS, table = state.table

@@ -24,20 +24,25 @@ export interface OpenFile {
   fileBytes: number
 }
 
-/** Standard input is `-`. Throws `CaptureError`: the only errors that are thrown at all. */
-export function openFile(path: string): OpenFile {
-  try {
-    const fd = path === '-' ? 0 : fs.openSync(path, 'r')
-    const stat = fs.fstatSync(fd)
-    // Opening a directory works, reading it does not; say so at once.
-    if (stat.isDirectory()) {
-      if (fd !== 0) fs.closeSync(fd)
-      throw Object.assign(new Error('is a directory'), { code: 'EISDIR' })
+/**
+ * Standard input is `-`. Rejects with `CaptureError`: no other error of this room's reading side is ever thrown. Not
+ * done in a blocking call, because a named pipe opens only when somebody writes to it.
+ */
+export function openFile(path: string): Promise<OpenFile> {
+  return new Promise((resolve, reject) => {
+    if (path === '-') look(null, 0)
+    else fs.open(path, 'r', look)
+    function look(error: NodeJS.ErrnoException | null, fd: number): void {
+      if (error !== null) return reject(captureError('open', path, error))
+      fs.fstat(fd, (failed, stat) => {
+        if (failed === null && !stat.isDirectory()) return resolve({ fd, fileBytes: stat.isFile() ? stat.size : 0 })
+        // Opening a directory works, reading it does not; say so at once.
+        const reason = failed ?? Object.assign(new Error('is a directory'), { code: 'EISDIR' })
+        if (fd !== 0) fs.close(fd, () => reject(captureError('open', path, reason)))
+        else reject(captureError('open', path, reason))
+      })
     }
-    return { fd, fileBytes: stat.isFile() ? stat.size : 0 }
-  } catch (error) {
-    throw captureError('open', path, error as NodeJS.ErrnoException)
-  }
+  })
 }
 
 /** How long to leave a standard input alone that was handed to us in non-blocking mode and has nothing to say. */

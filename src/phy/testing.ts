@@ -1,4 +1,6 @@
-/** Builds capture files out of packet values, for tests. Slow and plain. */
+/** Builds capture files out of packet values and copies packets out of batches, for tests. Slow and plain. */
+import type { FrameSource } from './capture-reader.ts'
+import type { Frames } from '../wire/frames.ts'
 
 export interface TestPacket {
   data: Uint8Array
@@ -136,4 +138,33 @@ export class ByteList {
     }
     return this
   }
+}
+
+/** A packet as the reader delivered it, copied out of the pool. */
+export interface ReadPacket {
+  data: Uint8Array
+  wireBytes: number
+  link: number
+  iface: number
+  sec: number
+  nsec: number
+}
+
+export function copyRow(frames: Frames, row: number): ReadPacket {
+  const from = frames.off[row]!
+  return {
+    data: frames.pool.slice(from, from + frames.capBytes[row]!), wireBytes: frames.wireBytes[row]!,
+    link: frames.link[row]!, iface: frames.iface[row]!, sec: frames.sec[row]!, nsec: frames.nsec[row]!,
+  }
+}
+
+export async function readAll(source: FrameSource, frames: Frames): Promise<ReadPacket[]> {
+  const packets: ReadPacket[] = []
+  do {
+    for (let count = source.fill(); count > 0; count = source.fill()) {
+      for (let row = 0; row < count; row++) packets.push(copyRow(frames, row))
+    }
+  } while (await source.more())
+  await source.close()
+  return packets
 }
