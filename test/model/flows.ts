@@ -1,0 +1,137 @@
+/**
+ * Flows of the model: a list of slots that is searched from one end to the other. A mapping is not kept anywhere: it is
+ * what the flows of one inside endpoint have in common, so that it ends with the last of them by itself. Sections of
+ * docs/behaviour.md: "Flows and mappings", "Ports", "Full table".
+ */
+import { createPrng, type Prng } from '../../src/base/prng.ts'
+import { ICMP, int32Of, type Addr } from './packet.ts'
+import type { TcpState } from './tcp.ts'
+
+export interface Endpoint { addr: Addr; port: number }
+export interface Mapping { protocol: number; inside: Endpoint; outside: Endpoint }
+export interface Flow {
+  version: 4 | 6
+  protocol: number
+  inside: Endpoint
+  peer: Endpoint
+  /** `null` where nothing is translated. */
+  mapping: Mapping | null
+  deadline: number
+  /** Rises with every packet that sets a deadline: among equal deadlines the order in which they were set. */
+  turn: number
+  tcp: TcpState | null
+}
+
+export function same(a: Endpoint, b: Endpoint): boolean { return a.addr === b.addr && a.port === b.port }
+
+export interface FlowsOptions {
+  capacity: number
+  pool: readonly number[]
+  portLo: number
+  portHi: number
+  portPreservation: boolean
+  seed: number
+}
+
+export class Flows {
+  /** By slot number, from 1; slot 0 is not one. */
+  readonly slots: (Flow | null)[]
+  private readonly free: number[] = []
+  private hand = 1
+  private turns = 0
+  private readonly options: FlowsOptions
+  private readonly prng: Prng
+  /** Slots that were taken from a living flow; for tests. */
+  evicted = 0
+
+  constructor(options: FlowsOptions) {
+    this.options = options
+    this.slots = new Array<Flow | null>(options.capacity + 1).fill(null)
+    // The end of the list is taken first: 1, 2, … n at the start, later what was freed last.
+    for (let slot = options.capacity; slot >= 1; slot--) this.free.push(slot)
+    this.prng = createPrng(options.seed)
+  }
+
+  all(): Flow[] { return this.slots.filter(flow => flow !== null) }
+
+  find(wanted: (flow: Flow) => boolean): Flow | null { return this.all().find(wanted) ?? null }
+
+  mappingOf(protocol: number, inside: Endpoint): Mapping | null {
+    return this.find(f => f.mapping !== null && f.protocol === protocol && same(f.inside, inside))?.mapping ?? null
+  }
+
+  mappingAt(protocol: number, outside: Endpoint): Mapping | null {
+    return this.find(f => f.mapping !== null && f.protocol === protocol && same(f.mapping.outside, outside))?.mapping ?? null
+  }
+
+  flowsOf(mapping: Mapping): Flow[] { return this.all().filter(flow => flow.mapping === mapping) }
+
+  touch(flow: Flow, deadline: number): void {
+    flow.deadline = deadline
+    flow.turn = ++this.turns
+  }
+
+  /** Frees what has passed its deadline: by deadline, then in the order in which the deadlines were set. */
+  expire(nowMs: number): void {
+    const passed = this.all().filter(flow => ((flow.deadline - nowMs) | 0) <= 0)
+    passed.sort((a, b) => (a.deadline - b.deadline | 0) || a.turn - b.turn)
+    for (const flow of passed) this.release(this.slots.indexOf(flow))
+  }
+
+  private release(slot: number): void {
+    this.slots[slot] = null
+    this.free.push(slot)
+  }
+
+  /** A slot for `flow`, in a full table that of another one, but not of `inUse`. */
+  add(flow: Flow, nowMs: number, inUse: Flow | null): void {
+    if (this.free.length === 0) this.evict(nowMs, inUse)
+    const slot = this.free.pop()
+    if (slot === undefined) throw new Error('no flow may be evicted')
+    this.slots[slot] = flow
+  }
+
+  private evict(nowMs: number, inUse: Flow | null): void {
+    const { capacity } = this.options
+    let victim = 0, least = Infinity
+    for (let step = 0; step < 8; step++) {
+      const slot = (this.hand - 1 + step) % capacity + 1, flow = this.slots[slot]
+      if (flow === null || flow === inUse) continue
+      const leftMs = (flow.deadline - nowMs) | 0
+      if (leftMs < least) {
+        least = leftMs
+        victim = slot
+      }
+    }
+    this.hand = (this.hand - 1 + 8) % capacity + 1
+    if (victim === 0) return
+    this.evicted++
+    this.release(victim)
+  }
+
+  /** The outside address of an inside host (RFC 4787 REQ-2). */
+  pairedAddr(inside: Addr): Addr {
+    const { pool, seed } = this.options
+    let h = Math.imul(int32Of(inside) ^ seed, 0x9e3779b1)
+    h ^= h >>> 15
+    h = Math.imul(h, 0x85ebca6b)
+    h ^= h >>> 13
+    return (pool[(h >>> 0) % pool.length] >>> 0).toString(16).padStart(8, '0')
+  }
+
+  /** An outside port on `addr` for inside port `p`, or `null`. */
+  freePort(protocol: number, addr: Addr, p: number): number | null {
+    const { portLo, portHi, portPreservation } = this.options
+    const [lo, hi] = protocol === ICMP ? [0, 65535] : p >= 1 && p <= 1023 ? [1, 1023] : [portLo, portHi]
+    const taken = new Set(this.all()
+      .filter(f => f.mapping !== null && f.protocol === protocol && f.mapping.outside.addr === addr)
+      .map(f => f.mapping?.outside.port))
+    if (portPreservation && p >= lo && p <= hi && !taken.has(p)) return p
+    const start = lo + this.prng.below(hi - lo + 1)
+    for (const parity of [p % 2, 1 - p % 2]) {
+      for (let port = start; port <= hi; port++) if (port % 2 === parity && !taken.has(port)) return port
+      for (let port = lo; port < start; port++) if (port % 2 === parity && !taken.has(port)) return port
+    }
+    return null
+  }
+}

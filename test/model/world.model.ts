@@ -1,0 +1,46 @@
+/**
+ * The outside world of a replay, slowly: a capture from before the NAT holds replies addressed to inside hosts, and the
+ * world re-addresses them to where these hosts are seen from outside. Last section of docs/behaviour.md.
+ */
+import type { Model, Side } from '../nat.model.ts'
+import {
+  get16, hasPorts, hex, icmpKind, inPrefixes, isIcmp, isRight, judgeTransport, parse, readdress4, requote, ICMP,
+} from './packet.ts'
+
+export interface WorldInput { side: Side; nowMs: number; bytes: Uint8Array; wireBytes: number; net?: 4 | 6 }
+
+/** What enters the box in the place of the packet: its captured bytes, changed or as they are. */
+export function enter(model: Model, input: WorldInput): Uint8Array {
+  const { options } = model, { bytes } = input
+  const net = input.net ?? (bytes.length > 0 && bytes[0] >> 4 === 6 ? 6 : 4)
+  if (input.side === 'inside' || net === 6 || !options.nat44) return bytes
+  const parsed = parse(bytes, input.wireBytes, 4, options.ipv4Checksum)
+  if (parsed.drop !== null) return bytes
+  const p = parsed.value
+  if (!inPrefixes(p.dst, options.insidePrefixes)) return bytes
+  const padded = (packet: Uint8Array) => Uint8Array.from([...packet, ...bytes.slice(packet.length)])
+  const paired = model.flows.pairedAddr(p.dst)
+  if (p.piece !== null && p.piece.start > 0) return padded(readdress4(p.bytes, 'dst', paired, 0))
+  if (judgeTransport(p) !== null) return bytes
+
+  const header = p.l4
+  if (isIcmp(p) && icmpKind(4, p.bytes[p.l4]) === 'error') {
+    const quote = p.bytes.slice(p.l4 + 8), at = (quote[0] & 15) * 4
+    const whole = quote.length >= 20 && quote[0] >> 4 === 4 && at >= 20 && quote.length >= at + 8
+      && (options.ipv4Checksum === 'ignore' || isRight(quote.slice(0, at))) && (get16(quote, 6) & 0x1fff) === 0
+    let next = p.bytes, to = paired
+    // Reading: an error about somebody else's packet, or about one that cannot be read, finds the host by its address.
+    if (whole && hex(quote.slice(12, 16)) === p.dst) {
+      const protocol = quote[9]
+      const port = protocol === ICMP ? get16(quote, at + 4) : hasPorts({ version: 4, protocol }) ? get16(quote, at) : 0
+      const endpoint = model.outsideEndpoint(protocol, p.dst, port, input.nowMs)
+      next = requote(next, p.l4, readdress4(quote, 'src', endpoint.addr, endpoint.port))
+      to = endpoint.addr
+    }
+    const outer = readdress4(next.slice(0, header), 'dst', to, 0)
+    return padded(Uint8Array.from([...outer, ...next.slice(header)]))
+  }
+  const port = isIcmp(p) ? get16(p.bytes, p.l4 + 4) : hasPorts(p) ? get16(p.bytes, p.l4 + 2) : 0
+  const endpoint = model.outsideEndpoint(p.protocol, p.dst, port, input.nowMs)
+  return padded(readdress4(p.bytes, 'dst', endpoint.addr, endpoint.port))
+}

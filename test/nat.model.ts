@@ -1,0 +1,469 @@
+/**
+ * The engine as docs/behaviour.md describes it, slow and obvious: the judge in our random tests. Everything is searched
+ * from one end to the other, packets are never changed but made anew, and what can be derived is not stored. Headings
+ * below are those of the contract. Our readings where it leaves room are marked "Reading:".
+ */
+import type { Prefix } from '../src/wire/address.ts'
+import type { DropReason } from '../src/channel/reasons.ts'
+import {
+  complement, get16, hasPorts, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses, judgeTransport, parse,
+  put16, readdress4, requote, sumOf, unhex, addrOf, ICMP, TCP, UDP, UDPLITE,
+  type Addr, type ChecksumMode, type Packet,
+} from './model/packet.ts'
+import { Flows, same, type Endpoint, type Flow, type Mapping } from './model/flows.ts'
+import { Fragments, type Leaving } from './model/fragments.ts'
+import { after, isDying, isLong, isOpening, isReset, opened, type TcpState, type Way } from './model/tcp.ts'
+
+export interface ModelOptions {
+  insidePrefixes: readonly Prefix[]
+  /** Host-order int32, in order. */
+  pool: readonly number[]
+  nat44: boolean
+  portLo: number
+  portHi: number
+  portPreservation: boolean
+  filtering: 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent'
+  hairpinning: boolean
+  outboundPermit: boolean
+  /** For IPv6, and for IPv4 with `nat44: false`. */
+  inboundPermit: boolean
+  tcpMidstream: boolean
+  timers: {
+    udpMs: number
+    tcpTransitoryMs: number
+    tcpEstablishedMs: number
+    icmpQueryMs: number
+    otherMs: number
+    fragmentMs: number
+  }
+  /** Capacity of the table. */
+  flows: number
+  fragmentDatagrams: number
+  fragmentHold: number
+  icmpErrorsPerSecond: number
+  ipv4Checksum: ChecksumMode
+  boxAddress4: number
+  /** Four words. */
+  boxAddress6: ArrayLike<number>
+  seed: number
+}
+
+export type Side = 'inside' | 'outside'
+
+export interface ModelInput {
+  side: Side
+  nowMs: number
+  /** Captured bytes from the network header on. */
+  bytes: Uint8Array
+  /** Bytes from there on that the frame had on the wire. */
+  wireBytes: number
+  /** What the link header says; without it what the version field says, IPv4 if that is neither. */
+  net?: 4 | 6
+}
+
+export interface Sent { side: Side; kind: 'packet' | 'release' | 'reply'; bytes: Uint8Array; wireBytes: number }
+
+export interface Outcome {
+  verdict: 'drop' | Side | 'held'
+  reason?: DropReason
+  /** In order: the packet itself, held fragments that follow it, an ICMP error of our own. */
+  sent: Sent[]
+  /** Fragments held until now. */
+  heldDrops: { reason: DropReason }[]
+}
+
+/** What a step makes of a packet. */
+type Decision =
+  | { drop: DropReason; answer?: 'time-exceeded' | 'prohibited' }
+  | { drop: null; to: Side; packet: Packet }
+
+/** The five words of a flow as one packet shows them, seen from inside. */
+interface Seen { insidePort: number; peerPort: number }
+
+export type Model = ReturnType<typeof createModel>
+
+export function createModel(options: ModelOptions) {
+  const { timers, nat44 } = options
+  const flows = new Flows({ ...options, capacity: options.flows })
+  const fragments = new Fragments({ ...options, fragmentMs: timers.fragmentMs })
+  const pool = options.pool.map(word => addrOf([word]))
+  // Reading: without NAT the box has no outside addresses.
+  const ours = nat44 ? pool : []
+  const inside = (addr: Addr) => inPrefixes(addr, options.insidePrefixes)
+  const translated = (version: 4 | 6) => version === 4 && nat44
+  let latestMs: number | null = null
+  let suppressed = 0
+
+  /* Time */
+
+  function advance(nowMs: number): number {
+    if (latestMs === null || ((nowMs - latestMs) | 0) > 0) latestMs = nowMs | 0
+    flows.expire(latestMs)
+    return latestMs
+  }
+
+  /* Timers */
+
+  function idleMs(protocol: number, version: 4 | 6, tcp: TcpState | null): number {
+    if (protocol === TCP) return tcp !== null && isLong(tcp) ? timers.tcpEstablishedMs : timers.tcpTransitoryMs
+    if (protocol === UDP || protocol === UDPLITE) return timers.udpMs
+    return isIcmp({ protocol, version }) ? timers.icmpQueryMs : timers.otherMs
+  }
+
+  function flagsOf(p: Packet): number { return p.bytes[p.l4 + 13] }
+
+  /** A packet is translated by `flow`. */
+  function refresh(flow: Flow, p: Packet, way: Way, nowMs: number): void {
+    if (flow.tcp !== null) {
+      const was = flow.tcp
+      flow.tcp = after(was, way, flagsOf(p))
+      if (isDying(was) && flow.tcp === was) return
+    }
+    flows.touch(flow, nowMs + idleMs(flow.protocol, flow.version, flow.tcp) | 0)
+  }
+
+  function open(
+    p: Packet, way: Way, inside: Endpoint, peer: Endpoint, mapping: Mapping | null, nowMs: number, inUse: Flow | null,
+  ): Flow {
+    const { version, protocol } = p
+    const tcp = protocol === TCP ? opened(way, flagsOf(p)) : null
+    const flow = { version, protocol, inside, peer, mapping, deadline: 0, turn: 0, tcp }
+    flows.touch(flow, nowMs + idleMs(protocol, version, tcp) | 0)
+    flows.add(flow, nowMs, inUse)
+    return flow
+  }
+
+  /* Flows and mappings */
+
+  /** Port words of a packet that goes from inside to its peer (`out`), or back (`in`). */
+  function portsOf(p: Packet, way: Way): Seen { return portsAt(p.bytes, p.l4, p, way) }
+
+  function portsAt(bytes: Uint8Array, l4: number, of: { version: 4 | 6; protocol: number }, way: Way): Seen {
+    if (isIcmp(of)) return { insidePort: get16(bytes, l4 + 4), peerPort: 0 }
+    if (!hasPorts(of)) return { insidePort: 0, peerPort: 0 }
+    const [srcPort, dstPort] = [get16(bytes, l4), get16(bytes, l4 + 2)]
+    return way === 'out' ? { insidePort: srcPort, peerPort: dstPort } : { insidePort: dstPort, peerPort: srcPort }
+  }
+
+  function isReply(p: Packet): boolean { return isIcmp(p) && icmpKind(p.version, p.bytes[p.l4]) === 'reply' }
+
+  function tcpRefused(p: Packet): boolean {
+    if (p.protocol !== TCP) return false
+    return isReset(flagsOf(p)) || !options.tcpMidstream && !isOpening(flagsOf(p))
+  }
+
+  function flowFrom(p: Packet, inside: Endpoint, peer: Endpoint): Flow | null {
+    return flows.find(f => f.version === p.version && f.protocol === p.protocol && same(f.inside, inside) && same(f.peer, peer))
+  }
+
+  function fromInside(p: Packet, nowMs: number): Decision {
+    if (inside(p.dst)) return { drop: 'inside-to-inside' }
+    const { insidePort, peerPort } = portsOf(p, 'out')
+    const host = { addr: p.src, port: insidePort }, peer = { addr: p.dst, port: peerPort }
+    let flow = flowFrom(p, host, peer)
+    if (flow !== null) refresh(flow, p, 'out', nowMs)
+    else {
+      if (isReply(p)) return { drop: 'no-state' }
+      if (!options.outboundPermit) return { drop: 'denied', answer: 'prohibited' }
+      if (tcpRefused(p)) return { drop: 'tcp-midstream' }
+      // Reading: after the checks that admit a flow, and without an answer.
+      if (ours.includes(p.dst) && !options.hairpinning) return { drop: 'denied' }
+      let mapping: Mapping | null = null
+      if (translated(p.version)) {
+        const found = mappingFor(p, host, peer)
+        if (typeof found === 'string') return { drop: found, answer: 'prohibited' }
+        mapping = found
+      }
+      flow = open(p, 'out', host, peer, mapping, nowMs, null)
+    }
+    if (flow.mapping === null) return { drop: null, to: 'outside', packet: p }
+    const { addr, port } = flow.mapping.outside
+    const out = { ...p, src: addr, bytes: readdress4(p.bytes, 'src', addr, port) }
+    return ours.includes(p.dst) ? toOurs(out, nowMs, flow) : { drop: null, to: 'outside', packet: out }
+  }
+
+  function mappingFor(p: Packet, host: Endpoint, peer: Endpoint): Mapping | DropReason {
+    const known = flows.mappingOf(p.protocol, host)
+    const addr = known?.outside.addr ?? flows.pairedAddr(host.addr)
+    if (!hasPorts(p)) {
+      // Reading: also when the mapping is known, because the way back has nothing but the peer to tell hosts apart.
+      const taken = flows.find(f => f.protocol === p.protocol && f.mapping !== null && f.mapping.outside.addr === addr
+        && same(f.peer, peer) && f.inside.addr !== host.addr)
+      if (taken !== null) return 'protocol-conflict'
+      return known ?? { protocol: p.protocol, inside: host, outside: { addr, port: 0 } }
+    }
+    if (known !== null) return known
+    const port = flows.freePort(p.protocol, addr, host.port)
+    return port === null ? 'no-outside-port' : { protocol: p.protocol, inside: host, outside: { addr, port } }
+  }
+
+  function fromOutside(p: Packet, nowMs: number): Decision {
+    if (translated(p.version)) {
+      if (ours.includes(p.dst)) return toOurs(p, nowMs, null)
+      return { drop: inside(p.dst) ? 'no-mapping' : 'outside-to-outside' }
+    }
+    if (!inside(p.dst)) return { drop: 'outside-to-outside' }
+    const { insidePort, peerPort } = portsOf(p, 'in')
+    const host = { addr: p.dst, port: insidePort }, peer = { addr: p.src, port: peerPort }
+    const flow = flowFrom(p, host, peer)
+    if (flow !== null) refresh(flow, p, 'in', nowMs)
+    else {
+      if (isReply(p)) return { drop: 'no-state' }
+      if (!options.inboundPermit) return { drop: 'denied' }
+      if (tcpRefused(p)) return { drop: 'tcp-midstream' }
+      open(p, 'in', host, peer, null, nowMs, null)
+    }
+    return { drop: null, to: 'inside', packet: p }
+  }
+
+  /** To one of our outside addresses: from outside, or hairpinned by way of `inUse`. */
+  function toOurs(p: Packet, nowMs: number, inUse: Flow | null): Decision {
+    const { insidePort: outsidePort, peerPort } = portsOf(p, 'in')
+    const outside = { addr: p.dst, port: outsidePort }, peer = { addr: p.src, port: peerPort }
+    let flow: Flow | null
+    if (!hasPorts(p)) {
+      flow = flows.find(f => f.mapping !== null && f.protocol === p.protocol && same(f.mapping.outside, outside)
+        && same(f.peer, peer))
+      if (flow === null) return { drop: 'no-mapping' }
+      refresh(flow, p, 'in', nowMs)
+    } else {
+      const mapping = flows.mappingAt(p.protocol, outside)
+      if (mapping === null) return { drop: 'no-mapping' }
+      flow = flows.flowsOf(mapping).find(f => same(f.peer, peer)) ?? null
+      if (flow !== null) refresh(flow, p, 'in', nowMs)
+      else {
+        if (isReply(p)) return { drop: 'no-state' }
+        if (!admits(mapping, peer)) return { drop: 'filtered' }
+        if (tcpRefused(p)) return { drop: 'tcp-midstream' }
+        flow = open(p, 'in', mapping.inside, peer, mapping, nowMs, inUse)
+      }
+    }
+    const { addr, port } = flow.inside
+    return { drop: null, to: 'inside', packet: { ...p, dst: addr, bytes: readdress4(p.bytes, 'dst', addr, port) } }
+  }
+
+  function admits(mapping: Mapping, peer: Endpoint): boolean {
+    if (options.filtering === 'endpoint-independent') return true
+    if (options.filtering === 'address-and-port-dependent') return false
+    return flows.flowsOf(mapping).some(f => f.peer.addr === peer.addr)
+  }
+
+  /* ICMP errors */
+
+  function icmpError(p: Packet, side: Side): Decision {
+    const uncut = p.piece === null && p.bytes.length === p.netBytes
+    if (uncut && !isRight(icmpCover(p))) return { drop: 'icmp-bad-checksum' }
+    return side === 'inside' ? errorFromInside(p) : errorFromOutside(p)
+  }
+
+  /** The embedded packet, as far as it is there. */
+  function embedded(p: Packet): { drop: DropReason } | { drop: null; quote: Packet } {
+    const bytes = p.bytes.slice(p.l4 + 8), bad = { drop: 'icmp-bad-error' } as const
+    // Its own length may be anything, because more was sent than is quoted. The checksum of a quotation is not repaired.
+    if (p.version === 4) {
+      const header = (bytes[0] & 15) * 4
+      if (bytes.length < 20 || bytes[0] >> 4 !== 4 || header < 20 || bytes.length < header + 8) return bad
+      if (options.ipv4Checksum !== 'ignore' && !isRight(bytes.slice(0, header))) return bad
+      const word = get16(bytes, 6), later = (word & 0x1fff) !== 0
+      if (later) return { drop: 'icmp-error-no-flow' }
+      return { drop: null, quote: {
+        version: 4, bytes, asCame: bytes, netBytes: get16(bytes, 2), src: hex(bytes.slice(12, 16)),
+        dst: hex(bytes.slice(16, 20)), ttl: bytes[8], protocol: bytes[9], l4: header, piece: null,
+      } }
+    }
+    if (bytes.length < 40 || bytes[0] >> 4 !== 6) return bad
+    // Read as if its length were what is there: a header beyond that is not quoted.
+    const parsed = parse(put16(bytes, 4, bytes.length - 40), bytes.length, 6, 'ignore')
+    if (parsed.drop !== null || parsed.value.l4 + 8 > bytes.length) return bad
+    if (parsed.value.piece !== null && parsed.value.piece.start > 0) return { drop: 'icmp-error-no-flow' }
+    return { drop: null, quote: parsed.value }
+  }
+
+  function ownError(quote: Packet): boolean {
+    return isIcmp(quote) && icmpKind(quote.version, quote.bytes[quote.l4]) === 'error'
+  }
+
+  function errorFromOutside(p: Packet): Decision {
+    const read = embedded(p), none = { drop: 'icmp-error-no-flow' } as const
+    if (read.drop !== null) return read
+    const { quote } = read
+    if (ownError(quote) || quote.src !== p.dst) return none
+    const { insidePort, peerPort } = portsOf(quote, 'out')
+    const source = { addr: quote.src, port: insidePort }, peer = { addr: quote.dst, port: peerPort }
+    const flow = flows.find(f => f.version === p.version && f.protocol === quote.protocol
+      && same(f.mapping?.outside ?? f.inside, source) && same(f.peer, peer))
+    if (flow === null) return none
+    if (flow.mapping === null) return { drop: null, to: 'inside', packet: p }
+    const { addr, port } = flow.inside
+    const bytes = requote(p.bytes, p.l4, readdress4(quote.bytes, 'src', addr, port))
+    return { drop: null, to: 'inside', packet: { ...p, dst: addr, bytes: readdressOuter(bytes, 'dst', addr) } }
+  }
+
+  function errorFromInside(p: Packet): Decision {
+    const read = embedded(p), none = { drop: 'icmp-error-no-flow' } as const
+    if (read.drop !== null) return read
+    const { quote } = read
+    if (ownError(quote) || quote.src !== p.dst) return none
+    const { insidePort, peerPort } = portsOf(quote, 'in')
+    const host = { addr: quote.dst, port: insidePort }, peer = { addr: quote.src, port: peerPort }
+    const flow = flowFrom(quote, host, peer)
+    if (flow === null) return none
+    // Reading: without NAT nothing is rewritten, not even the source of a router further inside.
+    if (flow.mapping === null) return { drop: null, to: 'outside', packet: p }
+    const { addr, port } = flow.mapping.outside
+    const bytes = requote(p.bytes, p.l4, readdress4(quote.bytes, 'dst', addr, port))
+    const out = { ...p, src: addr, bytes: readdressOuter(bytes, 'src', addr) }
+    return ours.includes(p.dst) ? errorFromOutside(out) : { drop: null, to: 'outside', packet: out }
+  }
+
+  /** Address and header checksum only: the checksum of ICMP covers no address. */
+  function readdressOuter(bytes: Uint8Array, end: 'src' | 'dst', addr: Addr): Uint8Array {
+    const header = (bytes[0] & 15) * 4
+    const fresh = readdress4(bytes.slice(0, header), end, addr, 0), next = bytes.slice()
+    next.set(fresh)
+    return next
+  }
+
+  /* ICMP errors of our own */
+
+  // In thousandths of an error, so that a millisecond fills as many of them as errors are allowed in a second.
+  let bucket = options.icmpErrorsPerSecond * 1000, filledMs: number | null = null
+
+  function mayAnswer(nowMs: number): boolean {
+    const rate = options.icmpErrorsPerSecond
+    const elapsedMs = filledMs === null ? 0 : (nowMs - filledMs) >>> 0
+    filledMs = nowMs
+    bucket = Math.min(rate * 1000, bucket + elapsedMs * rate)
+    if (bucket < 1000) {
+      suppressed++
+      return false
+    }
+    bucket -= 1000
+    return true
+  }
+
+  function answerTo(p: Packet, side: Side, kind: 'time-exceeded' | 'prohibited', nowMs: number): Sent[] {
+    if (p.piece !== null && p.piece.start > 0) return []
+    // Reading: an ICMP packet whose type was not captured may be an error.
+    if (isIcmp(p) && (p.l4 >= p.bytes.length || icmpKind(p.version, p.bytes[p.l4]) === 'error')) return []
+    if (!mayAnswer(nowMs)) return []
+    const four = p.version === 4, most = four ? 576 - 28 : 1280 - 48
+    const quote = p.asCame.slice(0, most), body = new Uint8Array(8 + quote.length)
+    body[0] = four ? kind === 'time-exceeded' ? 11 : 3 : kind === 'time-exceeded' ? 3 : 1
+    body[1] = kind === 'time-exceeded' ? 0 : four ? 13 : 1
+    body.set(quote, 8)
+    let src = four ? addrOf([options.boxAddress4]) : addrOf(options.boxAddress6)
+    if (four && side === 'outside' && nat44) src = ours.includes(p.dst) ? p.dst : pool[0]
+    const bytes = four ? whole4(src, p.src, body) : whole6(src, p.src, body)
+    return [{ side, kind: 'reply', bytes, wireBytes: bytes.length }]
+  }
+
+  function whole4(src: Addr, dst: Addr, body: Uint8Array): Uint8Array {
+    const sum = put16(body, 2, complement(sumOf(body)))
+    const header = Uint8Array.from([0x45, 0xc0, 0, 0, 0, 0, 0x40, 0, 64, ICMP, 0, 0, ...unhex(src), ...unhex(dst)])
+    const long = put16(header, 2, 20 + body.length)
+    return Uint8Array.from([...put16(long, 10, complement(sumOf(long))), ...sum])
+  }
+
+  function whole6(src: Addr, dst: Addr, body: Uint8Array): Uint8Array {
+    const header = put16(Uint8Array.from([0x6c, 0, 0, 0, 0, 0, 58, 64, ...unhex(src), ...unhex(dst)]), 4, body.length)
+    const pseudo = Uint8Array.from([...header.slice(8, 40), ...header.slice(4, 6), 0, 58])
+    const sum = put16(body, 2, complement(sumOf(pseudo) + sumOf(body)))
+    return Uint8Array.from([...header, ...sum])
+  }
+
+  /* Order of checks */
+
+  function steps6to8(p: Packet, side: Side, nowMs: number): Decision {
+    const wrong = judgeTransport(p)
+    if (wrong !== null) return { drop: wrong }
+    if (isIcmp(p)) {
+      const kind = icmpKind(p.version, p.bytes[p.l4])
+      if (kind === 'error') return icmpError(p, side)
+      if (kind === 'neither') return { drop: 'icmp-not-forwarded' }
+    }
+    return side === 'inside' ? fromInside(p, nowMs) : fromOutside(p, nowMs)
+  }
+
+  function emit(p: Packet, to: Side, kind: Sent['kind']): Sent {
+    return { side: to, kind, bytes: hop(p.version, p.bytes), wireBytes: p.netBytes }
+  }
+
+  function packet(input: ModelInput): Outcome {
+    const nowMs = advance(input.nowMs)
+    const heldDrops: Outcome['heldDrops'] = []
+    const dropHeld = (count: number, reason: DropReason) => {
+      for (let i = 0; i < count; i++) heldDrops.push({ reason })
+    }
+    const refused = (reason: DropReason, sent: Sent[] = []): Outcome => ({ verdict: 'drop', reason, sent, heldDrops })
+    dropHeld(fragments.expire(nowMs), 'fragment-timeout')
+
+    const net = input.net ?? (input.bytes.length > 0 && input.bytes[0] >> 4 === 6 ? 6 : 4)
+    const parsed = parse(input.bytes, input.wireBytes, net, options.ipv4Checksum)
+    if (parsed.drop !== null) return refused(parsed.drop)
+    const p = parsed.value
+    const martian = judgeAddresses(p, ours)
+    if (martian !== null) return refused(martian)
+    if (p.ttl <= 1) return refused('ttl-exceeded', answerTo(p, input.side, 'time-exceeded', nowMs))
+
+    const conclude = (decision: Decision): Outcome => {
+      if (decision.drop === null) {
+        return { verdict: decision.to, sent: [emit(decision.packet, decision.to, 'packet')], heldDrops }
+      }
+      return refused(decision.drop, decision.answer ? answerTo(p, input.side, decision.answer, nowMs) : [])
+    }
+    if (p.piece === null) return conclude(steps6to8(p, input.side, nowMs))
+
+    const admitted = fragments.admit(p, nowMs)
+    if (admitted.drop !== null) {
+      dropHeld(admitted.overlapped, admitted.drop)
+      return refused(admitted.drop)
+    }
+    const { datagram, came } = admitted
+    if (p.piece.start > 0) {
+      if (datagram.first === null) return { verdict: 'held', sent: [], heldDrops }
+      fragments.sent(datagram, came)
+      return { verdict: datagram.first.to, sent: [follow(p, datagram.first, 'packet')], heldDrops }
+    }
+    const decision = steps6to8(p, input.side, nowMs)
+    const outcome = conclude(decision)
+    if (decision.drop !== null) {
+      dropHeld(fragments.mark(datagram, 'fragment-of-dropped'), 'fragment-of-dropped')
+      return outcome
+    }
+    const leaving = { to: decision.to, src: decision.packet.src, dst: decision.packet.dst }
+    datagram.first = leaving
+    for (const { packet: held } of datagram.held) outcome.sent.push(follow(held, leaving, 'release'))
+    const released = datagram.held
+    datagram.held = []
+    for (const all of [came, ...released.map(h => h.came)]) fragments.sent(datagram, all)
+    return outcome
+  }
+
+  /** A fragment after the first, with the addresses that the first one left with. */
+  function follow(p: Packet, first: Leaving, kind: Sent['kind']): Sent {
+    let { bytes } = p
+    if (p.src !== first.src) bytes = readdressOuter(bytes, 'src', first.src)
+    if (p.dst !== first.dst) bytes = readdressOuter(bytes, 'dst', first.dst)
+    return emit({ ...p, bytes }, first.to, kind)
+  }
+
+  return {
+    options,
+    packet,
+    /** The end of a replay: what is still held is dropped. */
+    finish(): Outcome['heldDrops'] {
+      return Array.from({ length: fragments.finish() }, () => ({ reason: 'fragment-timeout' as const }))
+    },
+    /** Where an inside endpoint is seen from outside at this moment; without a mapping where its host is paired. */
+    outsideEndpoint(protocol: number, addr: Addr, port: number, nowMs: number): Endpoint {
+      advance(nowMs)
+      const inside = { addr, port: hasPorts({ version: 4, protocol }) ? port : 0 }
+      return flows.mappingOf(protocol, inside)?.outside ?? { addr: flows.pairedAddr(addr), port }
+    },
+    flows,
+    fragments,
+    icmpSuppressed: () => suppressed,
+    advance,
+  }
+}
