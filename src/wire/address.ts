@@ -99,7 +99,6 @@ function groups(text: string, start: number, end: number, into: Int32Array, offs
       if (!tail.ok) return tail
       halves[count++] = tail.value >>> 16
       halves[count++] = tail.value
-      at = end
       break
     }
     if (at === first) return strangerAt(text, at)

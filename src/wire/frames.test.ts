@@ -6,8 +6,9 @@ test('a batch has one pool with one view over it, and columns of its capacity', 
   const frames = createFrames({ capacity: 5, poolBytes: 100 })
   assert.equal(frames.pool.buffer, frames.view.buffer)
   assert.equal(frames.view.byteLength, 100)
-  const { pool: _pool, view: _view, capacity, ...columns } = frames
-  for (const [name, column] of Object.entries(columns)) assert.equal(column.length, capacity, name)
+  const columns = Object.entries(frames).filter(([name]) => !['pool', 'view', 'capacity'].includes(name))
+  assert.ok(columns.length > 0)
+  for (const [name, column] of columns) assert.equal(column.length, frames.capacity, name)
 })
 
 test('the time stamp column holds seconds beyond 2038', () => {

@@ -40,11 +40,25 @@ export function createLink(frames: Frames): Link {
   function locate(count: number): void {
     for (let i = 0; i < count; i++) {
       const at = off[i]
-      if (link[i] === LINK_ETHERNET && capBytes[i] >= ethernet.HEADER_BYTES &&
-        view.getUint16(at + ethernet.TYPE) === ethernet.TYPE_IPV4) {
-        net[i] = NET_IPV4
-        l3[i] = at + ethernet.HEADER_BYTES
-      } else net[i] = locateOther(i, at, at + capBytes[i])
+      // Most frames are IP on Ethernet behind one tag or none. They take this straight line, which decides nothing else.
+      if (link[i] === LINK_ETHERNET && capBytes[i] >= ethernet.HEADER_BYTES + ethernet.TAG_BYTES) {
+        let type = view.getUint16(at + ethernet.TYPE), bytes = ethernet.HEADER_BYTES
+        if (type === ethernet.TYPE_VLAN) {
+          type = view.getUint16(at + ethernet.TYPE + ethernet.TAG_BYTES)
+          bytes = ethernet.HEADER_BYTES + ethernet.TAG_BYTES
+        }
+        if (type === ethernet.TYPE_IPV4) {
+          net[i] = NET_IPV4
+          l3[i] = at + bytes
+          continue
+        }
+        if (type === ethernet.TYPE_IPV6) {
+          net[i] = NET_IPV6
+          l3[i] = at + bytes
+          continue
+        }
+      }
+      net[i] = locateOther(i, at, at + capBytes[i])
     }
   }
 
