@@ -40,7 +40,7 @@ export function createLink(frames: Frames): Link {
   function locate(count: number): void {
     for (let i = 0; i < count; i++) {
       const at = off[i]
-      // Most frames are IP on Ethernet behind one tag or none: they take this straight line, which decides nothing else.
+      // Most frames are IP on Ethernet behind one tag or none: they take this straight line, and nothing else does.
       if (link[i] === LINK_ETHERNET && capBytes[i] >= ethernet.HEADER_BYTES + ethernet.TAG_BYTES) {
         let type = view.getUint16(at + ethernet.TYPE), bytes = ethernet.HEADER_BYTES
         if (type === ethernet.TYPE_VLAN) {
