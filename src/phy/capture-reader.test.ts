@@ -282,6 +282,15 @@ test('records that straddle regions of any size arrive in one piece', async () =
   }
 })
 
+test('more may be asked before fill', async () => {
+  const reader = await open(store(encodePcap(SOME)))
+  let total = 0
+  while (await reader.more()) for (let count = reader.fill(); count > 0; count = reader.fill()) total += count
+  await reader.close()
+  assert.equal(total, SOME.length)
+  assert.equal(reader.fault, null)
+})
+
 test('a pipe that gives its bytes in fragments is read to its end', async () => {
   const many = Array.from({ length: 40 }, (_, i) => packet(i * 3, i, 0))
   for (const bytes of [encodePcap(many), encodePcapng({ packets: many }), new Uint8Array(gzipSync(encodePcap(many)))]) {

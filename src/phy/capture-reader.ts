@@ -140,7 +140,7 @@ export async function openCapture(path: string, frames: Frames, options: Capture
   }
   const { pcap, pcapng } = loops(frames)
   const fillRows = layout === null ? () => pcapng(cursor, state) : () => pcap(cursor, layout)
-  let fault: CaptureFault | null = null
+  let fault: CaptureFault | null = null, drained = false
   if (cursor.reason !== '') fault = { offset: 0, reason: cursor.reason }
   const window = createWindow(pool, poolStart, regionBytes, source, cursor, ended || fault !== null)
 
@@ -154,6 +154,7 @@ export async function openCapture(path: string, frames: Frames, options: Capture
     fill() {
       if (fault !== null) return 0
       const count = fillRows()
+      drained = count === 0
       if (cursor.reason !== '') {
         fault = { offset: state.skipLeft > 0 ? state.skipFrom : cursor.base + cursor.pos, reason: cursor.reason }
       }
@@ -161,6 +162,8 @@ export async function openCapture(path: string, frames: Frames, options: Capture
     },
     async more() {
       if (fault !== null) return false
+      // Asked before there was need: what is at the cursor must not be taken for a record cut short.
+      if (!drained) return true
       if (await window.more()) return true
       fault = cutShort()
       return false

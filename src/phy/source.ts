@@ -80,7 +80,10 @@ export function createPlainSource(fd: number, pool: Uint8Array): ByteSource {
   }
 }
 
-/** A descriptor must not be closed, and perhaps reused, under a read. A silent standard input is not waited for. */
+/**
+ * A descriptor must not be closed, and perhaps reused, under a read. A silent standard input is not waited for; but its
+ * pending read holds a thread, and Node exits only when the writer at the other end speaks or goes.
+ */
 function closeWhenIdle(fd: number, inFlight: boolean, onIdle: (wake: () => void) => void): Promise<void> {
   if (fd === 0) return Promise.resolve()
   return new Promise((resolve) => {
