@@ -58,6 +58,10 @@ export interface Engine {
   readonly rows: Rows
   readonly flows: Flows
   readonly pool: Pool
+  /** See icmp-error.ts: gives the packet that row i quotes another source or destination. */
+  rewriteQuote(
+    i: number, e: number, addressAt: number, l4: number, protocol: number, address: number, port: number, portAt: number,
+  ): void
   /** Bytes of all flow tables. */
   readonly tableBytes: number
 }
@@ -77,7 +81,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const replyStart = options.scratchStart + options.fragmentHold * HOLD_BYTES
   const { timeExceeded, prohibited } = createIcmpReply(shared, extras, replyStart)
   const { arrive, first, later, expire: expireFragments, finish, reclaim } = createFragments(shared, extras, options.scratchStart)
-  const { out4: errorOut4, in4: errorIn4, pass6: error6 } = createIcmpError(shared)
+  const { out4: errorOut4, in4: errorIn4, pass6: error6, rewriteQuote } = createIcmpError(shared)
 
   const { view, off, capBytes, l3, side, netBytes, verdict } = frames
   const { path, src: srcColumn, dst: dstColumn, ports: portsColumn, kind: kindColumn, l4: l4Column, word2: word2Column } = rows
@@ -455,6 +459,6 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     first(i, datagram, verdict[i] === TO_INSIDE || verdict[i] === TO_OUTSIDE)
   }
 
-  return { lookAhead, look, forward, extras, finish, expire, rows, flows, pool, tableBytes: flows.bytes }
+  return { lookAhead, look, forward, extras, finish, expire, rows, flows, pool, rewriteQuote, tableBytes: flows.bytes }
 }
 

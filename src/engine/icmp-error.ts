@@ -231,5 +231,5 @@ export function createIcmpError(shared: Shared) {
     verdict[i] = fromInside ? TO_OUTSIDE : TO_INSIDE
   }
 
-  return { out4, in4, pass6 }
+  return { out4, in4, pass6, rewriteQuote }
 }

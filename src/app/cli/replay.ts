@@ -1,30 +1,153 @@
 /** `pinhole replay`: the command line of the replay. */
+import { writeFileSync } from 'node:fs'
+import { SingleBar } from 'cli-progress'
 import { InvalidArgumentError, type Command } from 'commander'
+import { CaptureError } from '../../phy/capture-error.ts'
+import { parsePrefix } from '../config/address.ts'
+import { defaultConfig, loadConfig } from '../config/load.ts'
+import type { Prefix } from '../../wire/address.ts'
+import { replay, type ReplayOptions, type ReplayResult } from '../replay/replay.ts'
+import { createReport, summary } from '../replay/report.ts'
 import { Failure, STATUS } from './status.ts'
+
+interface ReplayFlags {
+  config?: string
+  inside: Prefix[]
+  insideIf: string[]
+  outOutside?: string
+  outInside?: string
+  report?: string
+  pace: number
+  loop: number
+  seed: number
+  preload?: true
+}
+
+const PROGRESS_MS = 100
+/** What a shell reports for a program ended by SIGINT. */
+const INTERRUPTED = 130
 
 export function registerReplay(program: Command): void {
   program.command('replay')
     .summary('forward the packets of a capture')
     .description('Forward every packet of a capture as the box would, and write what left the box.')
     .argument('<capture>', 'pcap or pcapng, plain or gzip; - is standard input')
-    .option('--config <file>', 'YAML configuration')
-    .option('--inside <prefix>', 'prefix of the inside network, repeatable', collect, [])
-    .option('--inside-if <name>', 'capture interface that is the inside, instead of prefixes')
-    .option('--out-outside <file>', 'write what left towards outside (pcapng)')
-    .option('--out-inside <file>', 'write what left towards inside (pcapng)')
-    .option('--report <file>', 'write a JSON report')
-    .option('--pace <pace>', 'max, original or a factor such as 2x', 'max')
-    .option('--loop <n>', 'replay n times', wholeNumber, 1)
-    .option('--seed <n>', 'seed of all random choices', wholeNumber, 1)
+    .option('--config <file>', 'YAML configuration (pinhole init prints one)')
+    .option('--inside <prefix>', 'prefix of the inside network instead of those of the configuration, repeatable', prefixes, [])
+    .option('--inside-if <name>', 'capture interface (name or number) that is the inside, repeatable: decides instead of '
+      + 'source addresses', collect, [])
+    .option('--out-outside <file>', 'write what left towards outside (pcapng; - is standard output)')
+    .option('--out-inside <file>', 'write what left towards inside (pcapng; - is standard output)')
+    .option('--report <file>', 'write a JSON report (- is standard output)')
+    .option('--pace <pace>', 'max, original, or a factor such as 2x or 0.5x', pace, 0)
+    .option('--loop <n>', 'replay n times, one after the other in time', positive, 1)
+    .option('--seed <n>', 'seed of all random choices, 0 … 2^32-1', seed, 1)
     .option('--preload', 'read the capture into memory first')
-    .action(() => { throw new Failure(STATUS.internal, 'replay is not there yet') })
+    .addHelpText('after', `
+The same capture, configuration and seed give the same output files and the same digest on any machine.
+A damaged capture is replayed up to the damage; exit status 3 and the byte offset tell.`)
+    .action(run)
+  // The default pace is shown by name.
+  const option = program.commands.at(-1)?.options.find(({ long }) => long === '--pace')
+  if (option !== undefined) option.defaultValueDescription = 'max'
+}
+
+async function run(capture: string, flags: ReplayFlags, command: Command): Promise<void> {
+  const config = flags.config === undefined ? defaultConfig() : loadConfig(flags.config)
+  checkOutputs(capture, flags)
+  let interrupted = false
+  const interrupt = () => { interrupted = true }
+  process.once('SIGINT', interrupt)
+  process.once('SIGTERM', interrupt)
+  const bar = process.stderr.isTTY ? new SingleBar({
+    format: '{bar} {percentage}% | {packets} packets | {eta_formatted} left', hideCursor: true, clearOnComplete: true,
+    stream: process.stderr,
+  }) : null
+  let shownMs = 0
+  const options: ReplayOptions = {
+    capture, config, inside: flags.inside.length > 0 ? flags.inside : config.inside, insideInterfaces: flags.insideIf,
+    seed: flags.seed, loops: flags.loop, preload: flags.preload === true, pace: flags.pace,
+    outInside: flags.outInside, outOutside: flags.outOutside,
+    onProgress: bar === null ? null : (done, all, packets) => {
+      const now = Date.now()
+      if (now - shownMs < PROGRESS_MS || all === 0) return
+      if (shownMs === 0) bar.start(all, 0, { packets: 0 })
+      shownMs = now
+      bar.update(Math.min(done, all), { packets })
+    },
+    isStopped: () => interrupted,
+  }
+  let result: ReplayResult
+  try {
+    result = await replay(options)
+  } catch (error) {
+    throw asFailure(error, flags)
+  } finally {
+    if (shownMs !== 0) bar?.stop()
+    process.off('SIGINT', interrupt)
+    process.off('SIGTERM', interrupt)
+  }
+  const report = createReport(options, result, {
+    version: command.parent?.version() ?? 'unknown', configFile: flags.config ?? null,
+  })
+  if (flags.report !== undefined) writeReport(flags.report, JSON.stringify(report, null, 2) + '\n')
+  // The summary makes way for whatever else goes to standard output.
+  const usesStdout = [flags.report, flags.outInside, flags.outOutside].includes('-')
+  ;(usesStdout ? process.stderr : process.stdout).write(summary(report) + '\n')
+  if (result.fault !== null) {
+    process.stderr.write(`pinhole: ${capture}: byte ${result.fault.offset}: ${result.fault.reason}\n`)
+    process.exitCode = STATUS.input
+  }
+  if (result.stopped) process.exitCode = INTERRUPTED
+}
+
+/** Two outputs in one file, or an output over its input, would destroy what somebody wants. */
+function checkOutputs(capture: string, { outInside, outOutside, report }: ReplayFlags): void {
+  const outputs = [outInside, outOutside, report].filter((path) => path !== undefined)
+  const twice = outputs.find((path, at) => outputs.indexOf(path) !== at)
+  if (twice !== undefined) throw new Failure(STATUS.usage, `two outputs cannot both go to ${twice}`)
+  if (capture !== '-' && outputs.includes(capture)) throw new Failure(STATUS.usage, `${capture} is the input: write elsewhere`)
+}
+
+function writeReport(path: string, text: string): void {
+  try {
+    if (path === '-') process.stdout.write(text)
+    else writeFileSync(path, text)
+  } catch (error) {
+    throw new Failure(STATUS.output, `cannot write ${path}: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+function asFailure(error: unknown, flags: ReplayFlags): unknown {
+  if (!(error instanceof CaptureError)) return error
+  const isOutput = error.path === flags.outInside || error.path === flags.outOutside
+  return new Failure(isOutput ? STATUS.output : STATUS.usage, error.message, { cause: error })
 }
 
 function collect(value: string, before: string[]): string[] {
   return [...before, value]
 }
 
-function wholeNumber(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('A whole number is needed.')
+function prefixes(text: string, before: Prefix[]): Prefix[] {
+  const parsed = parsePrefix(text)
+  if (!parsed.ok) throw new InvalidArgumentError(parsed.message + (parsed.suggestion === undefined ? '' : ` (${parsed.suggestion})`))
+  return [...before, parsed.value]
+}
+
+function positive(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('A whole number from 1 to 999,999,999 is needed.')
   return Number(text)
+}
+
+function seed(text: string): number {
+  if (!/^\d{1,10}$/.test(text) || Number(text) >= 2 ** 32) throw new InvalidArgumentError('A whole number from 0 to 2^32-1 is needed.')
+  return Number(text)
+}
+
+function pace(text: string): number {
+  if (text === 'max') return 0
+  if (text === 'original') return 1
+  const factor = /^(\d+(?:\.\d+)?|\.\d+)x$/.exec(text)?.[1]
+  if (factor === undefined || Number(factor) <= 0) throw new InvalidArgumentError('Expected max, original, or a factor such as 2x.')
+  return Number(factor)
 }

@@ -1,0 +1,210 @@
+/**
+ * The turn of the forwarder: looks at a batch, lets the engine decide row after row in order of arrival, and hands what leaves to
+ * the outlet of its side. Nothing here waits; a full outlet stops the batch at a row, and the caller goes on from there.
+ */
+import { type Counters, counterIndex } from '../channel/counters.ts'
+import type { Engine } from '../engine/engine.ts'
+import { EXTRA_REPLY, HOLD_BYTES, copyBytes } from '../engine/extras.ts'
+import { DROP, HELD, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, type Frames } from '../wire/frames.ts'
+import { createLink } from '../wire/link.ts'
+import { createDigest } from './digest.ts'
+import type { Sides } from './sides.ts'
+import type { World } from './world.ts'
+
+/** Where frames go; a capture writer is one. */
+export interface Outlet {
+  write(off: number, capBytes: number, wireBytes: number, sec: number, nsec: number, link: number): boolean
+  /** Is there room for packets of so many bytes together with their overhead? */
+  room(bytes: number): boolean
+}
+
+export interface PlaneOptions {
+  frames: Frames
+  counters: Counters
+  engine: Engine
+  sides: Sides
+  /** Plays the outside world of a replay; null when the frames come from real interfaces. */
+  world: World | null
+  /** Where frames towards each side go, or null: they are counted only. */
+  inside: Outlet | null
+  outside: Outlet | null
+  /** Offset of `PLANE_SCRATCH_BYTES` in the pool. */
+  scratchStart: number
+  /** Monotonic nanoseconds, for the measurement of batches. */
+  clockNs: () => number
+}
+
+export interface Plane {
+  /** Looks at the rows below `count`. */
+  begin(count: number): void
+  /**
+   * Decides rows `from` … `to`-1 and hands out what leaves. Returns the first row not decided because an outlet had no room:
+   * wait for it and call again.
+   */
+  run(from: number, to: number): number
+  /** Drops what is held. */
+  finish(): void
+  /** Nanoseconds spent on rows, without handing them out. */
+  readonly spentNs: () => number
+  digest(): string
+  /** Virtual milliseconds since the first packet. */
+  virtualMs(): number
+}
+
+/** Longest link header of a reply. */
+const LINK_BYTES = 64
+const REPLY_ROOM = 1400
+export const PLANE_SCRATCH_BYTES = LINK_BYTES + REPLY_ROOM
+/** pcapng: what a packet takes beside its bytes, padding included. */
+const BLOCK_BYTES = 36
+/** What one packet may cause besides itself: all held fragments of a datagram, or a reply. */
+const MOST_EXTRA_BYTES = 64 * (HOLD_BYTES + BLOCK_BYTES) + REPLY_ROOM + BLOCK_BYTES
+
+/** Virtual time is modulo 2^32 ms; larger leaps are taken in steps that no timer can jump over. */
+const LEAP_MS = 2 ** 30
+const TURN_MS = 2 ** 32
+
+export function createPlane(options: PlaneOptions): Plane {
+  const { frames, counters, engine, sides, world, inside, outside, scratchStart, clockNs } = options
+  const { off, capBytes, wireBytes, l3, netBytes, side, verdict, reason, sec, nsec, link } = frames
+  const { locate, headerForReply } = createLink(frames)
+  const { lookAhead, forward, expire, extras } = engine
+  const extraCount = extras.count
+  const digest = createDigest(frames)
+  const { sent: digestSent, dropped: digestDropped, held: digestHeld } = digest
+  const IN_INSIDE = counterIndex('in-inside-packets'), IN_OUTSIDE = counterIndex('in-outside-packets')
+  const OUT_INSIDE = counterIndex('out-inside-packets'), OUT_OUTSIDE = counterIndex('out-outside-packets')
+  const measuring = new Float64Array(2)
+  const SPENT = 0, LATEST = 1
+
+  let started = false
+  let firstSec = 0
+  let firstNsec = 0
+  let nowMs = 0
+
+  /** Moves virtual time to the stamp of row i; an earlier stamp than the latest one does not move it. */
+  function tick(i: number): void {
+    if (!started) {
+      started = true
+      firstSec = sec[i]
+      firstNsec = nsec[i]
+    }
+    const at = (sec[i] - firstSec) * 1000 + Math.floor((nsec[i] - firstNsec) / 1e6)
+    if (at <= measuring[LATEST]) return
+    if (at - measuring[LATEST] > LEAP_MS) leap(at)
+    measuring[LATEST] = at
+    nowMs = at | 0
+    expire(nowMs)
+  }
+
+  /** Days without a packet: everything ends in order, in steps. After 2^32 ms nothing is left to end. */
+  function leap(at: number): void {
+    let latest = measuring[LATEST]
+    for (let n = 0; n < 4 && at - latest > LEAP_MS; n++) {
+      latest += LEAP_MS
+      expire(latest | 0)
+    }
+    const turns = Math.floor((at - latest) / TURN_MS)
+    latest += turns * TURN_MS
+    while (at - latest > LEAP_MS) {
+      latest += LEAP_MS
+      expire(latest | 0)
+    }
+  }
+
+  function begin(count: number): void {
+    const start = clockNs()
+    locate(count)
+    sides.decide(count)
+    lookAhead(count)
+    measuring[SPENT] += clockNs() - start
+  }
+
+  function hasRoom(bytes: number): boolean {
+    return (inside === null || inside.room(bytes)) && (outside === null || outside.room(bytes))
+  }
+
+  function run(from: number, to: number): number {
+    // Most batches fit as a whole; the rest is let through row by row.
+    let bytes = MOST_EXTRA_BYTES
+    for (let i = from; i < to; i++) bytes += capBytes[i] + BLOCK_BYTES
+    const fits = hasRoom(bytes)
+    let handed = from
+    let start = clockNs()
+    for (let i = from; i < to; i++) {
+      if (!fits) {
+        measuring[SPENT] += clockNs() - start
+        handed = handOut(handed, i)
+        if (!hasRoom(MOST_EXTRA_BYTES + capBytes[i] + BLOCK_BYTES)) return i
+        start = clockNs()
+      }
+      tick(i)
+      if (side[i] === SIDE_INSIDE) {
+        counters[IN_INSIDE]++
+        counters[IN_INSIDE + 1] += wireBytes[i]
+      } else {
+        counters[IN_OUTSIDE]++
+        counters[IN_OUTSIDE + 1] += wireBytes[i]
+        if (world !== null) world.meet(i)
+      }
+      forward(i, nowMs)
+      if (extraCount() !== 0) {
+        measuring[SPENT] += clockNs() - start
+        handed = handOut(handed, i + 1)
+        handOutExtras(i)
+        start = clockNs()
+      }
+    }
+    measuring[SPENT] += clockNs() - start
+    handOut(handed, to)
+    return to
+  }
+
+  /** Hands out rows `from` … `to`-1, all decided. */
+  function handOut(from: number, to: number): number {
+    for (let i = from; i < to; i++) {
+      const what = verdict[i]
+      if (what === DROP) digestDropped(reason[i])
+      else if (what === HELD) digestHeld()
+      else {
+        const linkBytes = l3[i] - off[i]
+        const wire = linkBytes + netBytes[i]
+        send(what, off[i], l3[i], Math.min(capBytes[i], wire), wire, sec[i], nsec[i], link[i])
+      }
+    }
+    return to
+  }
+
+  function send(
+    what: number, at: number, p: number, present: number, wire: number, seconds: number, nanos: number, linkType: number,
+  ): void {
+    const toInside = what === TO_INSIDE
+    const counter = toInside ? OUT_INSIDE : OUT_OUTSIDE
+    counters[counter]++
+    counters[counter + 1] += wire
+    const linkBytes = p - at
+    digestSent(toInside ? SIDE_INSIDE : SIDE_OUTSIDE, p, present - linkBytes, wire - linkBytes, seconds, nanos)
+    const outlet = toInside ? inside : outside
+    if (outlet !== null) outlet.write(at, present, wire, seconds, nanos, linkType)
+  }
+
+  /** Hands out what left because of row i, after it. */
+  function handOutExtras(i: number): void {
+    for (let n = 0; n < extraCount(); n++) {
+      if (extras.kind[n] === EXTRA_REPLY) {
+        const bytes = extras.capBytes[n]
+        const linkBytes = headerForReply(i, scratchStart, bytes)
+        copyBytes(frames, extras.off[n], scratchStart + linkBytes, bytes)
+        send(extras.verdict[n], scratchStart, scratchStart + linkBytes, linkBytes + bytes, linkBytes + bytes, sec[i], nsec[i], link[i])
+      } else {
+        send(extras.verdict[n], extras.off[n], extras.l3[n], extras.capBytes[n], extras.wireBytes[n], sec[i], nsec[i],
+          extras.link[n])
+      }
+    }
+  }
+
+  return {
+    begin, run, finish: engine.finish, spentNs: () => measuring[SPENT], digest: digest.text, virtualMs: () => measuring[LATEST],
+  }
+}
+

@@ -1,0 +1,52 @@
+/** Decides by which side of the box a frame of a capture came in. */
+import { NET_IPV4, NET_IPV6, SIDE_INSIDE, SIDE_OUTSIDE, type Frames } from '../wire/frames.ts'
+import * as ipv4 from '../wire/ipv4.ts'
+import * as ipv6 from '../wire/ipv6.ts'
+
+export interface Sides {
+  /** Sets `side` of the rows below `count`, whose `net` and `l3` are set. */
+  decide(count: number): void
+}
+
+interface Prefixes {
+  has4(address: number): boolean
+  has6(word0: number, word1: number, word2: number, word3: number): boolean
+}
+
+/** By source address: inside if a prefix holds it. What has no address came from outside. */
+export function sidesBySource(frames: Frames, inside: Prefixes): Sides {
+  const { view, off, capBytes, net, l3, side } = frames
+  const { has4, has6 } = inside
+
+  function decide(count: number): void {
+    for (let i = 0; i < count; i++) {
+      const p = l3[i]
+      const present = off[i] + capBytes[i] - p
+      let isInside = false
+      if (net[i] === NET_IPV4) isInside = present >= ipv4.HEADER_BYTES && has4(ipv4.src(view, p))
+      else if (net[i] === NET_IPV6) {
+        isInside = present >= ipv6.HEADER_BYTES
+          && has6(ipv6.srcWord(view, p, 0), ipv6.srcWord(view, p, 1), ipv6.srcWord(view, p, 2), ipv6.srcWord(view, p, 3))
+      }
+      side[i] = isInside ? SIDE_INSIDE : SIDE_OUTSIDE
+    }
+  }
+
+  return { decide }
+}
+
+/** By capture interface: `isInside(id)` is asked once for each interface. */
+export function sidesByInterface(frames: Frames, isInside: (id: number) => boolean): Sides {
+  const { iface, side } = frames
+  const known: number[] = []
+
+  function decide(count: number): void {
+    for (let i = 0; i < count; i++) {
+      const id = iface[i]
+      known[id] ??= isInside(id) ? SIDE_INSIDE : SIDE_OUTSIDE
+      side[i] = known[id]
+    }
+  }
+
+  return { decide }
+}

@@ -1,0 +1,109 @@
+/**
+ * The outside world of a replay. A capture taken before the NAT shows replies addressed to inside hosts; the real ones are
+ * addressed to the outside endpoints that the NAT chose. Before such a packet enters the box, it is given that address, in the
+ * quoted packet of an ICMP error too, so that the engine sees what the real one would see. Nothing here decides anything: a
+ * packet that no mapping waits for goes to the address its host is paired with, and meets the filter.
+ */
+import { apply, delta16, delta32, fold } from '../wire/checksum.ts'
+import type { Frames } from '../wire/frames.ts'
+import * as icmp from '../wire/icmp.ts'
+import * as ipv4 from '../wire/ipv4.ts'
+import type { Engine } from '../engine/engine.ts'
+import { CLASS_NONE, CLASS_OF, FLOW_BITS, INSIDE, KIND, OUTSIDE, OUTSIDE_PORT, PORTS } from '../engine/flows.ts'
+import type { InsidePrefixes } from '../engine/options.ts'
+import { FIRST_FRAGMENT, PATH_4, PATH_4_ERROR, PATH_LATER } from '../engine/rows.ts'
+
+const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, UDP_LITE = 136
+
+export interface World {
+  /** Re-addresses row i, which came from outside and was looked at. Expiry is up to date. */
+  meet(i: number): void
+}
+
+export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefixes): World {
+  const { view, off, capBytes, l3, netBytes } = frames
+  const { path, dst: dstColumn, ports: portsColumn, kind: kindColumn, l4: l4Column, hint: hintColumn } = engine.rows
+  const { F, findMapping } = engine.flows
+  const { pairedIndex, addressAt } = engine.pool
+  const { has4 } = inside
+  // The endpoint found last: results of `find` without an object.
+  const $address = 0, $port = 1
+  const $endpoint = new Int32Array(2)
+
+  /** Outside endpoint of an inside one. `hint` is a slot that may be a flow of it. */
+  function find(address: number, port: number, kind: number, hint: number): void {
+    let slot = hint
+    const base = slot << FLOW_BITS
+    if (slot === 0 || F[base + INSIDE] !== address || F[base + PORTS] >>> 16 !== port || F[base + KIND] >>> 16 !== kind) {
+      slot = findMapping(address, port, kind)
+    }
+    if (slot === 0) {
+      $endpoint[$address] = addressAt(pairedIndex(address))
+      $endpoint[$port] = port
+    } else {
+      $endpoint[$address] = F[(slot << FLOW_BITS) + OUTSIDE]
+      $endpoint[$port] = F[(slot << FLOW_BITS) + OUTSIDE_PORT] >>> 16
+    }
+  }
+
+  function meet(i: number): void {
+    const which = path[i]
+    const whole = which & (FIRST_FRAGMENT - 1)
+    if (whole !== PATH_4 && which !== PATH_LATER && whole !== PATH_4_ERROR) return
+    if (kindColumn[i] >>> 8 !== 4 || !has4(dstColumn[i])) return
+    if (whole === PATH_4) meetPacket(i)
+    else if (whole === PATH_4_ERROR) meetError(i)
+    else setAddress(i, addressAt(pairedIndex(dstColumn[i])))
+    engine.look(i)
+  }
+
+  /** Gives the packet another destination; returns what that does to a sum. */
+  function setAddress(i: number, address: number): number {
+    const p = l3[i]
+    const delta = delta32(ipv4.dst(view, p), address)
+    ipv4.setDst(view, p, address)
+    ipv4.setChecksum(view, p, apply(ipv4.checksum(view, p), delta))
+    return delta
+  }
+
+  function meetPacket(i: number): void {
+    const kind = kindColumn[i]
+    const protocol = kind & 255
+    const l4 = l4Column[i]
+    const port = portsColumn[i] & 0xffff
+    find(dstColumn[i], port, kind, hintColumn[i])
+    const addressDelta = setAddress(i, $endpoint[$address])
+    const outsidePort = $endpoint[$port]
+    if (protocol === TCP || protocol === UDP) {
+      view.setUint16(l4 + 2, outsidePort)
+      const at = l4 + (protocol === TCP ? 16 : 6)
+      const sum = view.getUint16(at)
+      if (protocol === UDP && sum === 0) return
+      const becomes = apply(sum, fold(addressDelta + delta16(port, outsidePort)))
+      view.setUint16(at, protocol === UDP && becomes === 0 ? 0xffff : becomes)
+    } else if (protocol === ICMP) {
+      icmp.setId(view, l4, outsidePort)
+      icmp.setChecksum(view, l4, apply(icmp.checksum(view, l4), delta16(port, outsidePort)))
+    } else if ((protocol === UDP_LITE || protocol === DCCP) && l4 + 8 <= Math.min(l3[i] + netBytes[i], off[i] + capBytes[i])) {
+      view.setUint16(l4 + 6, apply(view.getUint16(l4 + 6), addressDelta))
+    }
+  }
+
+  /** An error about a packet that an inside host sent: both its destination and the quoted source are that host. */
+  function meetError(i: number): void {
+    const e = l4Column[i] + icmp.HEADER_BYTES
+    const end = Math.min(l3[i] + netBytes[i], off[i] + capBytes[i])
+    if (e + ipv4.HEADER_BYTES + 8 > end || ipv4.src(view, e) !== dstColumn[i]) return
+    const headerBytes = ipv4.headerBytes(view, e)
+    const l4 = e + headerBytes
+    if (ipv4.versionIhl(view, e) >>> 4 !== 4 || headerBytes < ipv4.HEADER_BYTES || l4 + 8 > end) return
+    const protocol = ipv4.protocol(view, e)
+    const portAt = protocol === ICMP ? icmp.ID : 0
+    const port = CLASS_OF[protocol] === CLASS_NONE ? 0 : view.getUint16(l4 + portAt)
+    find(dstColumn[i], port, (4 << 8) | protocol, 0)
+    engine.rewriteQuote(i, e, ipv4.SRC, l4, protocol, $endpoint[$address], $endpoint[$port], 0)
+    setAddress(i, $endpoint[$address])
+  }
+
+  return { meet }
+}
