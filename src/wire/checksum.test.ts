@@ -81,6 +81,24 @@ test('every result of apply is 16 bits wide, also at the edges', () => {
   }
 })
 
+test('the pseudo headers sum every byte of their fields', () => {
+  fc.assert(fc.property(word32, word32, word16, (src, dst, bytes) => {
+    const v = new DataView(new ArrayBuffer(12))
+    v.setInt32(0, src)
+    v.setInt32(4, dst)
+    v.setUint16(8, 17)
+    v.setUint16(10, bytes)
+    assert.ok(equal(pseudo4(src, dst, 17, bytes), slowSum(new Uint8Array(v.buffer))))
+  }))
+  fc.assert(fc.property(fc.uint8Array({ minLength: 40, maxLength: 40 }), fc.nat(0xfffff), (header, bytes) => {
+    const drawn = new Uint8Array(40), v = viewOf(drawn)
+    drawn.set(header.slice(8))
+    v.setUint32(32, bytes)
+    v.setUint32(36, 58)
+    assert.ok(equal(pseudo6(viewOf(header), 0, 58, bytes), slowSum(drawn)))
+  }))
+})
+
 test('the pseudo headers complete the checksums of real segments', () => {
   const payload = Uint8Array.from({ length: 31 }, (_, i) => 255 - i)
   const four = viewOf(buildPacket({ src: '203.0.113.255', dst: '255.1.2.3', proto: 'tcp', payload }))

@@ -49,7 +49,8 @@ test('addresses are signed words in host order', () => {
 
 test('headerSum is all ones for a right checksum without options (RFC 1071 1)', () => {
   fc.assert(fc.property(fc.integer(), fc.integer(), fc.nat(0xffff), fc.nat(255), (src, dst, id, ttl) => {
-    const v = viewOf(buildPacket({ src: src | 0, dst: dst | 0, proto: 'udp', id, ttl }))
+    const fragOffset = 8 * (id & 0xfff)
+    const v = viewOf(buildPacket({ src: src | 0, dst: dst | 0, proto: 'udp', id, ttl, fragOffset, dontFragment: true }))
     assert.equal(ipv4.headerSum(v, 0), 0xffff)
     ipv4.setTtl(v, 0, ttl ^ 1)
     assert.notEqual(ipv4.headerSum(v, 0), 0xffff)
@@ -63,7 +64,9 @@ test('options are walked to their end (RFC 1122 3.2.1.8)', () => {
     bytes.set(options, 20)
     return ipv4.checkOptions(viewOf(bytes), 0, bytes.length)
   }
+  assert.equal(new Set([ipv4.OPTIONS_OK, ipv4.OPTIONS_BAD, ipv4.OPTIONS_SOURCE_ROUTE]).size, 3)
   assert.equal(check(), ipv4.OPTIONS_OK)
+  assert.equal(check(1, 1, 7, 2), ipv4.OPTIONS_OK, 'an option of nothing but kind and length')
   assert.equal(check(1, 1, 1, 0), ipv4.OPTIONS_OK)
   assert.equal(check(148, 4, 0, 0), ipv4.OPTIONS_OK)
   assert.equal(check(0, 131, 0, 0), ipv4.OPTIONS_OK, 'nothing counts behind the end')

@@ -67,6 +67,8 @@ test('routing header 0 is refused while it has segments left (RFC 5095 3)', () =
   const routed = (left: number) => buildPacket({ ...base, extensions: [{ header: 43, body: Uint8Array.of(0, left, 0, 0, 0, 0) }] })
   assert.equal(walked(routed(1)), ipv6.WALK_ROUTING_0)
   assert.deepEqual(walked(routed(0)), { l4: 48, protocol: 17, fragment: 0 })
+  const other = buildPacket({ ...base, extensions: [{ header: 43, body: Uint8Array.of(4, 1, 0, 0, 0, 0) }] })
+  assert.deepEqual(walked(other), { l4: 48, protocol: 17, fragment: 0 }, 'of another type')
 })
 
 test('ESP and no-next-header end the chain; mobility without a follower is the packet', () => {
@@ -75,6 +77,33 @@ test('ESP and no-next-header end the chain; mobility without a follower is the p
   }
   const mobility = buildPacket({ ...ends, proto: 135, payload: Uint8Array.of(59, 0, 1, 0, 0, 0, 0, 0) })
   assert.deepEqual(walked(mobility), { l4: 40, protocol: 135, fragment: 0 })
+})
+
+test('mobility, HIP and SHIM6 with a follower are walked over, and other headers are not taken for them', () => {
+  for (const header of [ipv6.MOBILITY, ipv6.HIP, ipv6.SHIM6]) {
+    assert.deepEqual(walked(buildPacket({ ...base, extensions: [{ header }] })), { l4: 48, protocol: 17, fragment: 0 })
+    const alone = buildPacket({ ...ends, proto: header, payload: Uint8Array.of(59, 0, 1, 0, 0, 0, 0, 0) })
+    assert.deepEqual(walked(alone), { l4: 40, protocol: header, fragment: 0 })
+    assert.deepEqual(walked(alone, 40), { l4: 40, protocol: header, fragment: 0 }, 'nothing captured of it')
+    const one = buildPacket({ ...base, extensions: [{ header }] })
+    assert.equal(walked(one, 41), ipv6.WALK_TRUNCATED, 'its first byte names a follower')
+  }
+  const options = buildPacket({ ...ends, proto: ipv6.DESTINATION, payload: Uint8Array.of(59, 0, 1, 4, 0, 0, 0, 0) })
+  assert.deepEqual(walked(options), { l4: 48, protocol: 59, fragment: 0 })
+})
+
+test('an extension header may end exactly where the packet or the capture does', () => {
+  const options = buildPacket({ ...ends, proto: ipv6.DESTINATION, payload: Uint8Array.of(17, 0, 1, 4, 0, 0, 0, 0) })
+  assert.deepEqual(walked(options), { l4: 48, protocol: 17, fragment: 0 })
+  assert.deepEqual(walked(options, 48, 100), { l4: 48, protocol: 17, fragment: 0 })
+  assert.equal(walked(options, 47, 100), ipv6.WALK_TRUNCATED)
+  assert.equal(walked(options, 100, 47), ipv6.WALK_BAD)
+})
+
+test('verdicts are distinct, and the more-fragments flag is the lowest bit (RFC 8200 4.5)', () => {
+  assert.equal(new Set([ipv6.WALK_OK, ipv6.WALK_TRUNCATED, ipv6.WALK_BAD, ipv6.WALK_ROUTING_0]).size, 4)
+  const [first] = fragment(buildPacket(base), [16])
+  assert.equal(viewOf(first).getUint16(42), ipv6.FRAGMENT_MORE)
 })
 
 test('the walk ends for any bytes, inside the packet, and never reads past the captured ones', () => {

@@ -61,6 +61,11 @@ test('LLC and SNAP: a length in the place of the type (RFC 1042)', () => {
   assert.deepEqual(located(1, concat(bytesOf(MACS + '8100 0007 0027 aaaa03 000000 86dd'), six)), [NET_IPV6, 26])
   assert.equal(kind(1, bytesOf(MACS + '0026 424203 0000000000')), NET_NOT_IP, 'spanning tree')
   assert.equal(kind(1, bytesOf(MACS + '0026 ffff')), NET_LINK_TRUNCATED)
+  assert.equal(kind(1, bytesOf(MACS + '0003 424203')), NET_NOT_IP, 'three bytes are a whole LLC header')
+  assert.equal(kind(1, bytesOf(MACS + '0026 aaab03 000000 0800')), NET_NOT_IP)
+  assert.equal(kind(1, bytesOf(MACS + '0026 aaaa04 000000 0800')), NET_NOT_IP)
+  assert.equal(kind(1, bytesOf(MACS + '0026 aaaa03 000001 0800')), NET_NOT_IP)
+  assert.equal(kind(1, bytesOf(MACS + '0600 aaaa03 000000 0800')), NET_NOT_IP, '0600 is the first type')
   assert.equal(kind(1, bytesOf(MACS + '0026 aaaa03 00000c 2000')), NET_NOT_IP, 'the organization is not 00-00-00')
   assert.equal(kind(1, bytesOf(MACS + '0026 aaaa03 000000 08')), NET_LINK_TRUNCATED)
   assert.equal(kind(1, concat(bytesOf(MACS + '0027 aaaa03 000000 8100 0001 0800'), four)), NET_NOT_IP)
@@ -88,6 +93,7 @@ test('BSD loopback: NULL in either byte order, LOOP in network order', () => {
   }
   assert.equal(kind(0, bytesOf('07000000')), NET_NOT_IP)
   assert.equal(kind(0, bytesOf('ffffffff')), NET_NOT_IP)
+  assert.equal(kind(0, bytesOf('0000ffff')), NET_NOT_IP)
   assert.equal(kind(0, bytesOf('020000')), NET_LINK_TRUNCATED)
 })
 
@@ -105,6 +111,8 @@ test('cooked captures of Linux, with a tag inside', () => {
   assert.deepEqual(located(276, concat(sll2('0800'), four)), [NET_IPV4, 20])
   assert.deepEqual(located(276, concat(sll2('88a8'), bytesOf('0007 86dd'), six)), [NET_IPV6, 24])
   assert.equal(kind(276, sll2('0800').slice(0, 19)), NET_LINK_TRUNCATED)
+  assert.equal(kind(276, sll2('0806')), NET_ARP, 'twenty bytes are a whole header')
+  assert.equal(kind(276, concat(sll2('0600'), bytesOf('aaaa03 000000 0800'))), NET_NOT_IP)
 })
 
 test('a frame cut inside its link header is truncated at every length', () => {
