@@ -33,7 +33,7 @@ export default ts.config(
     rules: {
       'prefer-const': 'error',
       'no-restricted-syntax': ['error', defaultExport],
-      'max-len': ['error', { code: 120 }],
+      'max-len': ['error', { code: 132 }],
       '@typescript-eslint/no-non-null-assertion': 'off',
     },
   },

@@ -15,8 +15,8 @@ import * as ipv6 from '../wire/ipv6.ts'
 import { RST } from '../wire/tcp.ts'
 import { type Extras, HOLD_BYTES, REPLY_BYTES, createExtras } from './extras.ts'
 import {
-  CLASSES, CLASS_ICMP, CLASS_NONE, CLASS_OF, CONFLICT, DEADLINE, DELTA, FLOW_BITS, HAIRPIN, INSIDE, KIND, OUTSIDE, OUTSIDE_PORT, PEER,
-  PORTS, createFlows, type Flows,
+  CLASSES, CLASS_ICMP, CLASS_NONE, CLASS_OF, CONFLICT, DEADLINE, DELTA, FLOW_BITS, HAIRPIN, INSIDE, KIND, OUTSIDE,
+  OUTSIDE_PORT, PEER, PORTS, createFlows, type Flows,
 } from './flows.ts'
 import { createFragments } from './fragments.ts'
 import { createIcmpError } from './icmp-error.ts'
@@ -161,7 +161,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const l4 = l4Column[i]
     let slot = hintColumn[i]
     let base = slot << FLOW_BITS
-    if (slot !== 0 && F[base + INSIDE] === src && F[base + PORTS] === ports && F[base + PEER] === dst && F[base + KIND] >>> 16 === kind) {
+    if (slot !== 0 && F[base + INSIDE] === src && F[base + PORTS] === ports && F[base + PEER] === dst
+      && F[base + KIND] >>> 16 === kind) {
       refresh(base, DIR_OUT, protocol, l4)
     } else {
       // The guess was for another flow, or this one was opened a moment ago by a packet of the same batch.
@@ -400,12 +401,12 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const ports = outward ? portsColumn[i] : (portsColumn[i] << 16) | (portsColumn[i] >>> 16)
     const kind = kindColumn[i]
     const protocol = kind & 255
-    let slot = find6(hashColumn[i], $key, ports, kind)
+    const slot = find6(hashColumn[i], $key, ports, kind)
     if (slot !== 0) refresh(slot << FLOW_BITS, outward ? DIR_OUT : DIR_IN, protocol, l4Column[i])
     else {
       const state = outward ? admitOut6(i, protocol) : admitFromOutside(i, protocol)
       if (state < 0) return
-      slot = open6(hashColumn[i], $key, ports, kind, state, openingTimeout(protocol), clock)
+      open6(hashColumn[i], $key, ports, kind, state, openingTimeout(protocol), clock)
     }
     ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
     verdict[i] = outward ? TO_OUTSIDE : TO_INSIDE

@@ -29,7 +29,9 @@ export interface Extras {
 }
 
 export interface ExtrasStore extends Extras {
-  push(kind: number, verdict: number, off: number, l3: number, capBytes: number, wireBytes: number, link: number, iface: number): void
+  push(
+    kind: number, verdict: number, off: number, l3: number, capBytes: number, wireBytes: number, link: number, iface: number,
+  ): void
   clear(): void
 }
 

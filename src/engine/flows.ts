@@ -436,7 +436,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     const portClass = CLASS_OF[kind & 255]
     let poolIndex = pool.pairedIndex(inside)
     let outsidePort = 0
-    let head = 0
+    let head: number
     if (portClass === CLASS_NONE) {
       const rival = findPeer(pool.addressAt(poolIndex), 0, peer, kind)
       if (rival !== 0) {

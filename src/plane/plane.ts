@@ -195,7 +195,8 @@ export function createPlane(options: PlaneOptions): Plane {
         const bytes = extras.capBytes[n]
         const linkBytes = headerForReply(i, scratchStart, bytes)
         copyBytes(frames, extras.off[n], scratchStart + linkBytes, bytes)
-        send(extras.verdict[n], scratchStart, scratchStart + linkBytes, linkBytes + bytes, linkBytes + bytes, sec[i], nsec[i], link[i])
+        const wire = linkBytes + bytes
+        send(extras.verdict[n], scratchStart, scratchStart + linkBytes, wire, wire, sec[i], nsec[i], link[i])
       } else {
         send(extras.verdict[n], extras.off[n], extras.l3[n], extras.capBytes[n], extras.wireBytes[n], sec[i], nsec[i],
           extras.link[n])

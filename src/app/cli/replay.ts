@@ -130,7 +130,10 @@ function collect(value: string, before: string[]): string[] {
 
 function prefixes(text: string, before: Prefix[]): Prefix[] {
   const parsed = parsePrefix(text)
-  if (!parsed.ok) throw new InvalidArgumentError(parsed.message + (parsed.suggestion === undefined ? '' : ` (${parsed.suggestion})`))
+  if (!parsed.ok) {
+    const hint = parsed.suggestion === undefined ? '' : ` (${parsed.suggestion})`
+    throw new InvalidArgumentError(parsed.message + hint)
+  }
   return [...before, parsed.value]
 }
 
@@ -140,8 +143,8 @@ function positive(text: string): number {
 }
 
 function seed(text: string): number {
-  if (!/^\d{1,10}$/.test(text) || Number(text) >= 2 ** 32) throw new InvalidArgumentError('A whole number from 0 to 2^32-1 is needed.')
-  return Number(text)
+  if (/^\d{1,10}$/.test(text) && Number(text) < 2 ** 32) return Number(text)
+  throw new InvalidArgumentError('A whole number from 0 to 2^32-1 is needed.')
 }
 
 function pace(text: string): number {

@@ -157,7 +157,7 @@ export const SCHEMA: Schema = {
       fragment: duration('2s', '1s', '60s', '', 'How long fragments wait for the first one of their datagram.'),
     }),
     limits: section('Bounds of memory and of work. k is 1024, M is 1048576.', {
-      flows: count('256k', '1', '4M', 'flows',
+      flows: count('256k', '16', '4M', 'flows',
         'Flows known at once. The tables are made at the start and never grow; a full one gives up its oldest flow.'),
       'fragment-datagrams': count(1024, '1', '65536', 'datagrams', 'Datagrams in fragments that are followed at once.'),
       'fragment-hold': count(256, '0', '4096', 'fragments',
