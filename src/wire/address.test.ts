@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import net from 'node:net'
 import fc from 'fast-check'
 import {
-  parse4, parse6, parseAddress, parsePrefix, parseRange, print4, print6, printAddress, printPrefix, createPrefixSet,
+  compareWords, parse4, parse6, parseAddress, parsePrefix, parseRange, print4, print6, printAddress, printPrefix, createPrefixSet,
   type Prefix,
 } from './address.ts'
 import { createModelPrefixSet } from './address.model.ts'
@@ -65,6 +65,10 @@ test('IPv6 text that is none of those forms has a reason and a column', () => {
   ]
   for (const [text, reason, column] of faults) assert.deepEqual(fault(parse6(text, into, 0)), [reason, column], text)
   assert.deepEqual([...into], [7, 7, 7, 7])
+  const wide = new Int32Array(8).fill(7)
+  assert.ok(parse6('1::2', wide, 3).ok)
+  assert.deepEqual([...wide], [7, 7, 7, 0x10000, 0, 0, 2, 7], 'four words and no more')
+  assert.deepEqual(fault(parseAddress('')), ['not an address', 1])
 })
 
 test('IPv6 is printed in the canonical form of RFC 5952', () => {
@@ -108,6 +112,10 @@ test('a prefix tells of bits below its length and keeps them', () => {
   assert.equal(prefix('10.1.0.0/8').hostBits, true)
   assert.equal(prefix('10.1.0.0/8').words[0], 0x0a010000)
   assert.equal(prefix('0.0.0.0/0').hostBits, false)
+  assert.equal(prefix('192.0.2.8/29').prefixBits, 29)
+  assert.equal(prefix('192.0.2.1/32').prefixBits, 32)
+  assert.equal(prefix('::1/128').prefixBits, 128)
+  assert.deepEqual(fault(parsePrefix('/8')), ['not an address', 1])
   assert.equal(prefix('2001:db8::1/64').hostBits, true)
   assert.equal(printPrefix(prefix('2001:DB8::/32')), '2001:db8::/32')
   assert.equal(printPrefix(prefix('192.0.2.1')), '192.0.2.1/32')
@@ -124,9 +132,21 @@ test('a range has both ends in order and of one version', () => {
   assert.deepEqual([parsed.value.first[0], parsed.value.last[0]], [0x0a000001, 0xc0000209 | 0])
   assert.ok(parseRange('::1-::2').ok)
   assert.ok(parseRange('::1').ok)
+  assert.ok(parseRange('10.0.0.1-10.0.0.1').ok)
+  assert.deepEqual(fault(parseRange('-10.0.0.1')), ['not an address', 1])
   assert.deepEqual(fault(parseRange('192.0.2.9-10.0.0.1')), ['range runs backwards', 11])
   assert.deepEqual(fault(parseRange('10.0.0.1-::1')), ['range of two IP versions', 10])
   assert.deepEqual(fault(parseRange('10.0.0.1-10.0.0.300')), ['an octet is above 255', 17])
+})
+
+test('words are ordered as unsigned numbers', () => {
+  const word = fc.oneof(fc.constantFrom(0, -1, 1, 2 ** 31 - 1, -(2 ** 31)), int32)
+  fc.assert(fc.property(word, word, word, (a, b, c) => {
+    assert.equal(Math.sign(compareWords(Int32Array.of(a, b), Int32Array.of(a, c))), Math.sign((b >>> 0) - (c >>> 0)))
+    if (a !== c) {
+      assert.equal(Math.sign(compareWords(Int32Array.of(a, b), Int32Array.of(c, b))), Math.sign((a >>> 0) - (c >>> 0)))
+    }
+  }))
 })
 
 test('an address of either version prints as it was read', () => {
