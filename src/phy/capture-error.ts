@@ -1,4 +1,4 @@
-/** A file that cannot be opened, read into memory or written. Bad bytes inside a capture are a `CaptureFault` instead. */
+/** A file that cannot be opened, read into memory or written. Bad bytes in a capture are a `CaptureFault` instead. */
 export class CaptureError extends Error {
   /** The system's code (ENOENT, EACCES, EISDIR, ENOSPC, EPIPE …), or ETOOBIG for a capture too large to preload. */
   readonly code: string

@@ -26,7 +26,8 @@ export function readModel(file: Uint8Array): ModelCapture {
   const found: ModelCapture = { packets: [], interfaces: 0, faultOffset: -1 }
   let at = 0
   try {
-    for (const next of file.length >= 12 && word(file, 0, false) === 0x0a0d0d0a ? pcapng(file, found) : pcap(file, found)) at = next
+    const blocks = file.length >= 12 && word(file, 0, false) === 0x0a0d0d0a
+    for (const next of blocks ? pcapng(file, found) : pcap(file, found)) at = next
   } catch (error) {
     if (!(error instanceof Bad || error instanceof RangeError)) throw error
     found.faultOffset = at
@@ -57,7 +58,8 @@ function* pcap(file: Uint8Array, found: ModelCapture): Generator<number> {
     must(captured <= MAX_PACKET_BYTES)
     const data = file.slice(at + header, at + header + captured)
     must(at + header + captured <= file.length)
-    const ns = BigInt(word(file, at, little)) * 1_000_000_000n + BigInt(word(file, at + 4, little)) * (1_000_000_000n / perSec)
+    const units = BigInt(word(file, at, little)) * perSec + BigInt(word(file, at + 4, little))
+    const ns = units * (1_000_000_000n / perSec)
     found.packets.push({ data, wireBytes: wire(captured, original), link, iface: 0, ...split(ns) })
     at += header + captured
   }

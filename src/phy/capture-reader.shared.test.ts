@@ -13,6 +13,10 @@ const pcaps = path.resolve(process.cwd(), '../shared/pcaps')
 const absent = fs.existsSync(pcaps) ? false : `${pcaps} is not there: real captures are not compared`
 const names = absent ? [] : fs.readdirSync(pcaps).filter((name) => /\.(pcap|pcapng)(\.gz)?$/.test(name))
 
+/** tshark takes a third of a second to start: by default it sees one file of each format. */
+const tsharkAll = process.env['PINHOLE_TSHARK_ALL'] === '1'
+function forTshark(name: string): boolean { return tsharkAll || /^fmt-|composite|[.]pcapng$/.test(name) }
+
 const REGION_BYTES = 65_536
 const frames = createFrames({ capacity: 256, poolBytes: captureBytes(REGION_BYTES) })
 
@@ -30,8 +34,10 @@ async function compare(file: string): Promise<{ lines: Line[]; fault: boolean }>
         const packet = copyRow(frames, row), other = model.packets[lines.length]
         const where = `${file}, packet ${lines.length}`
         assert.ok(other !== undefined, where)
+        // Plain comparisons: deepEqual takes its time for a hundred thousand packets.
         assert.ok(Buffer.compare(packet.data, other.data) === 0, where)
-        assert.deepEqual({ ...packet, data: null }, { ...other, data: null }, where)
+        assert.ok(packet.wireBytes === other.wireBytes && packet.link === other.link && packet.iface === other.iface, where)
+        assert.ok(packet.sec === other.sec && packet.nsec === other.nsec, where)
         const epoch = `${packet.sec}.${String(packet.nsec).padStart(9, '0')}`
         lines.push({ epoch, capBytes: packet.data.length, wireBytes: packet.wireBytes })
       }
@@ -52,7 +58,7 @@ test('real captures are read as the model reads them, and as tshark does', { ski
     const file = path.join(pcaps, name)
     const { lines, fault } = await compare(file)
     packets += lines.length
-    if (!tshark || fault) continue
+    if (!tshark || fault || !forTshark(name)) continue
     const { stdout, status } = spawnSync('tshark', ['-n', '-r', file, '-T', 'fields', '-e', 'frame.time_epoch', '-e', 'frame.cap_len',
       '-e', 'frame.len', '-e', 'frame.encap_type'], { encoding: 'utf8', maxBuffer: 2 ** 28 })
     assert.equal(status, 0, name)
@@ -61,7 +67,10 @@ test('real captures are read as the model reads them, and as tshark does', { ski
       .map(([epoch, capBytes, wireBytes]) => ({ epoch, capBytes: Number(capBytes), wireBytes: Number(wireBytes) }))
     // A Simple Packet Block has no stamp, and tshark prints none.
     theirs.forEach((line, i) => { if (line.epoch === '') line.epoch = lines[i]?.epoch ?? '' })
-    assert.deepEqual(lines, theirs, name)
+    assert.equal(lines.length, theirs.length, name)
+    const differs = lines.findIndex(({ epoch, capBytes, wireBytes }, i) => epoch !== theirs[i]!.epoch
+      || capBytes !== theirs[i]!.capBytes || wireBytes !== theirs[i]!.wireBytes)
+    if (differs >= 0) assert.deepEqual(lines[differs], theirs[differs], `${name}, packet ${differs}`)
     compared++
   }
   t.diagnostic(`${names.length} files, ${packets} packets; ${compared} files compared with tshark`)

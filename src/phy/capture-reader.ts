@@ -84,7 +84,10 @@ const loopsOf = new WeakMap<Frames, Loops>()
 
 function loops(frames: Frames): Loops {
   let found = loopsOf.get(frames)
-  if (found === undefined) loopsOf.set(frames, found = { pcap: createPcapLoop(frames), pcapng: createPcapngLoop(frames) })
+  if (found === undefined) {
+    found = { pcap: createPcapLoop(frames), pcapng: createPcapngLoop(frames) }
+    loopsOf.set(frames, found)
+  }
   return found
 }
 

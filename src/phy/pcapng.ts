@@ -382,7 +382,8 @@ function growTables(state: PcapngState): void {
 
 function text(view: DataView, off: number, bytes: number): string {
   // Some writers count the zero that ends a C string.
-  const all = new TextDecoder().decode(new Uint8Array(view.buffer, view.byteOffset + off, Math.min(bytes, MAX_NAME_BYTES)))
+  const encoded = new Uint8Array(view.buffer, view.byteOffset + off, Math.min(bytes, MAX_NAME_BYTES))
+  const all = new TextDecoder().decode(encoded)
   const zero = all.indexOf('\0')
   return zero < 0 ? all : all.slice(0, zero)
 }

@@ -32,8 +32,8 @@ export interface CaptureStore {
 }
 
 /**
- * Reads a whole capture; `frames` and its pool are used while it does. Throws `CaptureError`, as `openCapture` does, and
- * with ETOOBIG if the packets are 2 GiB or more.
+ * Reads a whole capture; `frames` and its pool are used while it does. Throws `CaptureError`, as `openCapture` does,
+ * and with ETOOBIG if the packets are 2 GiB or more.
  */
 export async function preloadCapture(path: string, frames: Frames, options: CaptureOptions): Promise<CaptureStore> {
   const reader = await openCapture(path, frames, options)
@@ -123,7 +123,7 @@ export interface LoopDevice extends FrameSource {
   readonly loopsDone: number
 }
 
-/** Plays a store `loops` times. Each round is later by the duration of the capture and the gap: time never runs back. */
+/** Plays a store `loops` times. Each round is later by the capture's duration and the gap: time never runs back. */
 export function createLoopDevice(store: CaptureStore, frames: Frames, options: LoopOptions): LoopDevice {
   const { poolStart, poolEnd, loops, gapNs } = options
   const { pool, capacity, off, capBytes, wireBytes, link, iface, sec, nsec } = frames

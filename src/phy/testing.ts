@@ -31,7 +31,8 @@ export function encodePcap(packets: readonly TestPacket[], options: PcapOptions 
   const { bigEndian = false, nano = false, modified = false, link = 1, major = 2, snapBytes = 262_144 } = options
   const little = !bigEndian
   const out = new ByteList(little)
-  out.u32(nano ? 0xa1b23c4d : modified ? 0xa1b2cd34 : 0xa1b2c3d4).u16(major).u16(4).u32(0).u32(0).u32(snapBytes).u32(link)
+  out.u32(nano ? 0xa1b23c4d : modified ? 0xa1b2cd34 : 0xa1b2c3d4)
+  out.u16(major).u16(4).u32(0).u32(0).u32(snapBytes).u32(link)
   for (const { data, sec, nsec, wireBytes = data.length } of packets) {
     out.u32(sec).u32(nano ? nsec : Math.floor(nsec / 1000)).u32(data.length).u32(wireBytes)
     if (modified) out.u32(0).u16(0).u16(0)
@@ -63,7 +64,8 @@ export function encodePcapng(...sections: readonly TestSection[]): Uint8Array {
   const out = new ByteList(true)
   for (const { bigEndian = false, interfaces = [{}], packets = [], blocks = [] } of sections) {
     const little = !bigEndian
-    out.put(encodeBlock(0x0a0d0d0a, new ByteList(little).u32(0x1a2b3c4d).u16(1).u16(0).u64(0xffffffffffffffffn).take(), bigEndian))
+    const section = new ByteList(little).u32(0x1a2b3c4d).u16(1).u16(0).u64(0xffffffffffffffffn)
+    out.put(encodeBlock(0x0a0d0d0a, section.take(), bigEndian))
     for (const one of interfaces) out.put(encodeBlock(1, interfaceBody(one, little), bigEndian))
     for (const block of blocks) out.put(block)
     for (const packet of packets) {
