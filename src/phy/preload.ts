@@ -10,6 +10,8 @@ import type { Frames } from '../wire/frames.ts'
 
 /** A store addresses its bytes with 32 signed bits. */
 const MAX_STORE_BYTES = 0x7fffffff
+/** Making a view of a frame costs as much as copying this many bytes by words. */
+const COPY_BY_WORDS_BYTES = 512
 const FIRST_STORE_BYTES = 1024 * 1024, FIRST_STORE_FRAMES = 4096
 
 export interface CaptureStore {
@@ -38,7 +40,11 @@ export interface CaptureStore {
 export async function preloadCapture(path: string, frames: Frames, options: CaptureOptions): Promise<CaptureStore> {
   const reader = await openCapture(path, frames, options)
   let count = 0, used = 0
-  let bytes = new Uint8Array(FIRST_STORE_BYTES), off = new Int32Array(FIRST_STORE_FRAMES)
+  // A plain file is longer than its packets, so its size saves the growing.
+  const { gzip, fileBytes } = reader.stats
+  const guess = gzip || fileBytes > MAX_STORE_BYTES ? FIRST_STORE_BYTES : Math.max(fileBytes, FIRST_STORE_BYTES)
+  let bytes = new Uint8Array(guess), view = new DataView(bytes.buffer)
+  let off = new Int32Array(FIRST_STORE_FRAMES)
   let wireBytes = new Int32Array(FIRST_STORE_FRAMES), link = new Int32Array(FIRST_STORE_FRAMES)
   let iface = new Int32Array(FIRST_STORE_FRAMES), nsec = new Int32Array(FIRST_STORE_FRAMES)
   let sec = new Float64Array(FIRST_STORE_FRAMES)
@@ -59,6 +65,7 @@ export async function preloadCapture(path: string, frames: Frames, options: Capt
       throw new CaptureError('ETOOBIG', path, `cannot preload ${path}: its packets take more than 2 GiB`)
     }
     bytes = enlarged(bytes, new Uint8Array(Math.min(Math.max(bytes.length * 2, used + more), MAX_STORE_BYTES)))
+    view = new DataView(bytes.buffer)
   }
   try {
     do {
@@ -67,7 +74,8 @@ export async function preloadCapture(path: string, frames: Frames, options: Capt
         for (let i = 0; i < rows; i++) {
           const from = frames.off[i]!, length = frames.capBytes[i]!
           growBytes(length)
-          bytes.set(frames.pool.subarray(from, from + length), used)
+          if (length > COPY_BY_WORDS_BYTES) bytes.set(frames.pool.subarray(from, from + length), used)
+          else copyWords(frames.view, from, view, used, length)
           off[count] = used
           wireBytes[count] = frames.wireBytes[i]!
           link[count] = frames.link[i]!
@@ -89,6 +97,12 @@ export async function preloadCapture(path: string, frames: Frames, options: Capt
     frames: count, bytes, off, wireBytes, link, iface, sec, nsec, durationSec, durationNsec, fault, interfaces,
     stats: { ...stats },
   }
+}
+
+function copyWords(source: DataView, from: number, target: DataView, to: number, bytes: number): void {
+  const whole = bytes & ~3
+  for (let i = 0; i < whole; i += 4) target.setInt32(to + i, source.getInt32(from + i, true), true)
+  for (let i = whole; i < bytes; i++) target.setUint8(to + i, source.getUint8(from + i))
 }
 
 function enlarged<T extends { set(from: T): void }>(from: T, to: T): T {
@@ -123,27 +137,28 @@ export interface LoopDevice extends FrameSource {
   readonly loopsDone: number
 }
 
-/** Plays a store `loops` times. Each round is later by the capture's duration and the gap: time never runs back. */
-export function createLoopDevice(store: CaptureStore, frames: Frames, options: LoopOptions): LoopDevice {
-  const { poolStart, poolEnd, loops, gapNs } = options
-  const { pool, capacity, off, capBytes, wireBytes, link, iface, sec, nsec } = frames
-  const roundNsec = store.durationNsec + gapNs % NS_PER_SEC
-  const carry = roundNsec >= NS_PER_SEC ? 1 : 0
-  const stepSec = store.durationSec + Math.floor(gapNs / NS_PER_SEC) + carry, stepNsec = roundNsec - carry * NS_PER_SEC
-  const shareBytes = poolEnd - poolStart, total = store.frames
-  for (let i = 0; i < total; i++) {
-    if (store.off[i + 1]! - store.off[i]! > shareBytes) throw new RangeError('the longest packet does not fit the pool')
-  }
-  let next = 0, shiftSec = 0, shiftNsec = 0
-  let loopsDone = total === 0 ? loops : 0
+/** Where a round is: the frame that comes next, and what to add to stamps. */
+interface Round { first: number; shiftSec: number; shiftNsec: number }
 
-  function fill(): number {
-    if (loopsDone >= loops) return 0
-    const first = next, from = store.off[first]!, lastEnd = from + shareBytes
-    const moved = poolStart - from
-    const mostRows = Math.min(capacity, total - first)
+type CopyRows = (store: CaptureStore, round: Round, poolStart: number, shareBytes: number) => number
+
+/** One loop for a pool, as `createPcapLoop` says. */
+const copyRowsOf = new WeakMap<Frames, CopyRows>()
+
+function copyRowsFor(frames: Frames): CopyRows {
+  let found = copyRowsOf.get(frames)
+  if (found === undefined) copyRowsOf.set(frames, found = createCopyRows(frames))
+  return found
+}
+
+function createCopyRows(frames: Frames): CopyRows {
+  const { pool, capacity, off, capBytes, wireBytes, link, iface, sec, nsec } = frames
+  return function copyRows(store, round, poolStart, shareBytes) {
+    const { first, shiftSec, shiftNsec } = round
     const storeOff = store.off, storeWire = store.wireBytes, storeLink = store.link, storeIface = store.iface
     const storeSec = store.sec, storeNsec = store.nsec
+    const from = storeOff[first]!, lastEnd = from + shareBytes, moved = poolStart - from
+    const mostRows = Math.min(capacity, store.frames - first)
     let row = 0, end = from
     while (row < mostRows) {
       const i = first + row, start = end
@@ -168,18 +183,39 @@ export function createLoopDevice(store: CaptureStore, frames: Frames, options: L
     }
     // One view for a whole batch: less than a byte a packet, and the copy runs at the speed of memory.
     pool.set(store.bytes.subarray(from, end), poolStart)
-    next = first + row
-    if (next === total) nextRound()
     return row
   }
+}
+
+/** Plays a store `loops` times. Each round is later by the capture's duration and the gap: time never runs back. */
+export function createLoopDevice(store: CaptureStore, frames: Frames, options: LoopOptions): LoopDevice {
+  const { poolStart, poolEnd, loops, gapNs } = options
+  const roundNsec = store.durationNsec + gapNs % NS_PER_SEC
+  const carry = roundNsec >= NS_PER_SEC ? 1 : 0
+  const stepSec = store.durationSec + Math.floor(gapNs / NS_PER_SEC) + carry, stepNsec = roundNsec - carry * NS_PER_SEC
+  const shareBytes = poolEnd - poolStart, total = store.frames
+  for (let i = 0; i < total; i++) {
+    if (store.off[i + 1]! - store.off[i]! > shareBytes) throw new RangeError('the longest packet does not fit the pool')
+  }
+  const copyRows = copyRowsFor(frames)
+  const round = { first: 0, shiftSec: 0, shiftNsec: 0 }
+  let loopsDone = total === 0 ? loops : 0
+
+  function fill(): number {
+    if (loopsDone >= loops) return 0
+    const rows = copyRows(store, round, poolStart, shareBytes)
+    round.first += rows
+    if (round.first === total) nextRound()
+    return rows
+  }
   function nextRound(): void {
-    next = 0
+    round.first = 0
     loopsDone++
-    shiftSec += stepSec
-    shiftNsec += stepNsec
-    if (shiftNsec >= NS_PER_SEC) {
-      shiftNsec -= NS_PER_SEC
-      shiftSec += 1
+    round.shiftSec += stepSec
+    round.shiftNsec += stepNsec
+    if (round.shiftNsec >= NS_PER_SEC) {
+      round.shiftNsec -= NS_PER_SEC
+      round.shiftSec += 1
     }
   }
   return {
