@@ -28,22 +28,26 @@ export function createDigest({ view }: Frames): Digest {
   }
 
   function sent(side: number, p: number, present: number, netBytes: number, sec: number, nsec: number): void {
-    let a = Math.imul(netBytes + 1, C) + Math.imul(sec | 0, D) + Math.imul(nsec, E) + side
-    let b = Math.imul(present + 1, D) + Math.imul(nsec ^ sec, C)
+    // Every sum is brought back to int32 at once: left to grow it would become a double.
+    let a = (Math.imul(netBytes + 1, C) + Math.imul(sec | 0, D) | 0) + (Math.imul(nsec, E) + side | 0) | 0
+    let b = Math.imul(present + 1, D) + Math.imul(nsec ^ sec, C) | 0
     if (present >= 40) {
       // IPv4 with TCP or UDP wholly, IPv6 up to its addresses: the words that a NAT may touch and their neighbours.
       const w0 = view.getInt32(p), w1 = view.getInt32(p + 4), w2 = view.getInt32(p + 8), w3 = view.getInt32(p + 12)
       const w4 = view.getInt32(p + 16), w5 = view.getInt32(p + 20), w6 = view.getInt32(p + 24), w7 = view.getInt32(p + 28)
       const w8 = view.getInt32(p + 32), w9 = view.getInt32(p + 36)
-      a += Math.imul(w0, A) + Math.imul(w1, B) + Math.imul(w2, C) + Math.imul(w3, D) + Math.imul(w4, E)
-      b += Math.imul(w5, A) + Math.imul(w6, B) + Math.imul(w7, C) + Math.imul(w8, D) + Math.imul(w9, E) + Math.imul(w3, B)
+      a = a + (Math.imul(w0, A) + Math.imul(w1, B) | 0) | 0
+      a = a + (Math.imul(w2, C) + Math.imul(w3, D) | 0) + Math.imul(w4, E) | 0
+      b = b + (Math.imul(w5, A) + Math.imul(w6, B) | 0) | 0
+      b = b + (Math.imul(w7, C) + Math.imul(w8, D) | 0) | 0
+      b = b + (Math.imul(w9, E) + Math.imul(w3, B) | 0) | 0
     } else {
       for (let at = 0; at < present; at++) {
         a = Math.imul(a ^ view.getUint8(p + at), A)
-        b = Math.imul(b + view.getUint8(p + at), B)
+        b = Math.imul(b ^ view.getUint8(p + at), B)
       }
     }
-    mix(a | 0, b | 0)
+    mix(a, b)
   }
 
   function dropped(reason: number): void {
