@@ -1,0 +1,29 @@
+/** Lets the engine open flows, to learn which outside endpoints it gives them. */
+import { FLOW_BITS, OUTSIDE, OUTSIDE_PORT } from '../../src/engine/flows.ts'
+import { SYN, putFrame, type FlowSet } from '../traffic.ts'
+import { createMachine, type MachineOptions } from './machine.ts'
+
+const BATCH = 256, FRAME_BYTES = 60
+
+export function openFlows(set: FlowSet, options: Pick<MachineOptions, 'flows' | 'poolFirst' | 'poolSize' | 'seed'>): void {
+  const { frames, engine, stamp, run } = createMachine({ ...options, batchFrames: BATCH, frameBytes: 64 })
+  const { F, findMapping } = engine.flows
+  const bytes = Buffer.from(frames.pool.buffer)
+  for (let from = 0; from < set.count; from += BATCH) {
+    const many = Math.min(BATCH, set.count - from)
+    for (let i = 0; i < many; i++) {
+      const n = from + i
+      frames.off[i] = i * 64
+      frames.capBytes[i] = frames.wireBytes[i] = FRAME_BYTES
+      stamp(i, n * 1000)
+      putFrame(bytes, i * 64, FRAME_BYTES, set.protocol[n], set.inside[n], set.insidePort[n], set.peer[n], set.peerPort[n], SYN)
+    }
+    run(many)
+  }
+  for (let n = 0; n < set.count; n++) {
+    const slot = findMapping(set.inside[n], set.insidePort[n], 4 << 8 | set.protocol[n])
+    if (slot === 0) throw new Error(`flow ${n} could not be opened`)
+    set.outside[n] = F[(slot << FLOW_BITS) + OUTSIDE]
+    set.outsidePort[n] = F[(slot << FLOW_BITS) + OUTSIDE_PORT] >>> 16
+  }
+}

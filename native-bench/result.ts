@@ -1,0 +1,105 @@
+/** The file a run leaves behind, and its parts. */
+import { availableParallelism, cpus, totalmem } from 'node:os'
+import { execFileSync } from 'node:child_process'
+import { digest } from '../src/app/config/config.ts'
+import { defaultConfig } from '../src/app/config/load.ts'
+import { estimate, median, ratios, type Estimate } from './statistics.ts'
+
+/** Changes whenever a reader of the file would have to. */
+export const SCHEMA = 'pinhole-bench/1'
+
+export interface MachineInfo { cpu: string; cores: number; memoryBytes: number; platform: string }
+
+/** What one process said. `value` is what rounds are compared by: the median over batches, or a wall time. */
+export interface Sample {
+  value: number
+  p99: number | null
+  mean: number | null
+  /** What must agree between the two programs. */
+  counts: Record<string, unknown>
+  packets: number
+  bytesPerFlow: number | null
+}
+
+export interface RowResult {
+  name: string
+  unit: string
+  parameters: Record<string, number | string>
+  /** Why there is no figure to believe. */
+  error: string | null
+  ts: Side | null
+  c: Side | null
+  /** TS over C, round by round. */
+  ratio: Estimate | null
+  /** The same of the means over all packets, where there are batches. */
+  meanRatio: Estimate | null
+  /** For people: what the counts were. */
+  packets: number
+  dropPackets: number
+  bytesPerFlow: number | null
+}
+
+export interface Side extends Estimate {
+  samples: number[]
+  p99: number | null
+  means: number[] | null
+}
+
+export interface BenchResult {
+  schema: typeof SCHEMA
+  when: string
+  commit: string
+  changed: boolean
+  node: string
+  v8: string
+  compiler: string | null
+  machine: MachineInfo
+  configDigest: string
+  rounds: number
+  quick: boolean
+  rows: RowResult[]
+}
+
+export function machineInfo(): MachineInfo {
+  return {
+    cpu: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), memoryBytes: totalmem(),
+    platform: `${process.platform}-${process.arch}`,
+  }
+}
+
+function git(...args: string[]): string {
+  try {
+    return execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+  } catch {
+    return ''
+  }
+}
+
+export function newResult(rounds: number, quick: boolean, compiler: string | null): BenchResult {
+  return {
+    schema: SCHEMA, when: new Date().toISOString(), commit: git('rev-parse', 'HEAD') || 'unknown',
+    changed: git('status', '--porcelain', '--', 'src', 'native-bench') !== '', node: process.version, v8: process.versions.v8,
+    compiler, machine: machineInfo(), configDigest: digest(defaultConfig()), rounds, quick, rows: [],
+  }
+}
+
+function side(samples: readonly Sample[]): Side | null {
+  if (samples.length === 0) return null
+  const values = samples.map(sample => sample.value)
+  const p99 = samples.flatMap(sample => sample.p99 ?? []), means = samples.flatMap(sample => sample.mean ?? [])
+  return {
+    ...estimate(values), samples: values, p99: p99.length === 0 ? null : median(p99), means: means.length === 0 ? null : means,
+  }
+}
+
+export function rowResult(
+  row: { name: string; unit: string; parameters: object }, ts: readonly Sample[], c: readonly Sample[], error: string | null,
+): RowResult {
+  const a = side(ts), b = side(c)
+  return {
+    name: row.name, unit: row.unit, parameters: { ...row.parameters } as Record<string, number | string>, error, ts: a, c: b,
+    ratio: a !== null && b !== null ? estimate(ratios(a.samples, b.samples)) : null,
+    meanRatio: a?.means && b?.means ? estimate(ratios(a.means, b.means)) : null,
+    packets: ts[0]?.packets ?? 0, dropPackets: Number(ts[0]?.counts['dropPackets'] ?? 0), bytesPerFlow: ts[0]?.bytesPerFlow ?? null,
+  }
+}

@@ -1,0 +1,65 @@
+/** Results as text. */
+import type { RowComparison } from './compare.ts'
+import { LEAST_EFFECT } from './compare.ts'
+import type { BenchResult, RowResult } from './result.ts'
+import type { TargetResult } from './targets.ts'
+
+const LEFT = new Set([0])
+
+function grid(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((text, column) => Math.max(text.length, ...rows.map(row => (row[column] ?? '').length)))
+  const line = (cells: readonly string[]) => cells
+    .map((text, column) => LEFT.has(column) ? text.padEnd(widths[column]) : text.padStart(widths[column]))
+    .join('  ').trimEnd()
+  return [line(head), line(widths.map(width => '-'.repeat(width))), ...rows.map(line)].join('\n')
+}
+
+function figure(value: number | null | undefined): string {
+  if (value === null || value === undefined) return '-'
+  return value >= 1000 ? value.toFixed(0) : value >= 100 ? value.toFixed(1) : value.toFixed(2)
+}
+
+function millionsASecond(row: RowResult): string {
+  if (row.unit !== 'ns/packet' || row.ts === null) return '-'
+  return (1000 / row.ts.median).toFixed(2)
+}
+
+export function rowCells(row: RowResult): string[] {
+  if (row.error !== null) return [row.name, `failed: ${row.error}`]
+  const { ts, c, ratio } = row
+  return [
+    row.name, row.unit, figure(ts?.median), figure(ts?.p99), figure(c?.median), figure(c?.p99),
+    ratio === null ? '-' : `${ratio.median.toFixed(2)} (${ratio.low.toFixed(2)} - ${ratio.high.toFixed(2)})`,
+    row.meanRatio === null ? '-' : row.meanRatio.median.toFixed(2), millionsASecond(row), figure(row.bytesPerFlow),
+  ]
+}
+
+const HEAD = ['row', 'unit', 'TS p50', 'p99', 'C p50', 'p99', 'TS / C', 'of means', 'M packets/s', 'bytes/flow']
+
+export function resultText(result: BenchResult): string {
+  const good = result.rows.filter(row => row.error === null), bad = result.rows.filter(row => row.error !== null)
+  const confidence = good.find(row => row.ratio !== null)?.ratio?.confidence
+  const parts = [grid(HEAD, good.map(rowCells))]
+  if (confidence !== undefined) {
+    parts.push(`TS / C: median of ${result.rounds} rounds, in brackets the ${(confidence * 100).toFixed(0)} % interval. `
+      + 'p50 and p99 are over batches of 256 packets.')
+  }
+  for (const row of bad) parts.push(`FAILED ${row.name}: ${row.error}`)
+  return parts.join('\n')
+}
+
+export function comparisonText(rows: readonly RowComparison[]): string {
+  const percent = (value: number | null) => value === null ? '-' : `${value >= 0 ? '+' : ''}${(value * 100).toFixed(1)} %`
+  const cells = rows.map(row => [
+    row.name, row.verdict, row.by === 'ratio' ? 'TS / C' : row.by === 'value' ? 'TS' : '-', figure(row.old), figure(row.now),
+    percent(row.change), row.visible === null ? '-' : `${(row.visible * 100).toFixed(1)} %`, row.why ?? '',
+  ])
+  return grid(['row', 'verdict', 'by', 'old', 'new', 'change', 'visible', ''], cells)
+    + `\nvisible: the least change these samples could have shown; below ${LEAST_EFFECT * 100} % none counts.`
+}
+
+export function targetsText(targets: readonly TargetResult[]): string {
+  return grid(['target', 'figure', 'limit', '', ''], targets.map(({ what, figure: value, limit, unit, passed }) => [
+    what, figure(value), String(limit), unit, passed ? 'pass' : value === null ? 'not measured' : 'FAIL',
+  ]))
+}
