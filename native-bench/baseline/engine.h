@@ -145,11 +145,10 @@ static void index_insert(Index *x, u64 hash, u32 slot) {
   u32 bucket = bucket_of(x, hash);
   for (;;) {
     u32 *line = x->lines + (size_t)bucket * LANES;
-    for (int i = 0; i < ENTRIES; i++) {
-      if (line[i] == 0) {
-        line[i] = tag_of(x, hash) | slot;
-        return;
-      }
+    u32 empty = line_match(line, 0, ~0u);
+    if (likely(empty)) {
+      line[__builtin_ctz(empty)] = tag_of(x, hash) | slot;
+      return;
     }
     line[OVERFLOW]++;
     if (++bucket == x->buckets) bucket = 0;
@@ -161,7 +160,8 @@ static u32 *index_entry(Index *x, u64 hash, u32 slot, int leave) {
   u32 bucket = bucket_of(x, hash), entry = tag_of(x, hash) | slot;
   for (;;) {
     u32 *line = x->lines + (size_t)bucket * LANES;
-    for (int i = 0; i < ENTRIES; i++) if (line[i] == entry) return line + i;
+    u32 found = line_match(line, entry, ~0u);
+    if (likely(found)) return line + __builtin_ctz(found);
     line[OVERFLOW] -= (u32)leave;
     if (++bucket == x->buckets) bucket = 0;
   }
@@ -874,9 +874,12 @@ INLINE u32 choose(u32 which, u32 if1, u32 if0) {
   return if0 ^ ((if0 ^ if1) & mask);
 }
 
-INLINE void hash_packet(Engine *e, Packet *p, u64 hash) {
-  p->hash = hash;
-  p->bucket = bucket_of(&e->index, hash);
+/* What the world will re-address is looked for by its reverse: most likely the flow is known, and that is its way out. */
+INLINE void hash_packet(Engine *e, Packet *p) {
+  if (unlikely(p->world)) {
+    p->hash = flow_hash(e, p->addrs >> 32 | p->addrs << 32, p->ports >> 16 | p->ports << 16, p->proto, OUT);
+  } else p->hash = flow_hash(e, p->addrs, p->ports, p->proto, p->dir);
+  p->bucket = bucket_of(&e->index, p->hash);
   __builtin_prefetch(e->index.lines + (size_t)p->bucket * LANES);
 }
 
@@ -904,9 +907,9 @@ INLINE int parse_usual(Engine *e, const Frame *f, Packet *p) {
     if (src_class & PARTLY_INSIDE) src_class = (u32)is_inside(e, src);
     if (dst_class & PARTLY_INSIDE) dst_class = (u32)is_inside(e, dst);
   }
-  u32 ours = (u32)is_ours(e, dst), in = (src_class & INSIDE) ^ 1;
-  /* From outside to ours, or from inside to neither ours nor inside; and not from us. */
-  if (unlikely((ours ^ in) | (dst_class & INSIDE) | (u32)is_ours(e, src))) return 0;
+  u32 in = (src_class & INSIDE) ^ 1, to_inside = dst_class & INSIDE;
+  /* From outside to ours or, for the world to re-address, to the inside; from inside to neither; and not from us. */
+  if (unlikely((in ^ ((u32)is_ours(e, dst) | to_inside)) | (u32)is_ours(e, src))) return 0;
   p->ip = ip;
   p->addrs = addrs;
   p->ports = ld32(ip + 20);
@@ -915,10 +918,10 @@ INLINE int parse_usual(Engine *e, const Frame *f, Packet *p) {
   p->proto = (u8)proto;
   p->dir = (u8)in;
   p->flags = ip[33] & 31;                       /* of UDP anything: its row of the state table does not look */
-  p->world = 0;
+  p->world = (u8)to_inside;
   p->port_at = (u8)(in * 2);
   p->sum_at = (u8)(6 + tcp * 10);
-  hash_packet(e, p, flow_hash(e, addrs, p->ports, proto, in));
+  hash_packet(e, p);
   return 1;
 }
 
@@ -931,11 +934,7 @@ INLINE void parse(Engine *e, const Frame *f, Packet *p) {
   if (p->reason != PASSED) return;
   p->port_at = p->proto == PROTO_ICMP ? 4 : p->dir * 2;
   p->sum_at = p->proto == PROTO_TCP ? 16 : p->proto == PROTO_UDP ? 6 : 2;
-  if (p->world) {
-    /* Most likely the flow is known, and its way out is this packet's reverse. */
-    u64 addrs = p->addrs << 32 | p->addrs >> 32;
-    hash_packet(e, p, flow_hash(e, addrs, p->ports << 16 | p->ports >> 16, p->proto, OUT));
-  } else hash_packet(e, p, flow_hash(e, p->addrs, p->ports, p->proto, p->dir));
+  hash_packet(e, p);
 }
 
 /* ----------------------------------------------------------------------------------------------- stage 2: the index -- */

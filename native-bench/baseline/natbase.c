@@ -1,7 +1,6 @@
 /*
  * natbase: the C program that Pinhole's packet path is measured against. README.md tells what it does and what it prints.
  */
-#include <math.h>
 #include <time.h>
 #include "capture.h"
 #include "engine.h"
