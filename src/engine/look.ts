@@ -351,7 +351,7 @@ export function createLook({ options, frames, rows, pool, flows }: Omit<Shared, 
       } else if (which === PATH_4_OWNER) hintColumn[i] = portOwner[hashColumn[i]]
     }
     let touched = 0
-    for (let i = 0; i < count; i++) touched += F[hintColumn[i] << 4]
+    for (let i = 0; i < count; i++) touched = touched + F[hintColumn[i] << 4] | 0
     // Stored so that the loads cannot be dropped as unused.
     sink[0] = touched
   }
