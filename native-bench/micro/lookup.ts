@@ -2,6 +2,7 @@
 import { createCounters } from '../../src/channel/counters.ts'
 import { engineOptions } from '../../src/app/compose.ts'
 import { createFlows } from '../../src/engine/flows.ts'
+import { UDP_FLOW } from '../../src/engine/tcp-state.ts'
 import { createPool } from '../../src/engine/pool.ts'
 import { benchConfig } from '../replay/machine.ts'
 import { FIRST_POOL_ADDRESS, makeFlows } from '../traffic.ts'
@@ -18,7 +19,7 @@ function table(count: number) {
   const set = makeFlows(count, SEED)
   for (let i = 0; i < count; i++) {
     const ports = set.insidePort[i] << 16 | set.peerPort[i]
-    if (flows.openOut(set.inside[i], set.peer[i], ports, 4 << 8 | set.protocol[i], 0, 300_000, 0) <= 0) throw new Error(`flow ${i}`)
+    if (flows.openOut(set.inside[i], set.peer[i], ports, 4 << 8 | set.protocol[i], UDP_FLOW, 0) <= 0) throw new Error(`flow ${i}`)
   }
   const { next } = createPrng(SEED + 1)
   const order = Int32Array.from({ length: 1 << 20 }, () => Math.floor((next() >>> 0) / 2 ** 32 * count))

@@ -4,7 +4,7 @@
  * by its timer. So the table holds some hundred seconds' worth of flows at any time.
  */
 import { createPrng } from '../../src/base/prng.ts'
-import { FLOW_BITS, OUTSIDE, OUTSIDE_PORT } from '../../src/engine/flows.ts'
+import { FLOW_BITS, OUTSIDE, OUTSIDE_PORTS } from '../../src/engine/flows.ts'
 import { FIRST_POOL_ADDRESS, putFrame } from '../traffic.ts'
 import { createMachine } from './machine.ts'
 
@@ -46,7 +46,7 @@ export function churn(hours: number, rate: number, seed: number): object {
     machine.stamp(i, ns)
     if (out) return putFrame(bytes, at, FRAME_BYTES, protocol, inside[flow], port[flow], peer[flow], 443, flags)
     const base = findMapping(inside[flow], port[flow], 4 << 8 | protocol) << FLOW_BITS
-    putFrame(bytes, at, FRAME_BYTES, protocol, peer[flow], 443, F[base + OUTSIDE], F[base + OUTSIDE_PORT] >>> 16, flags)
+    putFrame(bytes, at, FRAME_BYTES, protocol, peer[flow], 443, F[base + OUTSIDE], F[base + OUTSIDE_PORTS] >>> 16, flags)
   }
 
   const hourly: { nsPerPacket: number; flows: number; heapBytes: number }[] = []

@@ -6,7 +6,7 @@ import { defaultConfig } from '../../src/app/config/load.ts'
 import { createEngine, engineScratchBytes } from '../../src/engine/engine.ts'
 import { PLANE_SCRATCH_BYTES, createPlane } from '../../src/plane/plane.ts'
 import { sidesBySource } from '../../src/plane/sides.ts'
-import { LINK_ETHERNET, TO_INSIDE, TO_OUTSIDE, createFrames } from '../../src/wire/frames.ts'
+import { LINK_ETHERNET, createFrames } from '../../src/wire/frames.ts'
 import type { Config } from '../../src/app/config/config.ts'
 import type { Capture } from './capture.ts'
 
@@ -54,13 +54,19 @@ export function createMachine(options: MachineOptions) {
   const left = new Float64Array(4)
 
   function countLeaving(count: number): void {
+    let outPackets = 0, outBytes = 0, inPackets = 0, inBytes = 0
     for (let i = 0; i < count; i++) {
-      const what = verdict[i]
-      const at = what === TO_OUTSIDE ? 0 : what === TO_INSIDE ? 2 : -1
-      if (at < 0) continue
-      left[at]++
-      left[at + 1] += netBytes[i] + l3[i] - off[i]
+      const out = verdict[i] >>> 1 & ~verdict[i], back = verdict[i] & ~(verdict[i] >>> 1)
+      const bytes = netBytes[i] + l3[i] - off[i]
+      outPackets += out
+      outBytes += bytes & -out
+      inPackets += back
+      inBytes += bytes & -back
     }
+    left[0] += outPackets
+    left[1] += outBytes
+    left[2] += inPackets
+    left[3] += inBytes
   }
 
   /** Forwards rows 0 … count-1, which lie in the pool. Returns nanoseconds. */

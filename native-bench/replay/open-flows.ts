@@ -1,5 +1,5 @@
 /** Lets the engine open flows, to learn which outside endpoints it gives them. */
-import { FLOW_BITS, OUTSIDE, OUTSIDE_PORT } from '../../src/engine/flows.ts'
+import { FLOW_BITS, OUTSIDE, OUTSIDE_PORTS } from '../../src/engine/flows.ts'
 import { SYN, putFrame, type FlowSet } from '../traffic.ts'
 import { createMachine, type MachineOptions } from './machine.ts'
 
@@ -24,6 +24,6 @@ export function openFlows(set: FlowSet, options: Pick<MachineOptions, 'flows' | 
     const slot = findMapping(set.inside[n], set.insidePort[n], 4 << 8 | set.protocol[n])
     if (slot === 0) throw new Error(`flow ${n} could not be opened`)
     set.outside[n] = F[(slot << FLOW_BITS) + OUTSIDE]
-    set.outsidePort[n] = F[(slot << FLOW_BITS) + OUTSIDE_PORT] >>> 16
+    set.outsidePort[n] = F[(slot << FLOW_BITS) + OUTSIDE_PORTS] >>> 16
   }
 }

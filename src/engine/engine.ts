@@ -8,15 +8,15 @@
  */
 import { type Counters, counterIndex } from '../channel/counters.ts'
 import { reasonIndex } from '../channel/reasons.ts'
-import { type Frames, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
+import { type Frames, SIDE_INSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
 import { RST } from '../wire/tcp.ts'
 import { type Extras, HOLD_BYTES, REPLY_BYTES, createExtras } from './extras.ts'
 import {
-  CLASSES, CLASS_ICMP, CLASS_NONE, CLASS_OF, CONFLICT, DEADLINE, DELTA, FLOW_BITS, HAIRPIN, INSIDE, KIND, OUTSIDE,
-  OUTSIDE_PORT, PEER, PORTS, createFlows, type Flows,
+  CLASS_ICMP, CLASS_NONE, CLASS_OF, CLASS_TCP, CLASSES, CONFLICT, DEADLINE, DELTA, FLOW_BITS, HAIRPIN, INSIDE, KIND, OUTSIDE,
+  OUTSIDE_PORTS, PEER, PORTS, createFlows, type Flows,
 } from './flows.ts'
 import { createFragments } from './fragments.ts'
 import { createIcmpError } from './icmp-error.ts'
@@ -25,13 +25,11 @@ import { createLook, isReply } from './look.ts'
 import { type EngineOptions, FILTER_ADDRESS_DEPENDENT, FILTER_ENDPOINT_INDEPENDENT } from './options.ts'
 import { type Pool, createPool } from './pool.ts'
 import {
-  FIRST_FRAGMENT, PATH_4, PATH_4_ERROR, PATH_4_OWNER, PATH_4_PEER, PATH_6, PATH_6_ERROR, PATH_DROP, PATH_EXPIRED, PATH_LATER,
+  FIRST_FRAGMENT, PATH_4, PATH_4_ERROR, PATH_4_OTHER, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_DROP, PATH_EXPIRED, PATH_LATER,
   createRows, type Rows,
 } from './rows.ts'
 import { type Shared, drop as dropRow } from './shared.ts'
-import {
-  DIR_IN, DIR_OUT, EVENT, EVENT_SYN, NEXT, isClosing, isEstablished, openingState,
-} from './tcp-state.ts'
+import { DIR_IN, DIR_OUT, EVENT, EVENT_SYN, NEXT, STATE_OF, isClosing, openingState, timeoutsByState } from './tcp-state.ts'
 
 const TTL_EXCEEDED = reasonIndex('ttl-exceeded')
 const INSIDE_TO_INSIDE = reasonIndex('inside-to-inside'), OUTSIDE_TO_OUTSIDE = reasonIndex('outside-to-outside')
@@ -40,6 +38,12 @@ const DENIED = reasonIndex('denied'), TCP_MIDSTREAM = reasonIndex('tcp-midstream
 const NO_OUTSIDE_PORT = reasonIndex('no-outside-port'), PROTOCOL_CONFLICT = reasonIndex('protocol-conflict')
 
 const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, UDP_LITE = 136
+/** Where the transport checksum that covers the addresses lies, or ICMP's; 0: there is none. */
+const CHECKSUM_AT = new Uint8Array(256)
+CHECKSUM_AT[TCP] = 16
+CHECKSUM_AT[UDP] = CHECKSUM_AT[DCCP] = CHECKSUM_AT[UDP_LITE] = 6
+CHECKSUM_AT[ICMP] = 2
+
 /** What one hop less does to the sum of an IPv4 header: ~0x0100 in the word of the TTL. */
 const HOP_DELTA = 0xfeff
 
@@ -84,115 +88,22 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const { out4: errorOut4, in4: errorIn4, pass6: error6, rewriteQuote } = createIcmpError(shared)
 
   const { view, off, capBytes, l3, side, netBytes, verdict } = frames
-  const { path, src: srcColumn, dst: dstColumn, ports: portsColumn, kind: kindColumn, l4: l4Column, word2: word2Column } = rows
-  const { hash: hashColumn, hint: hintColumn } = rows
-  const { F, portOwner, timeouts, hash4, find4, find6, findPeer, openOut, openIn, openPlain4, open6, schedule } = flows
+  const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = rows
+  const { word2: word2Column, hash: hashColumn, hint: hintColumn } = rows
+  const { F, portOwner, hash4, find4, find6, findPeer, openOut, openIn, openPlain4, open6, schedule } = flows
   const { expire: expireFlows } = flows
   const { has4, has6 } = options.inside
   const { indexOf } = pool
   const { nat44, filtering, hairpinning, outboundPermit, inboundPermit, tcpMidstream } = options
   const HAIRPINS = counterIndex('hairpin-packets')
   const $key = new Int32Array(8)
-
-  // Timeout by TCP state; 0 for the closing states, whose deadline later packets leave alone.
-  const tcpTimeouts = new Int32Array(16)
-  const closing = new Uint8Array(16)
-  for (let state = 0; state < 16; state++) {
-    tcpTimeouts[state] = isEstablished(state) ? options.tcpEstablishedMs : options.tcpTransitoryMs
-    closing[state] = isClosing(state) ? 1 : 0
-  }
+  const timeouts = timeoutsByState(options)
+  const closing = Uint8Array.from(timeouts, (_, state) => isClosing(state) ? 1 : 0)
 
   let clock = 0
 
   function drop(i: number, reason: number): void {
     dropRow(shared, i, reason)
-  }
-
-  function expire(nowMs: number): void {
-    clock = nowMs
-    expireFlows(nowMs)
-    expireFragments(nowMs)
-  }
-
-  /* Timers and TCP state. */
-
-  /** A packet of the flow at `base` passed, seen from inside in direction `dir`. */
-  function refresh(base: number, dir: number, protocol: number, l4: number): void {
-    if (protocol !== TCP) {
-      F[base + DEADLINE] = clock + timeouts[protocol]
-      return
-    }
-    const kind = F[base + KIND]
-    const state = (kind >>> 8) & 255
-    const next = NEXT[(state << 4) | (dir << 3) | EVENT[view.getUint8(l4 + 13) & 31]]
-    if (next !== state) {
-      F[base + KIND] = (kind & ~0xff00) | (next << 8)
-      F[base + DEADLINE] = clock + tcpTimeouts[next]
-      // The deadline may have moved earlier, which the wheel must be told.
-      schedule(base >>> FLOW_BITS)
-    } else if (closing[state] === 0) F[base + DEADLINE] = clock + tcpTimeouts[state]
-  }
-
-  /** TCP state of the flow that row i would open, or -1 if it may open none. */
-  function opening(i: number, protocol: number, dir: number): number {
-    if (protocol !== TCP) return 0
-    const flags = view.getUint8(l4Column[i] + 13)
-    const event = EVENT[flags & 31]
-    if ((flags & RST) !== 0 || (!tcpMidstream && event !== EVENT_SYN)) return -1
-    return openingState(dir, event)
-  }
-
-  function openingTimeout(protocol: number): number {
-    return timeouts[protocol]
-  }
-
-  /** Is row i the answer to an ICMP query? */
-  function isIcmpReply(i: number): boolean {
-    const kind = kindColumn[i]
-    if (kind === (4 << 8 | ICMP)) return isReply(4, icmp.type(view, l4Column[i]))
-    return kind === (6 << 8 | ICMP6) && isReply(6, icmp.type(view, l4Column[i]))
-  }
-
-  /* IPv4 with NAT, from inside. */
-
-  function out4(i: number): void {
-    const src = srcColumn[i], dst = dstColumn[i], ports = portsColumn[i], kind = kindColumn[i]
-    const protocol = kind & 255
-    const l4 = l4Column[i]
-    let slot = hintColumn[i]
-    let base = slot << FLOW_BITS
-    if (slot !== 0 && F[base + INSIDE] === src && F[base + PORTS] === ports && F[base + PEER] === dst
-      && F[base + KIND] >>> 16 === kind) {
-      refresh(base, DIR_OUT, protocol, l4)
-    } else {
-      // The guess was for another flow, or this one was opened a moment ago by a packet of the same batch.
-      slot = find4(hashColumn[i], src, dst, ports, kind)
-      base = slot << FLOW_BITS
-      if (slot !== 0) refresh(base, DIR_OUT, protocol, l4)
-      else {
-        slot = admitOut4(i)
-        if (slot === 0) return
-        base = slot << FLOW_BITS
-      }
-    }
-    rewriteSource(i, base, protocol, l4)
-    verdict[i] = TO_OUTSIDE
-    if ((F[base + KIND] & HAIRPIN) !== 0) hairpin(i, slot)
-  }
-
-  /** Opens a flow for row i, from inside. 0: dropped. */
-  function admitOut4(i: number): number {
-    const src = srcColumn[i], dst = dstColumn[i], kind = kindColumn[i]
-    if (has4(dst)) return refuse(i, INSIDE_TO_INSIDE)
-    if (nat44 && !hairpinning && indexOf(dst) >= 0) return refuse(i, DENIED)
-    if (isIcmpReply(i)) return refuse(i, NO_STATE)
-    if (!outboundPermit) return prohibit(i, DENIED)
-    const state = opening(i, kind & 255, DIR_OUT)
-    if (state < 0) return refuse(i, TCP_MIDSTREAM)
-    if (!nat44) return openPlain4(src, dst, portsColumn[i], kind, state, openingTimeout(kind & 255), clock)
-    const slot = openOut(src, dst, portsColumn[i], kind, state, openingTimeout(kind & 255), clock)
-    if (slot > 0) return slot
-    return prohibit(i, slot === CONFLICT ? PROTOCOL_CONFLICT : NO_OUTSIDE_PORT)
   }
 
   function refuse(i: number, reason: number): 0 {
@@ -207,183 +118,228 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     return 0
   }
 
-  function rewriteSource(i: number, base: number, protocol: number, l4: number): void {
-    const p = l3[i]
-    const delta = F[base + DELTA]
-    const word2 = word2Column[i]
+  function expire(nowMs: number): void {
+    clock = nowMs
+    expireFlows(nowMs)
+    expireFragments(nowMs)
+  }
+
+  /* Timers and state. */
+
+  /** A packet of the flow at `base` passed in direction `dir`. What is not TCP has a state that no event changes. */
+  function refresh(base: number, dir: number, l4: number): void {
+    const state = (F[base + KIND] >>> 8) & 255
+    const next = NEXT[(state << 4) | (dir << 3) | EVENT[view.getUint8(l4 + 13) & 31]]
+    if (next !== state) return enter(base, next)
+    if (closing[state] === 0) F[base + DEADLINE] = clock + timeouts[state]
+  }
+
+  function enter(base: number, state: number): void {
+    F[base + KIND] = (F[base + KIND] & ~0xff00) | (state << 8)
+    F[base + DEADLINE] = clock + timeouts[state]
+    // The deadline may have moved earlier, which the wheel must be told.
+    schedule(base >>> FLOW_BITS)
+  }
+
+  /** State of the flow that row i would open, or -1 if it may open none. */
+  function opening(i: number, dir: number): number {
+    const protocol = kindColumn[i] & 255
+    if (protocol !== TCP) return STATE_OF[protocol]
+    const flags = view.getUint8(l4Column[i] + 13)
+    const event = EVENT[flags & 31]
+    if ((flags & RST) !== 0 || (!tcpMidstream && event !== EVENT_SYN)) return -1
+    return openingState(dir, event)
+  }
+
+  /** Is row i the answer to an ICMP query? */
+  function isIcmpReply(i: number): boolean {
+    const kind = kindColumn[i]
+    if (kind === (4 << 8 | ICMP)) return isReply(4, icmp.type(view, l4Column[i]))
+    return kind === (6 << 8 | ICMP6) && isReply(6, icmp.type(view, l4Column[i]))
+  }
+
+  /* IPv4 with NAT. */
+
+  /**
+   * UDP or TCP, either direction. `dir` selects the face of the flow that the packet shows, and by its complement the one it gets:
+   * there is no branch on direction or protocol before the checksum, because a forwarder cannot foretell either.
+   */
+  function pass4(i: number): void {
+    const dir = side[i]
+    const base = hintColumn[i] << FLOW_BITS
+    if (F[base + dir] === localColumn[i] && F[base + PEER] === peerColumn[i] && F[base + PORTS + dir] === portsColumn[i]
+      && F[base + KIND] >>> 16 === kindColumn[i]) {
+      refresh(base, dir, l4Column[i])
+      translate(i, base, dir)
+    } else miss4(i, dir)
+  }
+
+  /** The hint was for another flow, or the flow was opened a moment ago by a packet of the same batch, or there is none. */
+  function miss4(i: number, dir: number): void {
+    const slot = dir === DIR_OUT ? findOrOpenOut(i) : findOrOpenIn(i, 0)
+    if (slot !== 0) translate(i, slot << FLOW_BITS, dir)
+  }
+
+  /** Rewrites row i by the flow at `base`, less one hop, and sends it on. */
+  function translate(i: number, base: number, dir: number): void {
+    const p = l3[i], l4 = l4Column[i], word2 = word2Column[i]
+    const protocol = (word2 >>> 16) & 255
+    const delta = F[base + DELTA] ^ -dir
     let sum = (~word2 & 0xffff) + (delta >>> 16) + HOP_DELTA
     sum = (sum & 0xffff) + (sum >>> 16)
     sum = (sum & 0xffff) + (sum >>> 16)
     // TTL less one, protocol, checksum: one store.
     view.setInt32(p + ipv4.TTL, ((word2 & ~0xffff) - 0x01000000) | (~sum & 0xffff))
-    view.setInt32(p + ipv4.SRC, F[base + OUTSIDE])
-    const transport = delta & 0xffff
-    if (protocol === UDP) {
-      view.setUint16(l4, F[base + OUTSIDE_PORT] >>> 16)
-      updateUdpSum(l4 + 6, transport)
-    } else if (protocol === TCP) {
-      view.setUint16(l4, F[base + OUTSIDE_PORT] >>> 16)
-      updateSum(l4 + 16, transport)
-    } else rewriteOther(i, protocol, l4, F[base + OUTSIDE_PORT] >>> 16, transport)
+    view.setInt32(p + ipv4.SRC + (dir << 2), F[base + OUTSIDE - dir])
+    view.setUint16(l4 + (dir << 1), F[base + OUTSIDE_PORTS - dir] >>> 16)
+    updateSum(l4 + CHECKSUM_AT[protocol], protocol, delta & 0xffff)
+    verdict[i] = TO_OUTSIDE - dir
+    if ((F[base + KIND] & HAIRPIN) !== 0 && dir === DIR_OUT) hairpin(i, base >>> FLOW_BITS)
   }
 
-  function updateSum(at: number, delta: number): void {
-    const sum = (~view.getUint16(at) & 0xffff) + delta
-    view.setUint16(at, ~((sum & 0xffff) + (sum >>> 16)) & 0xffff)
-  }
-
-  /** RFC 768: 0 says that there is no checksum, and a sum of 0 is sent as 0xffff. */
-  function updateUdpSum(at: number, delta: number): void {
+  /** RFC 768: for UDP 0 says that there is no checksum, and a sum of 0 is sent as 0xffff. */
+  function updateSum(at: number, protocol: number, delta: number): void {
     const was = view.getUint16(at)
-    if (was === 0) return
+    if (was === 0 && protocol === UDP) return
     const sum = (~was & 0xffff) + delta
     const becomes = ~((sum & 0xffff) + (sum >>> 16)) & 0xffff
-    view.setUint16(at, becomes === 0 ? 0xffff : becomes)
+    view.setUint16(at, becomes === 0 && protocol === UDP ? 0xffff : becomes)
   }
 
-  /** ICMP queries, and the protocols whose checksum covers addresses only. */
-  function rewriteOther(i: number, protocol: number, l4: number, id: number, delta: number): void {
-    if (protocol === ICMP) {
-      icmp.setId(view, l4, id)
-      updateSum(l4 + icmp.CHECKSUM, delta)
-    } else if ((protocol === UDP_LITE || protocol === DCCP)
-      && l4 + 8 <= Math.min(l3[i] + netBytes[i], off[i] + capBytes[i])) updateSum(l4 + 6, delta)
+  /** ICMP queries and protocols without ports, either direction. */
+  function passOther4(i: number): void {
+    const dir = side[i]
+    const slot = dir === DIR_OUT ? findOrOpenOut(i) : findOrOpenIn(i, 0)
+    if (slot === 0) return
+    translateOther(i, slot << FLOW_BITS, dir, 1)
+    if ((F[(slot << FLOW_BITS) + KIND] & HAIRPIN) !== 0 && dir === DIR_OUT) hairpin(i, slot)
   }
 
-  /* IPv4 with NAT, from outside. */
-
-  function in4(i: number): void {
-    inward(i, 0, 1)
-  }
-
-  /** To an outside endpoint. `keep` is a flow that must not be evicted; `hops` is 0 when the hop was counted already. */
-  function inward(i: number, keep: number, hops: number): void {
-    const src = srcColumn[i], ports = portsColumn[i], kind = kindColumn[i]
-    const protocol = kind & 255
-    const head = portOwner[hashColumn[i]]
-    if (head === 0) return drop(i, NO_MAPPING)
-    let base = head << FLOW_BITS
-    const peerPort = ports >>> 16
-    if (F[base + PEER] === src && (F[base + PORTS] & 0xffff) === peerPort) refresh(base, DIR_IN, protocol, l4Column[i])
-    else {
-      const inside = F[base + INSIDE]
-      const own = (F[base + PORTS] & ~0xffff) | peerPort
-      let slot = find4(hash4(inside, src, own, kind), inside, src, own, kind)
-      if (slot !== 0) refresh(slot << FLOW_BITS, DIR_IN, protocol, l4Column[i])
-      else {
-        slot = admitIn4(i, keep)
-        if (slot === 0) return
-      }
-      base = slot << FLOW_BITS
-    }
-    rewriteDestination(i, base, protocol, hops)
-    verdict[i] = TO_INSIDE
-  }
-
-  /** Opens a flow from outside in the mapping that row i is addressed to, if its filter admits that. 0: dropped. */
-  function admitIn4(i: number, keep: number): number {
-    const kind = kindColumn[i]
-    if (isIcmpReply(i)) return refuse(i, NO_STATE)
-    if (filtering !== FILTER_ENDPOINT_INDEPENDENT) {
-      const outsidePort = hashColumn[i] & 0xffff
-      if (filtering !== FILTER_ADDRESS_DEPENDENT || findPeer(dstColumn[i], outsidePort, srcColumn[i], kind) === 0) {
-        return refuse(i, FILTERED)
-      }
-    }
-    const state = opening(i, kind & 255, DIR_IN)
-    if (state < 0) return refuse(i, TCP_MIDSTREAM)
-    const slot = openIn(hashColumn[i], srcColumn[i], portsColumn[i] >>> 16, kind, state, openingTimeout(kind & 255), keep, clock)
-    return slot !== 0 ? slot : refuse(i, NO_MAPPING)
-  }
-
-  /** From outside by a protocol without ports: only a flow can tell whom it is for. */
-  function inwardByPeer(i: number, hops: number): void {
-    const kind = kindColumn[i]
-    const slot = findPeer(dstColumn[i], 0, srcColumn[i], kind)
-    if (slot === 0) return drop(i, NO_MAPPING)
-    refresh(slot << FLOW_BITS, DIR_IN, kind & 255, l4Column[i])
-    rewriteDestination(i, slot << FLOW_BITS, kind & 255, hops)
-    verdict[i] = TO_INSIDE
-  }
-
-  function rewriteDestination(i: number, base: number, protocol: number, hops: number): void {
-    const p = l3[i]
-    const l4 = l4Column[i]
-    const delta = ~F[base + DELTA]
-    const word2 = word2Column[i]
+  /** As `translate`, for any protocol. `hops` is 0 for a packet whose hop was counted already. */
+  function translateOther(i: number, base: number, dir: number, hops: number): void {
+    const p = l3[i], l4 = l4Column[i], word2 = word2Column[i]
+    const protocol = (word2 >>> 16) & 255
+    const delta = F[base + DELTA] ^ -dir
     let sum = (~word2 & 0xffff) + (delta >>> 16) + (hops !== 0 ? HOP_DELTA : 0)
     sum = (sum & 0xffff) + (sum >>> 16)
     sum = (sum & 0xffff) + (sum >>> 16)
     view.setInt32(p + ipv4.TTL, ((word2 & ~0xffff) - (hops << 24)) | (~sum & 0xffff))
-    view.setInt32(p + ipv4.DST, F[base + INSIDE])
-    const transport = delta & 0xffff
-    if (protocol === UDP) {
-      view.setUint16(l4 + 2, F[base + PORTS] >>> 16)
-      updateUdpSum(l4 + 6, transport)
-    } else if (protocol === TCP) {
-      view.setUint16(l4 + 2, F[base + PORTS] >>> 16)
-      updateSum(l4 + 16, transport)
-    } else rewriteOther(i, protocol, l4, F[base + PORTS] >>> 16, transport)
+    view.setInt32(p + ipv4.SRC + (dir << 2), F[base + OUTSIDE - dir])
+    const port = F[base + OUTSIDE_PORTS - dir] >>> 16
+    if (CLASS_OF[protocol] <= CLASS_TCP) view.setUint16(l4 + (dir << 1), port)
+    else if (protocol === ICMP) icmp.setId(view, l4, port)
+    const at = l4 + CHECKSUM_AT[protocol]
+    if (at !== l4 && at + 2 <= Math.min(p + netBytes[i], off[i] + capBytes[i])) updateSum(at, protocol, delta & 0xffff)
+    verdict[i] = TO_OUTSIDE - dir
   }
 
-  /** Row i left its host for one of our own outside addresses; it carries its outside source now (RFC 4787 REQ-9a). */
+  /** The flow of row i, from inside; opened if it may be. 0: dropped. */
+  function findOrOpenOut(i: number): number {
+    const local = localColumn[i], peer = peerColumn[i], ports = portsColumn[i], kind = kindColumn[i]
+    const slot = find4(hash4(local, peer, ports, kind), local, peer, ports, kind)
+    if (slot === 0) return admitOut4(i)
+    refresh(slot << FLOW_BITS, DIR_OUT, l4Column[i])
+    return slot
+  }
+
+  /** Opens a flow for row i, from inside. 0: dropped. */
+  function admitOut4(i: number): number {
+    const local = localColumn[i], peer = peerColumn[i], kind = kindColumn[i]
+    if (has4(peer)) return refuse(i, INSIDE_TO_INSIDE)
+    if (nat44 && !hairpinning && indexOf(peer) >= 0) return refuse(i, DENIED)
+    if (isIcmpReply(i)) return refuse(i, NO_STATE)
+    if (!outboundPermit) return prohibit(i, DENIED)
+    const state = opening(i, DIR_OUT)
+    if (state < 0) return refuse(i, TCP_MIDSTREAM)
+    if (!nat44) return openPlain4(local, peer, portsColumn[i], kind, state, clock)
+    const slot = openOut(local, peer, portsColumn[i], kind, state, clock)
+    if (slot > 0) return slot
+    return prohibit(i, slot === CONFLICT ? PROTOCOL_CONFLICT : NO_OUTSIDE_PORT)
+  }
+
+  /** The flow of row i, which is addressed to one of our addresses; opened if the filter admits it. 0: dropped. */
+  function findOrOpenIn(i: number, keep: number): number {
+    const peer = peerColumn[i], ports = portsColumn[i], kind = kindColumn[i]
+    const portClass = CLASS_OF[kind & 255]
+    // Without ports only a flow can tell whom a packet is for.
+    if (portClass === CLASS_NONE) {
+      const slot = findPeer(localColumn[i], 0, peer, kind)
+      if (slot === 0) return refuse(i, NO_MAPPING)
+      refresh(slot << FLOW_BITS, DIR_IN, l4Column[i])
+      return slot
+    }
+    const owner = ((indexOf(localColumn[i]) * CLASSES + portClass) << 16) | (ports >>> 16)
+    const head = portOwner[owner]
+    if (head === 0) return refuse(i, NO_MAPPING)
+    const base = head << FLOW_BITS
+    const inside = F[base + INSIDE]
+    const own = (F[base + PORTS] & ~0xffff) | (ports & 0xffff)
+    const slot = find4(hash4(inside, peer, own, kind), inside, peer, own, kind)
+    if (slot === 0) return admitIn4(i, owner, keep)
+    refresh(slot << FLOW_BITS, DIR_IN, l4Column[i])
+    return slot
+  }
+
+  /** Opens a flow from outside in the mapping of `owner` in the port table, if its filter admits that. 0: dropped. */
+  function admitIn4(i: number, owner: number, keep: number): number {
+    const peer = peerColumn[i], kind = kindColumn[i]
+    if (isIcmpReply(i)) return refuse(i, NO_STATE)
+    if (filtering !== FILTER_ENDPOINT_INDEPENDENT) {
+      if (filtering !== FILTER_ADDRESS_DEPENDENT || findPeer(localColumn[i], owner & 0xffff, peer, kind) === 0) {
+        return refuse(i, FILTERED)
+      }
+    }
+    const state = opening(i, DIR_IN)
+    if (state < 0) return refuse(i, TCP_MIDSTREAM)
+    const slot = openIn(owner, peer, portsColumn[i] & 0xffff, kind, state, keep, clock)
+    return slot !== 0 ? slot : refuse(i, NO_MAPPING)
+  }
+
+  /** Row i left its host for one of our own addresses; it carries its outside source now (RFC 4787 REQ-9a) and turns round. */
   function hairpin(i: number, slot: number): void {
-    const p = l3[i]
     const base = slot << FLOW_BITS
-    const outsidePort = F[base + OUTSIDE_PORT] >>> 16
-    const portClass = CLASS_OF[kindColumn[i] & 255]
+    const outsidePort = F[base + OUTSIDE_PORTS] >>> 16
     counters[HAIRPINS]++
-    srcColumn[i] = F[base + OUTSIDE]
-    word2Column[i] = view.getInt32(p + ipv4.TTL)
-    if (portClass === CLASS_NONE) return inwardByPeer(i, 0)
-    // An ICMP query has its identifier at the end it is sent to.
-    portsColumn[i] = portClass === CLASS_ICMP ? outsidePort : (outsidePort << 16) | (portsColumn[i] & 0xffff)
-    hashColumn[i] = ((indexOf(dstColumn[i]) * CLASSES + portClass) << 16) | (portsColumn[i] & 0xffff)
-    inward(i, slot, 0)
+    localColumn[i] = peerColumn[i]
+    peerColumn[i] = F[base + OUTSIDE]
+    word2Column[i] = view.getInt32(l3[i] + ipv4.TTL)
+    // An ICMP query is for the one whose identifier it carries.
+    portsColumn[i] = CLASS_OF[kindColumn[i] & 255] === CLASS_ICMP ? outsidePort << 16 : (portsColumn[i] << 16) | outsidePort
+    const other = findOrOpenIn(i, slot)
+    if (other !== 0) translateOther(i, other << FLOW_BITS, DIR_IN, 0)
   }
 
   /* IPv4 without NAT, and what is addressed to nobody. */
 
   function plain4(i: number): void {
-    const outward = side[i] === SIDE_INSIDE
-    if (!outward) {
-      if (nat44) return drop(i, has4(dstColumn[i]) ? NO_MAPPING : OUTSIDE_TO_OUTSIDE)
-      if (!has4(dstColumn[i])) return drop(i, OUTSIDE_TO_OUTSIDE)
+    const dir = side[i]
+    const local = localColumn[i], peer = peerColumn[i], ports = portsColumn[i], kind = kindColumn[i]
+    if (dir === DIR_IN) {
+      if (nat44) return drop(i, has4(local) ? NO_MAPPING : OUTSIDE_TO_OUTSIDE)
+      if (!has4(local)) return drop(i, OUTSIDE_TO_OUTSIDE)
     }
-    const inside = outward ? srcColumn[i] : dstColumn[i]
-    const peer = outward ? dstColumn[i] : srcColumn[i]
-    const ports = outward ? portsColumn[i] : (portsColumn[i] << 16) | (portsColumn[i] >>> 16)
-    const kind = kindColumn[i]
-    let slot = find4(hashColumn[i], inside, peer, ports, kind)
-    if (slot !== 0) refresh(slot << FLOW_BITS, outward ? DIR_OUT : DIR_IN, kind & 255, l4Column[i])
-    else {
-      if (outward) slot = admitOut4(i)
-      else {
-        const state = admitFromOutside(i, kind & 255)
-        if (state >= 0) slot = openPlain4(inside, peer, ports, kind, state, openingTimeout(kind & 255), clock)
-      }
-      if (slot === 0) return
+    const slot = find4(hash4(local, peer, ports, kind), local, peer, ports, kind)
+    if (slot !== 0) refresh(slot << FLOW_BITS, dir, l4Column[i])
+    else if (dir === DIR_OUT) {
+      if (admitOut4(i) === 0) return
+    } else {
+      const state = admitFromOutside(i)
+      if (state < 0) return
+      openPlain4(local, peer, ports, kind, state, clock)
     }
     const p = l3[i]
     ipv4.setTtl(view, p, ipv4.ttl(view, p) - 1)
     const sum = (~ipv4.checksum(view, p) & 0xffff) + HOP_DELTA
     ipv4.setChecksum(view, p, ~((sum & 0xffff) + (sum >>> 16)) & 0xffff)
-    verdict[i] = outward ? TO_OUTSIDE : TO_INSIDE
+    verdict[i] = TO_OUTSIDE - dir
   }
 
-  /** TCP state for a new flow from outside where no NAT stands in its way, or -1: dropped. */
-  function admitFromOutside(i: number, protocol: number): number {
-    let reason = -1
-    let state = 0
-    if (isIcmpReply(i)) reason = NO_STATE
-    else if (!inboundPermit) reason = DENIED
-    else {
-      state = opening(i, protocol, DIR_IN)
-      if (state < 0) reason = TCP_MIDSTREAM
-    }
-    if (reason < 0) return state
-    drop(i, reason)
-    return -1
+  /** State of a new flow from outside where no NAT stands in its way, or -1: dropped. */
+  function admitFromOutside(i: number): number {
+    if (isIcmpReply(i)) return refuse(i, NO_STATE) - 1
+    if (!inboundPermit) return refuse(i, DENIED) - 1
+    const state = opening(i, DIR_IN)
+    return state < 0 ? refuse(i, TCP_MIDSTREAM) - 1 : state
   }
 
   /* IPv6. */
@@ -398,26 +354,24 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       $key[word + 4] = view.getInt32(peerAt + (word << 2))
     }
     if (!outward && !has6($key[0], $key[1], $key[2], $key[3])) return drop(i, OUTSIDE_TO_OUTSIDE)
-    const ports = outward ? portsColumn[i] : (portsColumn[i] << 16) | (portsColumn[i] >>> 16)
-    const kind = kindColumn[i]
-    const protocol = kind & 255
+    const ports = portsColumn[i], kind = kindColumn[i]
     const slot = find6(hashColumn[i], $key, ports, kind)
-    if (slot !== 0) refresh(slot << FLOW_BITS, outward ? DIR_OUT : DIR_IN, protocol, l4Column[i])
+    if (slot !== 0) refresh(slot << FLOW_BITS, outward ? DIR_OUT : DIR_IN, l4Column[i])
     else {
-      const state = outward ? admitOut6(i, protocol) : admitFromOutside(i, protocol)
+      const state = outward ? admitOut6(i) : admitFromOutside(i)
       if (state < 0) return
-      open6(hashColumn[i], $key, ports, kind, state, openingTimeout(protocol), clock)
+      open6(hashColumn[i], $key, ports, kind, state, clock)
     }
     ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
     verdict[i] = outward ? TO_OUTSIDE : TO_INSIDE
   }
 
   /** TCP state for a new IPv6 flow from inside, or -1: dropped. */
-  function admitOut6(i: number, protocol: number): number {
+  function admitOut6(i: number): number {
     if (has6($key[4], $key[5], $key[6], $key[7])) return refuse(i, INSIDE_TO_INSIDE) - 1
     if (isIcmpReply(i)) return refuse(i, NO_STATE) - 1
     if (!outboundPermit) return prohibit(i, DENIED) - 1
-    const state = opening(i, protocol, DIR_OUT)
+    const state = opening(i, DIR_OUT)
     return state < 0 ? refuse(i, TCP_MIDSTREAM) - 1 : state
   }
 
@@ -430,9 +384,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       reclaim()
     }
     const which = path[i]
-    // The two everyday paths first; the rest by what they are.
-    if (which === PATH_4_OWNER) in4(i)
-    else if (which === PATH_4 && nat44 && side[i] !== SIDE_OUTSIDE) out4(i)
+    if (which === PATH_4) pass4(i)
     else if (which < PATH_LATER) decide(i, which)
     else fragment(i, which)
   }
@@ -443,9 +395,9 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       case PATH_EXPIRED:
         drop(i, TTL_EXCEEDED)
         return timeExceeded(i, clock)
-      case PATH_4: return nat44 && side[i] === SIDE_INSIDE ? out4(i) : plain4(i)
-      case PATH_4_OWNER: return in4(i)
-      case PATH_4_PEER: return inwardByPeer(i, 1)
+      case PATH_4: return pass4(i)
+      case PATH_4_OTHER: return passOther4(i)
+      case PATH_4_PLAIN: return plain4(i)
       case PATH_4_ERROR: return side[i] === SIDE_INSIDE ? errorOut4(i) : errorIn4(i)
       case PATH_6: return pass6(i)
       case PATH_6_ERROR: return error6(i)

@@ -6,7 +6,7 @@ import { createCounters, readCounters } from '../channel/counters.ts'
 import { buildPacket, type PacketSpec } from '../wire/build.ts'
 import { DROP, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
 import {
-  CLASSES, CLASS_NONE, CLASS_OF, DEADLINE, FLOW_BITS, INSIDE, KIND, MAPPED, MAPPING_HEAD, OUTSIDE, OUTSIDE_PORT, PEER,
+  CLASSES, CLASS_NONE, CLASS_OF, DEADLINE, FLOW_BITS, INSIDE, KIND, MAPPED, MAPPING_HEAD, OUTSIDE, OUTSIDE_PORTS, PEER,
   PEER_HEAD, PORTS, createFlows,
 } from './flows.ts'
 import type { EngineOptions } from './options.ts'
@@ -49,7 +49,7 @@ function checkTables({ engine: { flows }, count }: Rig, capacity: number, nowMs:
     assert.equal(find4(hash4(inside, peer, ports, kind), inside, peer, ports, kind), slot)
     if ((word(slot, KIND) & MAPPED) === 0) continue
     join(mappings, [inside, ports >>> 16, kind], slot)
-    join(peers, [word(slot, OUTSIDE), word(slot, OUTSIDE_PORT) >>> 16, kind, peer], slot)
+    join(peers, [word(slot, OUTSIDE), word(slot, OUTSIDE_PORTS) >>> 16, kind, peer], slot)
   }
 
   const owners = new Map<number, number>()
@@ -59,17 +59,17 @@ function checkTables({ engine: { flows }, count }: Rig, capacity: number, nowMs:
     assert.equal(findMapping(word(head, INSIDE), word(head, PORTS) >>> 16, kind), head)
     for (const slot of slots) {
       assert.equal(word(slot, OUTSIDE), word(head, OUTSIDE), 'all flows of a mapping share its outside endpoint')
-      assert.equal(word(slot, OUTSIDE_PORT), word(head, OUTSIDE_PORT))
+      assert.equal(word(slot, OUTSIDE_PORTS), word(head, OUTSIDE_PORTS))
     }
     const portClass = CLASS_OF[kind & 255]
     if (portClass === CLASS_NONE) continue
-    const owner = ((word(head, OUTSIDE_PORT) & 0xffff) * CLASSES + portClass) << 16 | word(head, OUTSIDE_PORT) >>> 16
+    const owner = ((word(head, OUTSIDE_PORTS) & 0xffff) * CLASSES + portClass) << 16 | word(head, OUTSIDE_PORTS) >>> 16
     assert.ok(!owners.has(owner), 'no outside port is owned twice')
     owners.set(owner, head)
   }
   for (const slots of peers.values()) {
     const head = headOf(slots, PEER_HEAD, PEER_NEXT, PEER_PREV)
-    assert.equal(findPeer(word(head, OUTSIDE), word(head, OUTSIDE_PORT) >>> 16, word(head, PEER), word(head, KIND) >>> 16), head)
+    assert.equal(findPeer(word(head, OUTSIDE), word(head, OUTSIDE_PORTS) >>> 16, word(head, PEER), word(head, KIND) >>> 16), head)
   }
   let owned = 0
   for (let at = 0; at < portOwner.length; at++) {
@@ -125,7 +125,7 @@ function packetOf({ what, host: h, remote: r, port, peerPort, flags }: Step, rig
       // Whatever port was really given: the world outside answers to that.
       const slot = 1 + port + 6 * (h & 1)
       return [SIDE_OUTSIDE, {
-        ...UDP, src: remote(r), dst: outside, srcPort: dstPort, dstPort: rig.engine.flows.F[(slot << FLOW_BITS) + OUTSIDE_PORT] >>> 16,
+        ...UDP, src: remote(r), dst: outside, srcPort: dstPort, dstPort: rig.engine.flows.F[(slot << FLOW_BITS) + OUTSIDE_PORTS] >>> 16,
       }]
     }
   }

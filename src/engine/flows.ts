@@ -17,28 +17,31 @@ import { createWheel } from '../storage/wheel.ts'
 import { type Counters, counterIndex } from '../channel/counters.ts'
 import { delta16, delta32, fold } from '../wire/checksum.ts'
 import type { EngineOptions } from './options.ts'
+import { timeoutsByState } from './tcp-state.ts'
 import type { Pool } from './pool.ts'
 
 export const FLOW_BITS = 4
 export const FLOW_WORDS = 1 << FLOW_BITS
+// The two faces of a flow lie side by side: a direction (0 out, 1 in) selects the face it arrives at by adding itself, the one it
+// leaves by adding its complement. So the packet path serves both directions by the same instructions.
 // IPv4
-export const INSIDE = 0, PEER = 1, OUTSIDE = 2
-/** Outside port << 16 | index of the outside address in the pool. */
-export const OUTSIDE_PORT = 3
+export const INSIDE = 0, OUTSIDE = 1, PEER = 2
 /** Checksum deltas of the way out: IPv4 header << 16 | transport. Their complements serve the way in. */
-export const DELTA = 4
-const RING_NEXT = 5, RING_PREV = 6, MAPPING_CHAIN = 7
+export const DELTA = 3
+const RING_NEXT = 4, RING_PREV = 5, MAPPING_CHAIN = 6, PEER_CHAIN = 7
 // IPv6: 0–3 inside address, 4–7 peer address.
 export const INSIDE6 = 0, PEER6 = 4
 // Both
 /** Inside port << 16 | peer port; both 0 for protocols without ports. */
 export const PORTS = 8
-/** Version << 24 | protocol << 16 | TCP state << 8 | flags. The high half is part of the key. */
-export const KIND = 9
-export const DEADLINE = 10
-const WHEEL_NEXT = 11, WHEEL_PREV = 12
+/** IPv4: outside port << 16 | peer port. */
+export const OUTSIDE_PORTS = 9
+/** Version << 24 | protocol << 16 | state << 8 | flags. The high half is part of the key; for the state see tcp-state.ts. */
+export const KIND = 10
+export const DEADLINE = 11
+const WHEEL_NEXT = 12, WHEEL_PREV = 13
 // IPv4
-const PEER_CHAIN = 13, PEER_NEXT = 14, PEER_PREV = 15
+const PEER_NEXT = 14, PEER_PREV = 15
 
 /** Flags in KIND. */
 export const MAPPED = 1, HAIRPIN = 2, MAPPING_HEAD = 4, PEER_HEAD = 8
@@ -46,7 +49,7 @@ export const MAPPED = 1, HAIRPIN = 2, MAPPING_HEAD = 4, PEER_HEAD = 8
 export const CLASS_UDP = 0, CLASS_TCP = 1, CLASS_ICMP = 2, CLASS_NONE = 3
 export const CLASSES = 3
 
-const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, UDP_LITE = 136, ICMP6 = 58
+const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, UDP_LITE = 136
 /** Why `openOut` gave no slot. */
 export const NO_PORT = -1, CONFLICT = -2
 
@@ -74,24 +77,24 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   const slotMask = (1 << slotBits) - 1
   const tagMask = ~slotMask
   const indexMask = Math.max(16, 1 << (32 - Math.clz32(capacity * 2 - 1))) - 1
-  const index = new Int32Array(indexMask + 1)
+  // Index and port table are one array: the look-ahead reads a place in it without asking which of them it is.
+  const ownerStart = indexMask + 1
+  const places = new Int32Array(ownerStart + (options.nat44 ? (pool.size * CLASSES) << 16 : 1))
+  const index = places.subarray(0, ownerStart)
 
   const chainMask = Math.max(16, 1 << (32 - Math.clz32(capacity - 1 || 1))) - 1
   const mappingChains = new Int32Array(options.nat44 ? chainMask + 1 : 1)
   const peerChains = new Int32Array(options.nat44 ? chainMask + 1 : 1)
   /** Head of the mapping that holds (pool index * CLASSES + class) << 16 | port, or 0. */
-  const portOwner = new Int32Array(options.nat44 ? (pool.size * CLASSES) << 16 : 1)
+  const portOwner = places.subarray(ownerStart)
   const { isFree, take, release, firstFree } = createPortSets(options.nat44 ? pool.size * CLASSES : 1)
   const { below } = createPrng(seed)
-
-  const timeouts = new Int32Array(256).fill(options.otherMs)
-  timeouts[UDP] = timeouts[UDP_LITE] = options.udpMs
-  timeouts[ICMP] = timeouts[ICMP6] = options.icmpQueryMs
-  timeouts[TCP] = options.tcpTransitoryMs
 
   const OPENED = counterIndex('flows-opened'), EXPIRED = counterIndex('flows-expired')
   const EVICTED = counterIndex('flows-evicted'), CURRENT = counterIndex('flows-current'), PEAK = counterIndex('flows-peak')
   const MAPPINGS_OPENED = counterIndex('mappings-opened'), MAPPINGS_CLOSED = counterIndex('mappings-closed')
+
+  const timeouts = timeoutsByState(options)
 
   // Slots never used so far start at `fresh`; freed ones are linked through their first word.
   let fresh = 1
@@ -211,7 +214,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     let slot = peerChains[peerBucket(outside, outsidePort, peer, kind)]
     while (slot !== 0) {
       const base = slot << FLOW_BITS
-      if (F[base + OUTSIDE] === outside && F[base + PEER] === peer && F[base + OUTSIDE_PORT] >>> 16 === outsidePort
+      if (F[base + OUTSIDE] === outside && F[base + PEER] === peer && F[base + OUTSIDE_PORTS] >>> 16 === outsidePort
         && F[base + KIND] >>> 16 === kind) return slot
       slot = F[base + PEER_CHAIN]
     }
@@ -232,10 +235,10 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   function setOwner(base: number, slot: number): void {
     const portClass = CLASS_OF[(F[base + KIND] >>> 16) & 255]
     if (portClass === CLASS_NONE) return
-    const outside = F[base + OUTSIDE_PORT]
-    const set = (outside & 0xffff) * CLASSES + portClass
-    portOwner[(set << 16) | (outside >>> 16)] = slot
-    if (slot === 0) release(set, outside >>> 16)
+    const port = F[base + OUTSIDE_PORTS] >>> 16
+    const set = pool.indexOf(F[base + OUTSIDE]) * CLASSES + portClass
+    portOwner[(set << 16) | port] = slot
+    if (slot === 0) release(set, port)
   }
 
   /** Enters a flow whose record is filled into the ring of its mapping (`head`, or 0: it is the first) and of its peer. */
@@ -252,7 +255,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
       setOwner(base, slot)
       counters[MAPPINGS_OPENED]++
     } else insertAfter(head, slot, RING_NEXT, RING_PREV)
-    const outside = F[base + OUTSIDE], outsidePort = F[base + OUTSIDE_PORT] >>> 16, peer = F[base + PEER]
+    const outside = F[base + OUTSIDE], outsidePort = F[base + OUTSIDE_PORTS] >>> 16, peer = F[base + PEER]
     const sibling = findPeer(outside, outsidePort, peer, kind)
     if (sibling === 0) {
       flags |= PEER_HEAD
@@ -297,7 +300,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
 
     const sibling = F[base + PEER_NEXT]
     if ((flags & PEER_HEAD) !== 0) {
-      const bucket = peerBucket(F[base + OUTSIDE], F[base + OUTSIDE_PORT] >>> 16, F[base + PEER], kind)
+      const bucket = peerBucket(F[base + OUTSIDE], F[base + OUTSIDE_PORTS] >>> 16, F[base + PEER], kind)
       const chain = F[base + PEER_CHAIN]
       if (sibling === slot) relink(peerChains, bucket, PEER_CHAIN, slot, chain)
       else {
@@ -357,10 +360,10 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   }
 
   /** Puts a filled record to work: index, timer, counters. */
-  function start(slot: number, hash: number, state: number, timeoutMs: number, nowMs: number): void {
+  function start(slot: number, hash: number, state: number, nowMs: number): void {
     const base = slot << FLOW_BITS
     F[base + KIND] |= state << 8
-    F[base + DEADLINE] = nowMs + timeoutMs
+    F[base + DEADLINE] = nowMs + timeouts[state]
     F[base + WHEEL_PREV] = 0
     indexInsert(hash, slot)
     schedule(slot)
@@ -417,11 +420,10 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   }
 
   /** Gives a filled IPv4 flow its outside endpoint and enters it into its mapping. */
-  function map(slot: number, head: number, poolIndex: number, outsidePort: number): void {
+  function map(slot: number, head: number, outside: number, outsidePort: number): void {
     const base = slot << FLOW_BITS
-    const outside = pool.addressAt(poolIndex)
     F[base + OUTSIDE] = outside
-    F[base + OUTSIDE_PORT] = (outsidePort << 16) | poolIndex
+    F[base + OUTSIDE_PORTS] = (outsidePort << 16) | (F[base + PORTS] & 0xffff)
     F[base + DELTA] = deltaOf((F[base + KIND] >>> 16) & 255, F[base + INSIDE], outside, F[base + PORTS] >>> 16, outsidePort)
     if (pool.indexOf(F[base + PEER]) >= 0) F[base + KIND] |= HAIRPIN
     attach(slot, head)
@@ -429,16 +431,17 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
 
   /** Opens an IPv4 flow from inside, with the mapping of its inside endpoint or a new one. Slot, NO_PORT or CONFLICT. */
   function openOut(
-    inside: number, peer: number, ports: number, kind: number, state: number, timeoutMs: number, nowMs: number,
+    inside: number, peer: number, ports: number, kind: number, state: number, nowMs: number,
   ): number {
     // Room first: eviction may end the very mapping that is looked for next.
     const slot = takeSlot(0, nowMs)
     const portClass = CLASS_OF[kind & 255]
-    let poolIndex = pool.pairedIndex(inside)
+    const poolIndex = pool.pairedIndex(inside)
+    let outside = pool.addressAt(poolIndex)
     let outsidePort = 0
     let head: number
     if (portClass === CLASS_NONE) {
-      const rival = findPeer(pool.addressAt(poolIndex), 0, peer, kind)
+      const rival = findPeer(outside, 0, peer, kind)
       if (rival !== 0) {
         giveBack(slot)
         return CONFLICT
@@ -453,19 +456,19 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
           return NO_PORT
         }
       } else {
-        poolIndex = F[(head << FLOW_BITS) + OUTSIDE_PORT] & 0xffff
-        outsidePort = F[(head << FLOW_BITS) + OUTSIDE_PORT] >>> 16
+        outside = F[(head << FLOW_BITS) + OUTSIDE]
+        outsidePort = F[(head << FLOW_BITS) + OUTSIDE_PORTS] >>> 16
       }
     }
     fill4(slot, inside, peer, ports, kind)
-    map(slot, head, poolIndex, outsidePort)
-    start(slot, hash4(inside, peer, ports, kind), state, timeoutMs, nowMs)
+    map(slot, head, outside, outsidePort)
+    start(slot, hash4(inside, peer, ports, kind), state, nowMs)
     return slot
   }
 
   /** Opens a flow from outside in the mapping that owns `owner` in the port table. Slot, or 0 if eviction just ended it. */
   function openIn(
-    owner: number, peer: number, peerPort: number, kind: number, state: number, timeoutMs: number, keep: number, nowMs: number,
+    owner: number, peer: number, peerPort: number, kind: number, state: number, keep: number, nowMs: number,
   ): number {
     const slot = takeSlot(keep, nowMs)
     const head = portOwner[owner]
@@ -477,31 +480,31 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     const inside = F[headBase + INSIDE]
     const ports = (F[headBase + PORTS] & ~0xffff) | peerPort
     fill4(slot, inside, peer, ports, kind)
-    map(slot, head, F[headBase + OUTSIDE_PORT] & 0xffff, F[headBase + OUTSIDE_PORT] >>> 16)
-    start(slot, hash4(inside, peer, ports, kind), state, timeoutMs, nowMs)
+    map(slot, head, F[headBase + OUTSIDE], F[headBase + OUTSIDE_PORTS] >>> 16)
+    start(slot, hash4(inside, peer, ports, kind), state, nowMs)
     return slot
   }
 
   /** Opens an IPv4 flow without NAT, from either side. */
   function openPlain4(
-    inside: number, peer: number, ports: number, kind: number, state: number, timeoutMs: number, nowMs: number,
+    inside: number, peer: number, ports: number, kind: number, state: number, nowMs: number,
   ): number {
     const slot = takeSlot(0, nowMs)
     fill4(slot, inside, peer, ports, kind)
-    start(slot, hash4(inside, peer, ports, kind), state, timeoutMs, nowMs)
+    start(slot, hash4(inside, peer, ports, kind), state, nowMs)
     return slot
   }
 
   /** Opens an IPv6 flow, from either side. `key` holds inside and peer address. */
   function open6(
-    hash: number, key: Int32Array, ports: number, kind: number, state: number, timeoutMs: number, nowMs: number,
+    hash: number, key: Int32Array, ports: number, kind: number, state: number, nowMs: number,
   ): number {
     const slot = takeSlot(0, nowMs)
     const base = slot << FLOW_BITS
     for (let word = 0; word < 8; word++) F[base + word] = key[word]
     F[base + PORTS] = ports
     F[base + KIND] = kind << 16
-    start(slot, hash, state, timeoutMs, nowMs)
+    start(slot, hash, state, nowMs)
     return slot
   }
 
@@ -514,11 +517,11 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   }
 
   return {
-    F, index, indexMask, slotMask, portOwner, timeouts,
+    F, places, index, indexMask, slotMask, ownerStart, portOwner, timeouts,
     hash4, hash6, find4, find6, isFlow6, guess, findMapping, findPeer,
     openOut, openIn, openPlain4, open6, remove, schedule, expire,
     /** Bytes of all tables together. */
-    bytes: 4 * (F.length + index.length + mappingChains.length + peerChains.length + portOwner.length)
+    bytes: 4 * (F.length + places.length + mappingChains.length + peerChains.length)
       + (options.nat44 ? pool.size * CLASSES * (8192 + 512) : 0),
   }
 }

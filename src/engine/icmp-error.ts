@@ -9,7 +9,7 @@ import { SIDE_INSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
-import { CLASSES, CLASS_NONE, CLASS_OF, FLOW_BITS, INSIDE, OUTSIDE, OUTSIDE_PORT, PORTS } from './flows.ts'
+import { CLASSES, CLASS_NONE, CLASS_OF, FLOW_BITS, INSIDE, OUTSIDE, OUTSIDE_PORTS, PORTS } from './flows.ts'
 import { rewriteAddresses } from './fragments.ts'
 import { isQuery, isReply } from './look.ts'
 import { CHECKSUM_IGNORE } from './options.ts'
@@ -94,7 +94,7 @@ export function createIcmpError(shared: Shared) {
     if (slot === 0) return drop(shared, i, NO_FLOW)
     const base = slot << FLOW_BITS
     const outside = nat44 ? F[base + OUTSIDE] : ipv4.src(view, p)
-    if (nat44) rewriteQuote(i, e, ipv4.DST, l4, protocol, outside, F[base + OUTSIDE_PORT] >>> 16, 2)
+    if (nat44) rewriteQuote(i, e, ipv4.DST, l4, protocol, outside, F[base + OUTSIDE_PORTS] >>> 16, 2)
     rewriteAddresses(view, p, outside, ipv4.dst(view, p))
     counters[TRANSLATED]++
     verdict[i] = TO_OUTSIDE

@@ -11,6 +11,8 @@ export const CHECKSUM_IGNORE = 2
 /** Answers whether an address is in the inside network. Words are host-order int32. */
 export interface InsidePrefixes {
   has4(address: number): boolean
+  /** The same as 1 or 0. */
+  count4(address: number): number
   has6(word0: number, word1: number, word2: number, word3: number): boolean
 }
 

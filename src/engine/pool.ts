@@ -1,6 +1,8 @@
 /** The outside addresses: index of an address, address of an index, and which one a host is paired with (RFC 4787 REQ-2). */
 export interface Pool {
   readonly size: number
+  /** The first address if they follow one another without a gap, else null: then an index is a difference. */
+  readonly start: number | null
   /** Index of an outside address, or -1. */
   indexOf(address: number): number
   addressAt(index: number): number
@@ -39,5 +41,6 @@ export function createPool(addresses: readonly number[], seed: number): Pool {
     return (h >>> 0) % size
   }
 
-  return { size, indexOf, addressAt: (index) => list[index], pairedIndex }
+  const start = size > 0 && addresses.every((address, index) => address === (addresses[0] + index | 0)) ? addresses[0] : null
+  return { size, start, indexOf, addressAt: (index) => list[index], pairedIndex }
 }

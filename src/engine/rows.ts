@@ -7,12 +7,12 @@
 export const PATH_DROP = 0
 /** TTL or hop limit spent. */
 export const PATH_EXPIRED = 1
-/** IPv4 by its five-tuple. */
+/** IPv4 UDP or TCP through the NAT: from inside, or from outside to an outside address. */
 export const PATH_4 = 2
-/** IPv4 from outside to an outside endpoint: `hash` is its place in the port table. */
-export const PATH_4_OWNER = 3
-/** IPv4 from outside to an outside address, by a protocol without ports. */
-export const PATH_4_PEER = 4
+/** The same for ICMP queries and for protocols without ports. */
+export const PATH_4_OTHER = 3
+/** IPv4 past the NAT: there is none, or from outside to an address that is not one of ours. */
+export const PATH_4_PLAIN = 4
 export const PATH_4_ERROR = 5
 export const PATH_6 = 6
 export const PATH_6_ERROR = 7
@@ -23,10 +23,10 @@ export const FIRST_FRAGMENT = 16
 
 export interface Rows {
   readonly path: Uint8Array
-  /** IPv4 addresses as in the packet. */
-  readonly src: Int32Array
-  readonly dst: Int32Array
-  /** Source port << 16 | destination port as in the packet; an ICMP query has its identifier at its inside end. */
+  /** IPv4: the end on our side as the packet names it (source from inside, destination from outside), and the other one. */
+  readonly local: Int32Array
+  readonly peer: Int32Array
+  /** Local port << 16 | peer port; the identifier of an ICMP query is its local port. */
   readonly ports: Int32Array
   /** Version << 8 | protocol. */
   readonly kind: Int32Array
@@ -34,7 +34,10 @@ export interface Rows {
   readonly l4: Int32Array
   /** TTL << 24 | protocol << 16 | checksum: the third word of an IPv4 header. */
   readonly word2: Int32Array
-  /** Five-tuple hash seen from inside; for packets to an outside address the index into the port table instead. */
+  /** Where in `Flows.places` the flow is looked for, and the tag its entry there would have. */
+  readonly place: Int32Array
+  readonly tag: Int32Array
+  /** IPv6: the five-tuple hash seen from inside. */
   readonly hash: Int32Array
   /** Offset of an IPv6 fragment header, where there is one. */
   readonly fragment: Int32Array
@@ -45,7 +48,7 @@ export interface Rows {
 export function createRows(capacity: number): Rows {
   const column = () => new Int32Array(capacity)
   return {
-    path: new Uint8Array(capacity), src: column(), dst: column(), ports: column(), kind: column(), l4: column(),
-    word2: column(), hash: column(), fragment: column(), hint: column(),
+    path: new Uint8Array(capacity), local: column(), peer: column(), ports: column(), kind: column(), l4: column(),
+    word2: column(), place: column(), tag: column(), hash: column(), fragment: column(), hint: column(),
   }
 }

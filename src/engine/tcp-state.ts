@@ -1,13 +1,16 @@
 /**
- * What a NAT needs to know of a TCP connection to choose its timer (RFC 5382 REQ-5), after the state machine of RFC 6146
- * 3.5.2, with two more states for connections whose SYN was not seen. The table is built once; the packet path only indexes it.
+ * The state of a flow, which chooses its timer. TCP (RFC 5382 REQ-5) goes after the state machine of RFC 6146 3.5.2, with two more
+ * states for connections whose SYN was not seen. Every other protocol has one state that nothing changes, so that the packet path
+ * need not ask which protocol it has. Tables are built once; the packet path only indexes them.
  */
+import type { EngineOptions } from './options.ts'
 import { ACK_FLAG, FIN, RST, SYN } from '../wire/tcp.ts'
 
-export const NONE = 0
 export const SYN_OUT = 1, SYN_IN = 2, MID_OUT = 3, MID_IN = 4
 export const ESTABLISHED = 5, FIN_OUT = 6, FIN_IN = 7, FIN_BOTH = 8, RESET = 9
-const STATES = 10
+/** Not TCP. */
+export const UDP_FLOW = 10, ICMP_FLOW = 11, OTHER_FLOW = 12
+const STATES = 16
 
 export const DIR_OUT = 0, DIR_IN = 1
 
@@ -21,7 +24,7 @@ function eventOf(flags: number): number {
   return (flags & ACK_FLAG) !== 0 ? EVENT_ACK : EVENT_OTHER
 }
 
-/** Event by the low five bits of the flags byte. */
+/** Event by the low five bits of the flags byte. What stands in its place in another protocol is an event without effect. */
 export const EVENT = Uint8Array.from({ length: 32 }, (_, flags) => eventOf(flags))
 
 function nextState(state: number, dir: number, event: number): number {
@@ -72,3 +75,18 @@ export function isEstablished(state: number): boolean {
 export function isClosing(state: number): boolean {
   return state === FIN_BOTH || state === RESET
 }
+
+/** Idle time by state, in milliseconds. */
+export function timeoutsByState(options: EngineOptions): Int32Array {
+  const timeouts = new Int32Array(STATES).fill(options.tcpTransitoryMs)
+  for (let state = 0; state < STATES; state++) if (isEstablished(state)) timeouts[state] = options.tcpEstablishedMs
+  timeouts[UDP_FLOW] = options.udpMs
+  timeouts[ICMP_FLOW] = options.icmpQueryMs
+  timeouts[OTHER_FLOW] = options.otherMs
+  return timeouts
+}
+
+/** The one state of protocols other than TCP, by protocol. */
+export const STATE_OF = new Uint8Array(256).fill(OTHER_FLOW)
+STATE_OF[17] = STATE_OF[136] = UDP_FLOW
+STATE_OF[1] = STATE_OF[58] = ICMP_FLOW

@@ -74,13 +74,15 @@ export function createPlane(options: PlaneOptions): Plane {
   const { sent: digestSent, dropped: digestDropped, held: digestHeld } = digest
   const IN_INSIDE = counterIndex('in-inside-packets'), IN_OUTSIDE = counterIndex('in-outside-packets')
   const OUT_INSIDE = counterIndex('out-inside-packets'), OUT_OUTSIDE = counterIndex('out-outside-packets')
-  const measuring = new Float64Array(2)
-  const SPENT = 0, LATEST = 1
+  // Doubles that change: as variables each change would allocate one.
+  const measuring = new Float64Array(3)
+  const SPENT = 0, LATEST = 1, SECOND = 2
 
   let started = false
   let firstSec = 0
   let firstNsec = 0
   let nowMs = 0
+  let nextNsec = -1
 
   /** Moves virtual time to the stamp of row i; an earlier stamp than the latest one does not move it. */
   function tick(i: number): void {
@@ -90,6 +92,9 @@ export function createPlane(options: PlaneOptions): Plane {
       firstNsec = nsec[i]
     }
     const at = (sec[i] - firstSec) * 1000 + Math.floor((nsec[i] - firstNsec) / 1e6)
+    // Until the next millisecond of the same second, packets need no more than two comparisons.
+    measuring[SECOND] = sec[i]
+    nextNsec = firstNsec + (Math.floor((nsec[i] - firstNsec) / 1e6) + 1) * 1e6
     if (at <= measuring[LATEST]) return
     if (at - measuring[LATEST] > LEAP_MS) leap(at)
     measuring[LATEST] = at
@@ -135,18 +140,14 @@ export function createPlane(options: PlaneOptions): Plane {
       if (!fits) {
         measuring[SPENT] += clockNs() - start
         handed = handOut(handed, i)
-        if (!hasRoom(MOST_EXTRA_BYTES + capBytes[i] + BLOCK_BYTES)) return i
+        if (!hasRoom(MOST_EXTRA_BYTES + capBytes[i] + BLOCK_BYTES)) {
+          countArrivals(from, i)
+          return i
+        }
         start = clockNs()
       }
-      tick(i)
-      if (side[i] === SIDE_INSIDE) {
-        counters[IN_INSIDE]++
-        counters[IN_INSIDE + 1] += wireBytes[i]
-      } else {
-        counters[IN_OUTSIDE]++
-        counters[IN_OUTSIDE + 1] += wireBytes[i]
-        if (world !== null) world.meet(i)
-      }
+      if (nsec[i] >= nextNsec || sec[i] !== measuring[SECOND]) tick(i)
+      if (world !== null && side[i] === SIDE_OUTSIDE) world.meet(i)
       forward(i, nowMs)
       if (extraCount() !== 0) {
         measuring[SPENT] += clockNs() - start
@@ -155,9 +156,23 @@ export function createPlane(options: PlaneOptions): Plane {
         start = clockNs()
       }
     }
+    countArrivals(from, to)
     measuring[SPENT] += clockNs() - start
     handOut(handed, to)
     return to
+  }
+
+  function countArrivals(from: number, to: number): void {
+    let outsidePackets = 0, outsideBytes = 0, bytes = 0
+    for (let i = from; i < to; i++) {
+      outsidePackets += side[i]
+      outsideBytes += wireBytes[i] & -side[i]
+      bytes += wireBytes[i]
+    }
+    counters[IN_INSIDE] += to - from - outsidePackets
+    counters[IN_INSIDE + 1] += bytes - outsideBytes
+    counters[IN_OUTSIDE] += outsidePackets
+    counters[IN_OUTSIDE + 1] += outsideBytes
   }
 
   /** Hands out rows `from` … `to`-1, all decided. */

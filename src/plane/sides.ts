@@ -9,27 +9,26 @@ export interface Sides {
 }
 
 interface Prefixes {
-  has4(address: number): boolean
+  count4(address: number): number
   has6(word0: number, word1: number, word2: number, word3: number): boolean
 }
 
 /** By source address: inside if a prefix holds it. What has no address came from outside. */
 export function sidesBySource(frames: Frames, inside: Prefixes): Sides {
   const { view, off, capBytes, net, l3, side } = frames
-  const { has4, has6 } = inside
+  const { count4, has6 } = inside
 
   function decide(count: number): void {
     for (let i = 0; i < count; i++) {
       const p = l3[i]
       const present = off[i] + capBytes[i] - p
-      let isInside = false
-      if (net[i] === NET_IPV4) isInside = present >= ipv4.HEADER_BYTES && has4(ipv4.src(view, p))
-      else if (net[i] === NET_IPV6) {
-        isInside = present >= ipv6.HEADER_BYTES
-          && has6(ipv6.srcWord(view, p, 0), ipv6.srcWord(view, p, 1), ipv6.srcWord(view, p, 2), ipv6.srcWord(view, p, 3))
-      }
-      side[i] = isInside ? SIDE_INSIDE : SIDE_OUTSIDE
+      if (net[i] === NET_IPV4 && present >= ipv4.HEADER_BYTES) side[i] = SIDE_OUTSIDE - count4(ipv4.src(view, p))
+      else side[i] = net[i] === NET_IPV6 && present >= ipv6.HEADER_BYTES && isInside6(p) ? SIDE_INSIDE : SIDE_OUTSIDE
     }
+  }
+
+  function isInside6(p: number): boolean {
+    return has6(ipv6.srcWord(view, p, 0), ipv6.srcWord(view, p, 1), ipv6.srcWord(view, p, 2), ipv6.srcWord(view, p, 3))
   }
 
   return { decide }

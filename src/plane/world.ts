@@ -9,9 +9,9 @@ import type { Frames } from '../wire/frames.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import type { Engine } from '../engine/engine.ts'
-import { CLASS_NONE, CLASS_OF, FLOW_BITS, INSIDE, KIND, OUTSIDE, OUTSIDE_PORT, PORTS } from '../engine/flows.ts'
+import { CLASS_NONE, CLASS_OF, FLOW_BITS, INSIDE, KIND, OUTSIDE, OUTSIDE_PORTS, PORTS } from '../engine/flows.ts'
 import type { InsidePrefixes } from '../engine/options.ts'
-import { FIRST_FRAGMENT, PATH_4, PATH_4_ERROR, PATH_LATER } from '../engine/rows.ts'
+import { FIRST_FRAGMENT, PATH_4_ERROR, PATH_4_PLAIN, PATH_LATER } from '../engine/rows.ts'
 
 const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, UDP_LITE = 136
 
@@ -22,7 +22,7 @@ export interface World {
 
 export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefixes): World {
   const { view, off, capBytes, l3, netBytes } = frames
-  const { path, dst: dstColumn, ports: portsColumn, kind: kindColumn, l4: l4Column, hint: hintColumn } = engine.rows
+  const { path, local: localColumn, ports: portsColumn, kind: kindColumn, l4: l4Column, hint: hintColumn } = engine.rows
   const { F, findMapping } = engine.flows
   const { pairedIndex, addressAt } = engine.pool
   const { has4 } = inside
@@ -42,18 +42,18 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
       $endpoint[$port] = port
     } else {
       $endpoint[$address] = F[(slot << FLOW_BITS) + OUTSIDE]
-      $endpoint[$port] = F[(slot << FLOW_BITS) + OUTSIDE_PORT] >>> 16
+      $endpoint[$port] = F[(slot << FLOW_BITS) + OUTSIDE_PORTS] >>> 16
     }
   }
 
   function meet(i: number): void {
     const which = path[i]
     const whole = which & (FIRST_FRAGMENT - 1)
-    if (whole !== PATH_4 && which !== PATH_LATER && whole !== PATH_4_ERROR) return
-    if (kindColumn[i] >>> 8 !== 4 || !has4(dstColumn[i])) return
-    if (whole === PATH_4) meetPacket(i)
+    if (whole !== PATH_4_PLAIN && which !== PATH_LATER && whole !== PATH_4_ERROR) return
+    if (kindColumn[i] >>> 8 !== 4 || !has4(localColumn[i])) return
+    if (whole === PATH_4_PLAIN) meetPacket(i)
     else if (whole === PATH_4_ERROR) meetError(i)
-    else setAddress(i, addressAt(pairedIndex(dstColumn[i])))
+    else setAddress(i, addressAt(pairedIndex(localColumn[i])))
     engine.look(i)
   }
 
@@ -70,8 +70,8 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
     const kind = kindColumn[i]
     const protocol = kind & 255
     const l4 = l4Column[i]
-    const port = portsColumn[i] & 0xffff
-    find(dstColumn[i], port, kind, hintColumn[i])
+    const port = portsColumn[i] >>> 16
+    find(localColumn[i], port, kind, hintColumn[i])
     const addressDelta = setAddress(i, $endpoint[$address])
     const outsidePort = $endpoint[$port]
     if (protocol === TCP || protocol === UDP) {
@@ -93,14 +93,14 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
   function meetError(i: number): void {
     const e = l4Column[i] + icmp.HEADER_BYTES
     const end = Math.min(l3[i] + netBytes[i], off[i] + capBytes[i])
-    if (e + ipv4.HEADER_BYTES + 8 > end || ipv4.src(view, e) !== dstColumn[i]) return
+    if (e + ipv4.HEADER_BYTES + 8 > end || ipv4.src(view, e) !== localColumn[i]) return
     const headerBytes = ipv4.headerBytes(view, e)
     const l4 = e + headerBytes
     if (ipv4.versionIhl(view, e) >>> 4 !== 4 || headerBytes < ipv4.HEADER_BYTES || l4 + 8 > end) return
     const protocol = ipv4.protocol(view, e)
     const portAt = protocol === ICMP ? icmp.ID : 0
     const port = CLASS_OF[protocol] === CLASS_NONE ? 0 : view.getUint16(l4 + portAt)
-    find(dstColumn[i], port, (4 << 8) | protocol, 0)
+    find(localColumn[i], port, (4 << 8) | protocol, 0)
     engine.rewriteQuote(i, e, ipv4.SRC, l4, protocol, $endpoint[$address], $endpoint[$port], 0)
     setAddress(i, $endpoint[$address])
   }

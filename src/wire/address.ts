@@ -231,6 +231,8 @@ export function printPrefix(p: Prefix): string { return printAddress(p) + '/' + 
 
 export interface PrefixSet {
   has4(addr: number): boolean
+  /** The same as 1 or 0, without a branch on the answer: for callers that cannot foretell it. */
+  count4(addr: number): number
   has6(w0: number, w1: number, w2: number, w3: number): boolean
 }
 
@@ -271,6 +273,10 @@ export function createPrefixSet(prefixes: readonly Prefix[]): PrefixSet {
     for (let i = 0; i < words4; i += 2) if ((addr & net4[i]) === net4[i + 1]) return true
     return false
   }
+  function count4(addr: number): number {
+    const known = upper[addr >>> 16]
+    return known !== SOME ? known : has4(addr) ? 1 : 0
+  }
   function has6(w0: number, w1: number, w2: number, w3: number): boolean {
     for (let i = 0; i < words6; i += 8) {
       if ((w0 & net6[i]) === net6[i + 4] && (w1 & net6[i + 1]) === net6[i + 5] &&
@@ -278,5 +284,5 @@ export function createPrefixSet(prefixes: readonly Prefix[]): PrefixSet {
     }
     return false
   }
-  return { has4, has6 }
+  return { has4, count4, has6 }
 }

@@ -35,6 +35,7 @@ export const HELD = 3
 export interface Frames {
   /** Every byte of every frame, and scratch space of the device. */
   readonly pool: Uint8Array
+  /** Over the pool and `POOL_SLACK_BYTES` more: code that reads a fixed few bytes on, only to mask them out, need not ask. */
   readonly view: DataView
   /** Most frames in a batch. */
   readonly capacity: number
@@ -78,11 +79,13 @@ export interface FramesOptions {
   poolBytes: number
 }
 
+export const POOL_SLACK_BYTES = 64
+
 export function createFrames({ capacity, poolBytes }: FramesOptions): Frames {
-  const buffer = new ArrayBuffer(poolBytes)
+  const buffer = new ArrayBuffer(poolBytes + POOL_SLACK_BYTES)
   const column = () => new Int32Array(capacity)
   return {
-    pool: new Uint8Array(buffer), view: new DataView(buffer), capacity,
+    pool: new Uint8Array(buffer, 0, poolBytes), view: new DataView(buffer), capacity,
     off: column(), capBytes: column(), wireBytes: column(), link: column(), iface: column(),
     sec: new Float64Array(capacity), nsec: column(),
     net: new Uint8Array(capacity), l3: column(), side: new Uint8Array(capacity),
