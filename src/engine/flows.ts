@@ -28,7 +28,8 @@ export const FLOW_WORDS = 1 << FLOW_BITS
 export const INSIDE = 0, OUTSIDE = 1, PEER = 2
 /** Checksum deltas of the way out: IPv4 header << 16 | transport. Their complements serve the way in. */
 export const DELTA = 3
-const RING_NEXT = 4, RING_PREV = 5, MAPPING_CHAIN = 6, PEER_CHAIN = 7
+export const RING_NEXT = 4, RING_PREV = 5
+const MAPPING_CHAIN = 6, PEER_CHAIN = 7
 // IPv6: 0–3 inside address, 4–7 peer address.
 export const INSIDE6 = 0, PEER6 = 4
 // Both
@@ -39,9 +40,10 @@ export const OUTSIDE_PORTS = 9
 /** Version << 24 | protocol << 16 | state << 8 | flags. The high half is part of the key; for the state see tcp-state.ts. */
 export const KIND = 10
 export const DEADLINE = 11
-const WHEEL_NEXT = 12, WHEEL_PREV = 13
+export const WHEEL_PREV = 13
+const WHEEL_NEXT = 12
 // IPv4
-const PEER_NEXT = 14, PEER_PREV = 15
+export const PEER_NEXT = 14, PEER_PREV = 15
 
 /** Flags in KIND. */
 export const MAPPED = 1, HAIRPIN = 2, MAPPING_HEAD = 4, PEER_HEAD = 8
