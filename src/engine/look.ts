@@ -72,7 +72,7 @@ IS_UDP[UDP] = -1
 export type Look = ReturnType<typeof createLook>
 
 export function createLook({ options, frames, rows, pool, flows, counters }: Omit<Shared, 'extras'>) {
-  const { view, off, capBytes, wireBytes, net, l3, side, netBytes } = frames
+  const { view, off, capBytes, wireBytes, net, l3, group, side, netBytes } = frames
   const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = rows
   const { word2: word2Column, place: placeColumn, tag: tagColumn, hash: hashColumn } = rows
   const { fragment: fragmentColumn, hint: hintColumn } = rows
@@ -136,7 +136,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
       const l4 = p + ipv4.HEADER_BYTES
       if (word0 >>> 24 !== 0x45 || (sum & 0xffff) + (sum >>> 16) !== 0xffff || (word1 & 0x3fff) !== 0 || word2 >>> 24 <= 1
         || CLASS_OF[protocol] > CLASS_TCP || payload < need || captured < ipv4.HEADER_BYTES + need
-        || total > captured + wireBytes[i] - capBytes[i] || (closerSource[src >>> 24] | closerDestination[dst >>> 24]) !== 0) {
+        || total > captured + wireBytes[i] - capBytes[i] || (closerSource[src >>> 24] | closerDestination[dst >>> 24] | group[i]) !== 0) {
         lookCloser(i)
         continue
       }
@@ -231,6 +231,8 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
     const src = ipv4.src(view, p), dst = ipv4.dst(view, p)
     const reason = judgeAddresses4(src, dst)
     if (reason >= 0) return reject(rows, frames, i, reason)
+    // RFC 1812 5.3.4: a link-layer broadcast with a unicast destination is not forwarded.
+    if (group[i] !== 0) return reject(rows, frames, i, MULTICAST)
 
     const protocol = ipv4.protocol(view, p)
     const kind = (4 << 8) | protocol
@@ -327,6 +329,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
     if (walked === ipv6.WALK_ROUTING_0) return reject(rows, frames, i, ROUTING_0)
     const reason = judgeAddresses6(p)
     if (reason >= 0) return reject(rows, frames, i, reason)
+    if (group[i] !== 0) return reject(rows, frames, i, MULTICAST)
 
     const protocol = walk.at[ipv6.WALK_PROTOCOL]
     const fragment = walk.at[ipv6.WALK_FRAGMENT]

@@ -60,6 +60,8 @@ export interface Frames {
   readonly net: Uint8Array
   /** Offset of the network header, valid for NET_IPV4 and NET_IPV6. */
   readonly l3: Int32Array
+  /** 1 if the link header is addressed to a group or to all, else 0. */
+  readonly group: Uint8Array
   /** SIDE_ constant. */
   readonly side: Uint8Array
 
@@ -88,7 +90,7 @@ export function createFrames({ capacity, poolBytes }: FramesOptions): Frames {
     pool: new Uint8Array(buffer, 0, poolBytes), view: new DataView(buffer), capacity,
     off: column(), capBytes: column(), wireBytes: column(), link: column(), iface: column(),
     sec: new Float64Array(capacity), nsec: column(),
-    net: new Uint8Array(capacity), l3: column(), side: new Uint8Array(capacity),
+    net: new Uint8Array(capacity), l3: column(), group: new Uint8Array(capacity), side: new Uint8Array(capacity),
     verdict: new Uint8Array(capacity), reason: new Uint8Array(capacity), netBytes: column(),
   }
 }

@@ -52,7 +52,8 @@ export function walk(v: DataView, off: number, capEnd: number, netEnd: number, r
         return WALK_OK
     }
     // Mobility and HIP headers carry the packet themselves when nothing follows them: they are matched as protocols.
-    if ((next === MOBILITY || next === HIP || next === SHIM6) && (here + 1 > capEnd || v.getUint8(here) === NO_NEXT)) {
+    if ((next === MOBILITY || next === HIP || next === SHIM6)
+      && (here >= Math.min(capEnd, netEnd) || v.getUint8(here) === NO_NEXT)) {
       at[WALK_L4] = here
       at[WALK_PROTOCOL] = next
       return WALK_OK

@@ -171,3 +171,23 @@ test('locating a million rows allocates less than a byte a row', () => {
   assert.ok(grown / 1e6 < 1, `${grown} bytes for 1e6 rows`)
   rows.forEach(({ linkBytes: bytes }, i) => assert.equal(frames.l3[i] - frames.off[i], bytes))
 })
+
+test('locate tells frames to a group apart, by Ethernet address and by cooked packet type', () => {
+  const frames = createFrames({ capacity: 6, poolBytes: 6 * 64 })
+  const rows: [link: number, bytes: number[], group: number][] = [
+    [LINK_ETHERNET, [2, 0, 0, 0, 0, 1], 0],
+    [LINK_ETHERNET, [1, 0, 0x5e, 0, 0, 1], 1],
+    [LINK_ETHERNET, [255, 255, 255, 255, 255, 255], 1],
+    [LINK_LINUX_SLL, [0, 0], 0],
+    [LINK_LINUX_SLL, [0, 1], 1],
+    [LINK_LINUX_SLL2, [8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2], 1],
+  ]
+  rows.forEach(([link, bytes], i) => {
+    frames.pool.set(bytes, i * 64)
+    frames.off[i] = i * 64
+    frames.capBytes[i] = frames.wireBytes[i] = 40
+    frames.link[i] = link
+  })
+  createLink(frames).locate(rows.length)
+  assert.deepEqual([...frames.group], rows.map(([, , group]) => group))
+})

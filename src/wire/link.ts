@@ -16,14 +16,16 @@ const DLT_RAW = 12, DLT_RAW_OPENBSD = 14
 const AF_INET = 2, AF_INET6_LINUX = 10, AF_INET6_BSD = 24, AF_INET6_FREEBSD = 28, AF_INET6_DARWIN = 30
 const LOOPBACK_BYTES = 4
 const SLL_BYTES = 16, SLL_PROTOCOL = 14
-const SLL2_BYTES = 20, SLL2_PROTOCOL = 0
+const SLL2_BYTES = 20, SLL2_PROTOCOL = 0, SLL2_PACKET_TYPE = 10
+/** Packet types of cooked headers. */
+const SLL_BROADCAST = 1, SLL_MULTICAST = 2
 /** In a cooked header: an LLC header follows. Smaller numbers name other payloads without a type. */
 const SLL_LLC = 4
 /** LLC (IEEE 802.2) AA-AA-03, organization 00-00-00 (RFC 1042), ethertype. */
 const LLC_BYTES = 3, SNAP_BYTES = 8
 
 export interface Link {
-  /** Sets `net` and `l3` of the rows below `count`. */
+  /** Sets `net`, `l3` and `group` of the rows below `count`. */
   locate(count: number): void
   /**
    * Writes at pool offset `to` the link header for a packet of `netBytes` that answers row `i`, of the same IP version:
@@ -35,13 +37,14 @@ export interface Link {
 }
 
 export function createLink(frames: Frames): Link {
-  const { pool, view, off, capBytes, link, net, l3 } = frames
+  const { pool, view, off, capBytes, link, net, l3, group } = frames
 
   function locate(count: number): void {
     for (let i = 0; i < count; i++) {
       const at = off[i]
       // Most frames are IP on Ethernet behind one tag or none: they take this straight line, and nothing else does.
       if (link[i] === LINK_ETHERNET && capBytes[i] >= ethernet.HEADER_BYTES + ethernet.TAG_BYTES) {
+        group[i] = view.getUint8(at) & 1
         let type = view.getUint16(at + ethernet.TYPE), bytes = ethernet.HEADER_BYTES
         if (type === ethernet.TYPE_VLAN) {
           type = view.getUint16(at + ethernet.TYPE + ethernet.TAG_BYTES)
@@ -64,9 +67,11 @@ export function createLink(frames: Frames): Link {
 
   function locateOther(i: number, at: number, end: number): number {
     l3[i] = at
+    group[i] = 0
     switch (link[i]) {
       case LINK_ETHERNET:
         if (end - at < ethernet.HEADER_BYTES) return NET_LINK_TRUNCATED
+        group[i] = view.getUint8(at) & 1
         return behindType(i, view.getUint16(at + ethernet.TYPE), at + ethernet.HEADER_BYTES, end)
       case LINK_RAW: case DLT_RAW: case DLT_RAW_OPENBSD: {
         if (end === at) return NET_LINK_TRUNCATED
@@ -85,12 +90,18 @@ export function createLink(frames: Frames): Link {
       }
       case LINK_LINUX_SLL:
         if (end - at < SLL_BYTES) return NET_LINK_TRUNCATED
+        group[i] = isGroupType(view.getUint16(at))
         return behindCooked(i, view.getUint16(at + SLL_PROTOCOL), at + SLL_BYTES, end)
       case LINK_LINUX_SLL2:
         if (end - at < SLL2_BYTES) return NET_LINK_TRUNCATED
+        group[i] = isGroupType(view.getUint8(at + SLL2_PACKET_TYPE))
         return behindCooked(i, view.getUint16(at + SLL2_PROTOCOL), at + SLL2_BYTES, end)
       default: return NET_LINK_UNSUPPORTED
     }
+  }
+
+  function isGroupType(type: number): number {
+    return type === SLL_BROADCAST || type === SLL_MULTICAST ? 1 : 0
   }
 
   function netOfFamily(family: number): number {
