@@ -6,8 +6,8 @@
 import type { Prefix } from '../src/wire/address.ts'
 import type { DropReason } from '../src/channel/reasons.ts'
 import {
-  complement, get16, hasPorts, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses, judgeTransport, parse,
-  put16, readdress4, requote, sumOf, unhex, addrOf, ICMP, TCP, UDP, UDPLITE,
+  complement, get16, hasPorts, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses,
+  judgeTransport, parse, put16, readdress4, requote, sumOf, unhex, addrOf, ICMP, ICMP6, TCP, UDP, UDPLITE,
   type Addr, type ChecksumMode, type Packet,
 } from './model/packet.ts'
 import { Flows, same, type Endpoint, type Flow, type Mapping } from './model/flows.ts'
@@ -104,10 +104,11 @@ export function createModel(options: ModelOptions) {
 
   /* Timers */
 
-  function idleMs(protocol: number, version: 4 | 6, tcp: TcpState | null): number {
+  function idleMs(protocol: number, tcp: TcpState | null): number {
     if (protocol === TCP) return tcp !== null && isLong(tcp) ? timers.tcpEstablishedMs : timers.tcpTransitoryMs
     if (protocol === UDP || protocol === UDPLITE) return timers.udpMs
-    return isIcmp({ protocol, version }) ? timers.icmpQueryMs : timers.otherMs
+    // Reading: by the number alone, even of ICMP over IPv6.
+    return protocol === ICMP || protocol === ICMP6 ? timers.icmpQueryMs : timers.otherMs
   }
 
   function flagsOf(p: Packet): number { return p.bytes[p.l4 + 13] }
@@ -119,17 +120,17 @@ export function createModel(options: ModelOptions) {
       flow.tcp = after(was, way, flagsOf(p))
       if (isDying(was) && flow.tcp === was) return
     }
-    flows.touch(flow, nowMs + idleMs(flow.protocol, flow.version, flow.tcp) | 0)
+    flow.deadline = nowMs + idleMs(flow.protocol, flow.tcp) | 0
   }
 
   function open(
-    p: Packet, way: Way, inside: Endpoint, peer: Endpoint, mapping: Mapping | null, nowMs: number, inUse: Flow | null,
+    p: Packet, way: Way, inside: Endpoint, peer: Endpoint, mapping: Mapping | null, nowMs: number,
   ): Flow {
     const { version, protocol } = p
     const tcp = protocol === TCP ? opened(way, flagsOf(p)) : null
-    const flow = { version, protocol, inside, peer, mapping, deadline: 0, turn: 0, tcp }
-    flows.touch(flow, nowMs + idleMs(protocol, version, tcp) | 0)
-    flows.add(flow, nowMs, inUse)
+    const deadline = nowMs + idleMs(protocol, tcp) | 0
+    const flow = { version, protocol, inside, peer, mapping, deadline, tcp }
+    flows.add(flow)
     return flow
   }
 
@@ -153,7 +154,8 @@ export function createModel(options: ModelOptions) {
   }
 
   function flowFrom(p: Packet, inside: Endpoint, peer: Endpoint): Flow | null {
-    return flows.find(f => f.version === p.version && f.protocol === p.protocol && same(f.inside, inside) && same(f.peer, peer))
+    const alike = (f: Flow) => f.version === p.version && f.protocol === p.protocol
+    return flows.find(f => alike(f) && same(f.inside, inside) && same(f.peer, peer))
   }
 
   function fromInside(p: Packet, nowMs: number): Decision {
@@ -163,18 +165,19 @@ export function createModel(options: ModelOptions) {
     let flow = flowFrom(p, host, peer)
     if (flow !== null) refresh(flow, p, 'out', nowMs)
     else {
+      // Reading: before the checks that admit a flow, and without an answer.
+      if (ours.includes(p.dst) && !options.hairpinning) return { drop: 'denied' }
       if (isReply(p)) return { drop: 'no-state' }
       if (!options.outboundPermit) return { drop: 'denied', answer: 'prohibited' }
       if (tcpRefused(p)) return { drop: 'tcp-midstream' }
-      // Reading: after the checks that admit a flow, and without an answer.
-      if (ours.includes(p.dst) && !options.hairpinning) return { drop: 'denied' }
+      flows.makeRoom(nowMs, null)
       let mapping: Mapping | null = null
       if (translated(p.version)) {
         const found = mappingFor(p, host, peer)
         if (typeof found === 'string') return { drop: found, answer: 'prohibited' }
         mapping = found
       }
-      flow = open(p, 'out', host, peer, mapping, nowMs, null)
+      flow = open(p, 'out', host, peer, mapping, nowMs)
     }
     if (flow.mapping === null) return { drop: null, to: 'outside', packet: p }
     const { addr, port } = flow.mapping.outside
@@ -211,7 +214,8 @@ export function createModel(options: ModelOptions) {
       if (isReply(p)) return { drop: 'no-state' }
       if (!options.inboundPermit) return { drop: 'denied' }
       if (tcpRefused(p)) return { drop: 'tcp-midstream' }
-      open(p, 'in', host, peer, null, nowMs, null)
+      flows.makeRoom(nowMs, null)
+      open(p, 'in', host, peer, null, nowMs)
     }
     return { drop: null, to: 'inside', packet: p }
   }
@@ -235,7 +239,9 @@ export function createModel(options: ModelOptions) {
         if (isReply(p)) return { drop: 'no-state' }
         if (!admits(mapping, peer)) return { drop: 'filtered' }
         if (tcpRefused(p)) return { drop: 'tcp-midstream' }
-        flow = open(p, 'in', mapping.inside, peer, mapping, nowMs, inUse)
+        flows.makeRoom(nowMs, inUse)
+        if (flows.flowsOf(mapping).length === 0) return { drop: 'no-mapping' }
+        flow = open(p, 'in', mapping.inside, peer, mapping, nowMs)
       }
     }
     const { addr, port } = flow.inside
@@ -259,7 +265,7 @@ export function createModel(options: ModelOptions) {
   /** The embedded packet, as far as it is there. */
   function embedded(p: Packet): { drop: DropReason } | { drop: null; quote: Packet } {
     const bytes = p.bytes.slice(p.l4 + 8), bad = { drop: 'icmp-bad-error' } as const
-    // Its own length may be anything, because more was sent than is quoted. The checksum of a quotation is not repaired.
+    // Its own length may be anything, because more was sent than is quoted. Its checksum is never filled in.
     if (p.version === 4) {
       const header = (bytes[0] & 15) * 4
       if (bytes.length < 20 || bytes[0] >> 4 !== 4 || header < 20 || bytes.length < header + 8) return bad
@@ -267,7 +273,7 @@ export function createModel(options: ModelOptions) {
       const word = get16(bytes, 6), later = (word & 0x1fff) !== 0
       if (later) return { drop: 'icmp-error-no-flow' }
       return { drop: null, quote: {
-        version: 4, bytes, asCame: bytes, netBytes: get16(bytes, 2), src: hex(bytes.slice(12, 16)),
+        version: 4, bytes, netBytes: get16(bytes, 2), src: hex(bytes.slice(12, 16)),
         dst: hex(bytes.slice(16, 20)), ttl: bytes[8], protocol: bytes[9], l4: header, piece: null,
       } }
     }
@@ -279,15 +285,16 @@ export function createModel(options: ModelOptions) {
     return { drop: null, quote: parsed.value }
   }
 
-  function ownError(quote: Packet): boolean {
-    return isIcmp(quote) && icmpKind(quote.version, quote.bytes[quote.l4]) === 'error'
+  /** Of ICMP only queries and replies belong to flows. */
+  function isNoQuery(quote: Packet): boolean {
+    return isIcmp(quote) && !['request', 'reply'].includes(icmpKind(quote.version, quote.bytes[quote.l4]))
   }
 
   function errorFromOutside(p: Packet): Decision {
     const read = embedded(p), none = { drop: 'icmp-error-no-flow' } as const
     if (read.drop !== null) return read
     const { quote } = read
-    if (ownError(quote) || quote.src !== p.dst) return none
+    if (isNoQuery(quote) || quote.src !== p.dst) return none
     const { insidePort, peerPort } = portsOf(quote, 'out')
     const source = { addr: quote.src, port: insidePort }, peer = { addr: quote.dst, port: peerPort }
     const flow = flows.find(f => f.version === p.version && f.protocol === quote.protocol
@@ -303,7 +310,7 @@ export function createModel(options: ModelOptions) {
     const read = embedded(p), none = { drop: 'icmp-error-no-flow' } as const
     if (read.drop !== null) return read
     const { quote } = read
-    if (ownError(quote) || quote.src !== p.dst) return none
+    if (isNoQuery(quote) || quote.src !== p.dst) return none
     const { insidePort, peerPort } = portsOf(quote, 'in')
     const host = { addr: quote.dst, port: insidePort }, peer = { addr: quote.src, port: peerPort }
     const flow = flowFrom(quote, host, peer)
@@ -348,7 +355,8 @@ export function createModel(options: ModelOptions) {
     if (isIcmp(p) && (p.l4 >= p.bytes.length || icmpKind(p.version, p.bytes[p.l4]) === 'error')) return []
     if (!mayAnswer(nowMs)) return []
     const four = p.version === 4, most = four ? 576 - 28 : 1280 - 48
-    const quote = p.asCame.slice(0, most), body = new Uint8Array(8 + quote.length)
+    // Reading: a header checksum that was filled in is quoted so; who gets the error may check it.
+    const quote = p.bytes.slice(0, most), body = new Uint8Array(8 + quote.length)
     body[0] = four ? kind === 'time-exceeded' ? 11 : 3 : kind === 'time-exceeded' ? 3 : 1
     body[1] = kind === 'time-exceeded' ? 0 : four ? 13 : 1
     body.set(quote, 8)
@@ -365,8 +373,9 @@ export function createModel(options: ModelOptions) {
     return Uint8Array.from([...put16(long, 10, complement(sumOf(long))), ...sum])
   }
 
+  /** Reading: TTL is the hop limit here; a type of service is IPv4's alone. */
   function whole6(src: Addr, dst: Addr, body: Uint8Array): Uint8Array {
-    const header = put16(Uint8Array.from([0x6c, 0, 0, 0, 0, 0, 58, 64, ...unhex(src), ...unhex(dst)]), 4, body.length)
+    const header = put16(Uint8Array.from([0x60, 0, 0, 0, 0, 0, 58, 64, ...unhex(src), ...unhex(dst)]), 4, body.length)
     const pseudo = Uint8Array.from([...header.slice(8, 40), ...header.slice(4, 6), 0, 58])
     const sum = put16(body, 2, complement(sumOf(pseudo) + sumOf(body)))
     return Uint8Array.from([...header, ...sum])

@@ -6,7 +6,8 @@ import { createLink } from './link.ts'
 import { buildPacket, concat, linkBytes } from './build.ts'
 import * as ethernet from './ethernet.ts'
 import {
-  createFrames, NET_ARP, NET_IPV4, NET_IPV6, NET_LINK_TRUNCATED, NET_LINK_UNSUPPORTED, NET_NOT_IP, type Frames,
+  createFrames, LINK_ETHERNET, LINK_LINUX_SLL, LINK_LINUX_SLL2, NET_ARP, NET_IPV4, NET_IPV6, NET_LINK_TRUNCATED, NET_LINK_UNSUPPORTED, NET_NOT_IP,
+  type Frames,
 } from './frames.ts'
 
 const bytesOf = (text: string) => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'))

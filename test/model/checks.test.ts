@@ -5,7 +5,8 @@ import { buildPacket, verify, type PacketSpec } from '../../src/wire/build.ts'
 import { box, word, ends, paired, IN_A, IN_B, IN6, OUT, OUT6, POOL } from './setup.ts'
 import { put16 } from './packet.ts'
 
-const UDP: PacketSpec = { src: IN_A, dst: OUT, proto: 'udp', srcPort: 5000, dstPort: 53, payload: Uint8Array.of(1, 2, 3) }
+const THREE = Uint8Array.of(1, 2, 3)
+const UDP: PacketSpec = { src: IN_A, dst: OUT, proto: 'udp', srcPort: 5000, dstPort: 53, payload: THREE }
 const UDP6: PacketSpec = { ...UDP, src: IN6, dst: OUT6 }
 const set = (bytes: Uint8Array, at: number, value: number) => { const c = bytes.slice(); c[at] = value; return c }
 const inside = (bytes: Uint8Array, cut = {}, options = {}) => word(box(options).in(bytes, cut))
@@ -62,7 +63,8 @@ test('the IPv6 header and its chain are checked (RFC 8200 4)', () => {
   assert.equal(inside(good, { capBytes: 39 }), 'ip-truncated')
   assert.equal(inside(good, { net: 4 }), 'ip-bad-version')
   assert.equal(inside(put16(good, 4, good.length - 39)), 'ip-bad-length')
-  assert.equal(inside(ext({ header: 0 }, { header: 60 }, { header: 43, body: Uint8Array.of(0, 0) }, { header: 51, body: new Uint8Array(10) })), 'outside')
+  const routing = { header: 43, body: Uint8Array.of(0, 0) }, authentication = { header: 51, body: new Uint8Array(10) }
+  assert.equal(inside(ext({ header: 0 }, { header: 60 }, routing, authentication)), 'outside')
   assert.equal(inside(ext({ header: 60 }, { header: 0 })), 'ipv6-bad-extension')
   assert.equal(inside(ext({ header: 43, body: Uint8Array.of(0, 1) })), 'ipv6-routing-header-0')
   assert.equal(inside(ext({ header: 60 }), { capBytes: 47 }), 'ip-truncated')
@@ -81,8 +83,12 @@ test('an atomic fragment is a whole packet (RFC 6946)', () => {
 
 test('addresses that cannot be are refused (RFC 1812 5.3.7)', () => {
   const four = (src: string, dst: string) => inside(buildPacket({ ...UDP, src, dst }))
-  for (const src of ['0.0.0.1', '127.0.0.1', '224.0.0.1', '255.255.255.255', POOL[1]]) assert.equal(four(src, OUT), 'martian-source')
-  for (const dst of ['0.0.0.0', '127.1.1.1', '240.0.0.1', '255.255.255.254']) assert.equal(four(IN_A, dst), 'martian-destination')
+  for (const src of ['0.0.0.1', '127.0.0.1', '224.0.0.1', '255.255.255.255', POOL[1]]) {
+    assert.equal(four(src, OUT), 'martian-source')
+  }
+  for (const dst of ['0.0.0.0', '127.1.1.1', '240.0.0.1', '255.255.255.254']) {
+    assert.equal(four(IN_A, dst), 'martian-destination')
+  }
   for (const dst of ['224.0.0.1', '255.255.255.255']) assert.equal(four(IN_A, dst), 'multicast')
   assert.equal(four('169.254.1.1', OUT), 'link-local')
   assert.equal(four(IN_A, '169.254.1.1'), 'link-local')
@@ -138,7 +144,7 @@ test('ICMP types that are neither errors nor queries stop here', () => {
 
 test('checksums follow a change and keep their error (RFC 1624)', () => {
   for (const proto of ['udp', 'tcp', 'icmp', 'udplite', 'dccp'] as const) {
-    const spec: PacketSpec = { src: IN_A, dst: OUT, proto, srcPort: 7, dstPort: 8, icmpId: 9, payload: Uint8Array.of(1, 2, 3) }
+    const spec: PacketSpec = { ...UDP, proto, icmpId: 9 }
     assert.deepEqual(verify(box().in(spec).sent[0].bytes), [], proto)
     const at = 20 + { udp: 6, tcp: 16, icmp: 2, udplite: 6, dccp: 6 }[proto]
     const field = (bytes: Uint8Array) => bytes[at] * 256 + bytes[at + 1]

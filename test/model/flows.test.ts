@@ -1,4 +1,4 @@
-/** The model against hand-written packets: "Flows and mappings", "Ports", "Timers", "Full table" of docs/behaviour.md. */
+/** The model by hand: "Flows and mappings", "Ports", "Timers" and "Full table" of docs/behaviour.md. */
 import test from 'node:test'
 import assert from 'node:assert/strict'
 import { verify, type PacketSpec } from '../../src/wire/build.ts'
@@ -6,7 +6,8 @@ import type { ModelOptions } from '../nat.model.ts'
 import { box, word, ends, paired, IN_A, IN_B, IN_C, IN6, OUT, OUT_2, OUT6, POOL, type Box } from './setup.ts'
 import { after, opened, type TcpState } from './tcp.ts'
 
-const udp = (src: string, srcPort: number, dst: string, dstPort: number): PacketSpec => ({ src, srcPort, dst, dstPort, proto: 'udp' })
+const udp = (src: string, srcPort: number, dst: string, dstPort: number): PacketSpec =>
+  ({ src, srcPort, dst, dstPort, proto: 'udp' })
 const tcp = (src: string, srcPort: number, dst: string, dstPort: number, tcpFlags: number): PacketSpec =>
   ({ src, srcPort, dst, dstPort, proto: 'tcp', tcpFlags })
 const FIN = 1, SYN = 2, RST = 4, ACK = 16
@@ -63,7 +64,8 @@ test('the outbound policy answers with communication prohibited (RFC 1812 5.2.7.
 })
 
 test('port-less protocols share an outside address as long as their peers differ', () => {
-  const b = box(oneAddress), gre = (src: string, dst: string): PacketSpec => ({ src, dst, proto: 47, payload: new Uint8Array(4) })
+  const b = box(oneAddress)
+  const gre = (src: string, dst: string): PacketSpec => ({ src, dst, proto: 47, payload: new Uint8Array(4) })
   const A1 = '203.0.113.1'
   assert.equal(word(b.in(gre(IN_A, OUT))), 'outside')
   const conflict = b.in(gre(IN_B, OUT))
@@ -99,7 +101,8 @@ test('without hairpinning nothing is opened', () => {
 })
 
 test('IPv6 is let out, and in when it was let out or the policy permits (RFC 6092)', () => {
-  const b = box(), echo6 = (src: string, dst: string, icmpType: number): PacketSpec => ({ src, dst, proto: 'icmp6', icmpType })
+  const b = box()
+  const echo6 = (src: string, dst: string, icmpType: number): PacketSpec => ({ src, dst, proto: 'icmp6', icmpType })
   assert.equal(word(b.out(udp(OUT6, 53, IN6, 5))), 'denied')
   assert.equal(word(b.in(udp(IN6, 5, OUT6, 53))), 'outside')
   assert.equal(word(b.out(udp(OUT6, 53, IN6, 5))), 'inside')
@@ -157,40 +160,59 @@ test('time wraps at 2^32 and never runs backwards', () => {
 })
 
 test('a full table gives up the one with the least time left, of eight', () => {
-  const b = box({ flows: 10, ...EIF })
-  for (let i = 0; i < 10; i++) {
+  const b = box({ flows: 18, ...EIF })
+  const takes = (slot: number, dstPort: number) => {
+    b.in(udp(IN_A, 5000, OUT, dstPort))
+    assert.equal(b.model.flows.slots[slot]?.peer.port, dstPort)
+  }
+  for (let i = 1; i <= 18; i++) {
     b.nowMs = i
-    b.in(udp(IN_A, 5000, OUT, i + 1))
+    takes(i, i)
   }
   b.nowMs = 100
   b.in(udp(IN_A, 5000, OUT, 1))                      // slot 1 is now the youngest
-  b.in(udp(IN_A, 5000, OUT, 11))                     // 1 … 8: takes slot 2
-  const peers = () => b.model.flows.slots.map(f => f?.peer.port ?? 0)
-  assert.deepEqual(peers(), [0, 1, 11, 3, 4, 5, 6, 7, 8, 9, 10])
-  b.in(udp(IN_A, 5000, OUT, 12))                     // 9, 10, 1 … 6: takes slot 3
-  assert.deepEqual(peers(), [0, 1, 11, 12, 4, 5, 6, 7, 8, 9, 10])
-  b.in(udp(IN_A, 5000, OUT, 13))                     // 7 … 10, 1 … 4: takes slot 4
-  assert.deepEqual(peers(), [0, 1, 11, 12, 13, 5, 6, 7, 8, 9, 10])
+  takes(2, 101)                                      // of 1 … 8
+  takes(9, 102)                                      // of 9 … 16
+  takes(3, 103)                                      // of 17, 18, 1 … 6, and 17 is younger
+  takes(7, 104)                                      // of 7 … 14
+  takes(4, 105)                                      // of 15 … 18, 1 … 4
 })
 
-test('a mapping survives when its only flow makes room for its next one', () => {
-  const b = box({ flows: 8, portPreservation: false, ...EIF })
-  for (let i = 0; i < 8; i++) {
+test('room is made before the mapping is looked for: an endpoint may lose its own one', () => {
+  const b = box({ flows: 16, portPreservation: false, ...EIF })
+  for (let i = 0; i < 16; i++) {
     b.nowMs = i
     b.in(udp(IN_A, 100 + i, OUT, 1))
   }
   const before = outPort(b.in(udp(IN_A, 100, OUT, 1)).sent[0].bytes)
   b.nowMs = 50
-  for (let i = 1; i < 8; i++) b.in(udp(IN_A, 100 + i, OUT, 1))
-  assert.equal(outPort(b.in(udp(IN_A, 100, OUT, 2)).sent[0].bytes), before)
+  for (let i = 1; i < 16; i++) b.in(udp(IN_A, 100 + i, OUT, 1))
+  assert.notEqual(outPort(b.in(udp(IN_A, 100, OUT, 2)).sent[0].bytes), before)
   assert.deepEqual(b.model.flows.all().filter(f => f.inside.port === 100).map(f => f.peer.port), [2])
 })
 
+test('room is made even for a flow that then finds no port', () => {
+  const b = box({ ...oneAddress, flows: 16, portLo: 1024, portHi: 1024 })
+  for (let i = 0; i < 16; i++) b.in(udp(IN_A, 1024, OUT, i + 1))
+  assert.equal(word(b.in(udp(IN_B, 1024, OUT, 1))), 'no-outside-port')
+  assert.equal(b.model.flows.all().length, 15)
+})
+
+test('a packet from outside finds no mapping when making room has ended it', () => {
+  const b = box({ flows: 16, ...EIF })
+  for (let i = 0; i < 16; i++) {
+    b.nowMs = i
+    b.in(udp(IN_A, 100 + i, OUT, 1))
+  }
+  assert.equal(word(b.out(udp(OUT_2, 1, A, 100))), 'no-mapping')
+  assert.equal(word(b.out(udp(OUT_2, 1, A, 101))), 'inside')
+})
+
 test('a hairpinned packet does not evict its own first half', () => {
-  const b = box({ flows: 8, ...EIF })
-  for (let i = 0; i < 8; i++) b.in(udp(IN_B, 2000, OUT, i + 1))
+  const b = box({ flows: 16, ...EIF })
+  for (let i = 0; i < 16; i++) b.in(udp(IN_B, 2000, OUT, i + 1))
   b.nowMs = 1
-  for (let i = 1; i < 8; i++) b.in(udp(IN_B, 2000, OUT, i + 1))
+  for (let i = 1; i < 16; i++) b.in(udp(IN_B, 2000, OUT, i + 1))
   assert.equal(word(b.in(udp(IN_A, 3000, paired(IN_B), 2000))), 'inside')
   assert.equal(b.model.flows.all().filter(f => f.inside.port === 3000).length, 1)
   assert.equal(b.model.flows.all().filter(f => f.peer.port === 3000).length, 1)
@@ -212,7 +234,11 @@ test('TCP flows open and close as the table of states says (RFC 5382 REQ-5)', ()
 })
 
 test('an open connection lives long, one that is dying is not kept alive', () => {
-  const alive = (b: Box, ms: number) => { b.nowMs += ms; b.model.advance(b.nowMs); return b.model.flows.all().length > 0 }
+  const alive = (b: Box, ms: number) => {
+    b.nowMs += ms
+    b.model.advance(b.nowMs)
+    return b.model.flows.all().length > 0
+  }
   const b = box()
   b.in(tcp(IN_A, 5000, OUT, 80, SYN))
   b.out(tcp(OUT, 80, A, 5000, SYN | ACK))

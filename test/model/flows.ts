@@ -17,8 +17,6 @@ export interface Flow {
   /** `null` where nothing is translated. */
   mapping: Mapping | null
   deadline: number
-  /** Rises with every packet that sets a deadline: among equal deadlines the order in which they were set. */
-  turn: number
   tcp: TcpState | null
 }
 
@@ -38,7 +36,6 @@ export class Flows {
   readonly slots: (Flow | null)[]
   private readonly free: number[] = []
   private hand = 1
-  private turns = 0
   private readonly options: FlowsOptions
   private readonly prng: Prng
   /** Slots that were taken from a living flow; for tests. */
@@ -46,9 +43,10 @@ export class Flows {
 
   constructor(options: FlowsOptions) {
     this.options = options
-    this.slots = new Array<Flow | null>(options.capacity + 1).fill(null)
+    const { capacity } = options
+    this.slots = new Array<Flow | null>(capacity + 1).fill(null)
     // The end of the list is taken first: 1, 2, … n at the start, later what was freed last.
-    for (let slot = options.capacity; slot >= 1; slot--) this.free.push(slot)
+    for (let slot = capacity; slot >= 1; slot--) this.free.push(slot)
     this.prng = createPrng(options.seed)
   }
 
@@ -61,20 +59,16 @@ export class Flows {
   }
 
   mappingAt(protocol: number, outside: Endpoint): Mapping | null {
-    return this.find(f => f.mapping !== null && f.protocol === protocol && same(f.mapping.outside, outside))?.mapping ?? null
+    const holds = (m: Mapping | null) => m !== null && m.protocol === protocol && same(m.outside, outside)
+    return this.find(f => holds(f.mapping))?.mapping ?? null
   }
 
   flowsOf(mapping: Mapping): Flow[] { return this.all().filter(flow => flow.mapping === mapping) }
 
-  touch(flow: Flow, deadline: number): void {
-    flow.deadline = deadline
-    flow.turn = ++this.turns
-  }
-
-  /** Frees what has passed its deadline: by deadline, then in the order in which the deadlines were set. */
+  /** Frees what has passed its deadline. Reading: by deadline, and by slot where deadlines are equal. */
   expire(nowMs: number): void {
     const passed = this.all().filter(flow => ((flow.deadline - nowMs) | 0) <= 0)
-    passed.sort((a, b) => (a.deadline - b.deadline | 0) || a.turn - b.turn)
+    passed.sort((a, b) => a.deadline - b.deadline | 0)      // `all` is in order of slots, and the sort is stable
     for (const flow of passed) this.release(this.slots.indexOf(flow))
   }
 
@@ -83,15 +77,15 @@ export class Flows {
     this.free.push(slot)
   }
 
-  /** A slot for `flow`, in a full table that of another one, but not of `inUse`. */
-  add(flow: Flow, nowMs: number, inUse: Flow | null): void {
-    if (this.free.length === 0) this.evict(nowMs, inUse)
+  add(flow: Flow): void {
     const slot = this.free.pop()
-    if (slot === undefined) throw new Error('no flow may be evicted')
+    if (slot === undefined) throw new Error('no room was made')
     this.slots[slot] = flow
   }
 
-  private evict(nowMs: number, inUse: Flow | null): void {
+  /** In a full table another flow is given up, but never `inUse`. */
+  makeRoom(nowMs: number, inUse: Flow | null): void {
+    if (this.free.length > 0) return
     const { capacity } = this.options
     let victim = 0, least = Infinity
     for (let step = 0; step < 8; step++) {
@@ -104,7 +98,6 @@ export class Flows {
       }
     }
     this.hand = (this.hand - 1 + 8) % capacity + 1
-    if (victim === 0) return
     this.evicted++
     this.release(victim)
   }

@@ -5,7 +5,9 @@ import { buildPacket, fragment, verify, type PacketSpec } from '../../src/wire/b
 import { box, word, ends, paired, IN_A, IN6, OUT, OUT6, type Box } from './setup.ts'
 import type { Outcome } from '../nat.model.ts'
 
-const SPEC: PacketSpec = { src: IN_A, dst: OUT, proto: 'udp', srcPort: 5000, dstPort: 53, id: 77, payload: new Uint8Array(40) }
+const SPEC: PacketSpec = {
+  src: IN_A, dst: OUT, proto: 'udp', srcPort: 5000, dstPort: 53, id: 77, payload: new Uint8Array(40),
+}
 const cut = (spec: PacketSpec, ...sizes: number[]) => fragment(buildPacket(spec), sizes)
 const THREE = cut(SPEC, 16, 16), words = (all: Outcome[]) => all.map(word)
 const piece = (fragOffset: number, bytes: number, moreFragments: boolean, id = 77): PacketSpec =>
@@ -87,12 +89,14 @@ test('tables of fragments have ends', () => {
 
 test('a piece that could not be held may come again', () => {
   const b = box({ fragmentHold: 0 })
-  assert.deepEqual(words(send(b, 1, 1, 0, 1, 2)), ['fragment-hold-full', 'fragment-hold-full', 'outside', 'outside', 'outside'])
+  const full = 'fragment-hold-full'
+  assert.deepEqual(words(send(b, 1, 1, 0, 1, 2)), [full, full, 'outside', 'outside', 'outside'])
   assert.equal(b.model.fragments.known.length, 0)
 })
 
 test('a later fragment on its last hop is not answered (RFC 1812 4.3.2.7)', () => {
-  const b = box(), late = buildPacket({ ...piece(16, 8, true), ttl: 1 }), first = buildPacket({ ...piece(0, 8, true), ttl: 1 })
+  const b = box(), last = (offset: number) => ({ ...piece(offset, 8, true), ttl: 1 })
+  const late = buildPacket(last(16)), first = buildPacket(last(0))
   assert.deepEqual([word(b.in(late)), b.in(late).sent.length, b.in(first).sent.length], ['ttl-exceeded', 0, 1])
 })
 

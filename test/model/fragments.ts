@@ -1,6 +1,6 @@
 /**
- * Fragments of the model: a list of datagrams, each with the list of its pieces. Section "Fragments" of docs/behaviour.md
- * (RFC 791 3.2, RFC 1858, RFC 3128, RFC 5722).
+ * Fragments of the model: a list of datagrams, each with the list of its pieces. Section "Fragments" of
+ * docs/behaviour.md (RFC 791 3.2, RFC 1858, RFC 3128, RFC 5722).
  */
 import type { DropReason } from '../../src/channel/reasons.ts'
 import { TCP, transportBytes, type Addr, type Packet, type Piece } from './packet.ts'
@@ -19,6 +19,8 @@ export interface Datagram {
   held: { packet: Packet; came: Came }[]
   first: Leaving | null
 }
+
+type Admitted = { drop: DropReason; overlapped: number } | { drop: null; datagram: Datagram; came: Came }
 
 export interface FragmentsOptions { fragmentDatagrams: number; fragmentHold: number; fragmentMs: number }
 
@@ -46,10 +48,10 @@ export class Fragments {
   }
 
   /**
-   * The checks of a piece in their order. What is admitted has come; `overlapped` pieces that were held are dropped too.
-   * The piece is then the first one, a later one of which the first was sent, or waits for it.
+   * The checks of a piece in their order. What is admitted has come; `overlapped` held pieces are dropped too.
+   * It is then the first one, a later one of which the first was sent, or waits for it.
    */
-  admit(p: Packet, nowMs: number): { drop: DropReason; overlapped: number } | { drop: null; datagram: Datagram; came: Came } {
+  admit(p: Packet, nowMs: number): Admitted {
     const piece = p.piece!
     const refuse = (drop: DropReason, overlapped = 0) => ({ drop, overlapped })
     if (piece.end === piece.start || piece.more && piece.end % 8 !== 0 || piece.end > 65535) {
@@ -75,7 +77,8 @@ export class Fragments {
     const came = { piece, sent: false }
     if (piece.start > 0 && datagram.first === null) {
       // A piece that cannot be held has not come.
-      if (this.heldCount() >= this.options.fragmentHold || p.netBytes > MOST_HELD_BYTES) return refuse('fragment-hold-full')
+      const full = this.heldCount() >= this.options.fragmentHold
+      if (full || p.netBytes > MOST_HELD_BYTES) return refuse('fragment-hold-full')
       datagram.held.push({ packet: p, came })
     }
     datagram.came.push(came)

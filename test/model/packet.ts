@@ -1,7 +1,7 @@
 /**
- * Packets of the model: bytes become a value, the value is judged, and a rewritten packet is a new array of bytes. Nothing
- * here is fast and nothing is changed in place. An address is its bytes in hexadecimal digits: 8 of them for IPv4, 32 for
- * IPv6. Sections of docs/behaviour.md: "Order of checks" 2, 3 and 6, and "Rewriting".
+ * Packets of the model: bytes become a value, the value is judged, and a rewritten packet is a new array of bytes.
+ * Nothing here is fast and nothing is changed in place. An address is its bytes in hexadecimal digits: 8 of them for
+ * IPv4, 32 for IPv6. Sections of docs/behaviour.md: "Order of checks" 2, 3 and 6, and "Rewriting".
  */
 import type { Prefix } from '../../src/wire/address.ts'
 import type { DropReason } from '../../src/channel/reasons.ts'
@@ -16,8 +16,6 @@ export interface Packet {
   version: 4 | 6
   /** Captured bytes of the network packet, padding cut off, a missing IPv4 checksum filled in. */
   bytes: Uint8Array
-  /** The same before anything was filled in: what ICMP errors quote. */
-  asCame: Uint8Array
   /** Length of the network packet by its own length field. */
   netBytes: number
   src: Addr
@@ -84,22 +82,23 @@ function join(...parts: Uint8Array[]): Uint8Array { return Uint8Array.from(parts
 function without(bytes: Uint8Array, at: number): Uint8Array { return put16(bytes, at, 0) }
 
 /** Right, by full computation? The words cannot all be zero where this is asked. */
-export function isRight(covered: Uint8Array): boolean { return sumOf(covered) === 0 && covered.some(byte => byte !== 0) }
+export function isRight(covered: Uint8Array): boolean {
+  return sumOf(covered) === 0 && covered.some(byte => byte !== 0)
+}
 
 /**
- * RFC 1624, the slow way: a checksum that was right is computed in full; one that was wrong stays wrong by as much. Both
- * are the one number that keeps sum and checksum together where they were modulo 65,535. A checksum that follows a change
- * is never 0xffff: the sum of words that are not all zero is not zero.
+ * RFC 1624, the slow way: a checksum that was right is computed in full; one that was wrong stays wrong by as much.
+ * Both are the one number that keeps sum and checksum together where they were modulo 65,535. A checksum that follows a
+ * change is never 0xffff: the sum of words that are not all zero is not zero. Reading: one that was 0xffff becomes 0
+ * even when an identifier stays what it was.
  */
 export function carried(was: Uint8Array, now: Uint8Array, at: number): number {
-  const old = get16(was, at)
-  if (hex(was) === hex(now)) return old
-  return (old + sumOf(without(was, at)) + complement(sumOf(without(now, at)))) % 65535
+  return (get16(was, at) + sumOf(without(was, at)) + complement(sumOf(without(now, at)))) % 65535
 }
 
 /* Parsing */
 
-/** Step 2 of the order of checks. `bytes` are captured from the network header on, `net` is what the link header says. */
+/** Step 2 of the order of checks. `bytes` are captured from the network header on, `net` is the link header's word. */
 export function parse(bytes: Uint8Array, wireBytes: number, net: 4 | 6, mode: ChecksumMode): Judged<Packet> {
   return net === 4 ? parse4(bytes, wireBytes, mode) : parse6(bytes, wireBytes)
 }
@@ -111,18 +110,17 @@ function parse4(bytes: Uint8Array, wireBytes: number, mode: ChecksumMode): Judge
   if (header < 20) return { drop: 'ipv4-bad-header-length' }
   if (netBytes < header || netBytes > wireBytes) return { drop: 'ip-bad-length' }
   if (header > bytes.length) return { drop: 'ip-truncated' }
-  const asCame = bytes.slice(0, netBytes)
-  let filled: Uint8Array = asCame
+  let present = bytes.slice(0, netBytes)
   if (mode !== 'ignore' && !isRight(bytes.slice(0, header))) {
     if (mode === 'verify' || get16(bytes, 10) !== 0) return { drop: 'ipv4-bad-checksum' }
-    filled = put16(asCame, 10, complement(sumOf(asCame.slice(0, header))))
+    present = put16(present, 10, complement(sumOf(present.slice(0, header))))
   }
   const options = judgeOptions(bytes.slice(20, header))
   if (options !== null) return { drop: options }
   const word = get16(bytes, 6), start = (word & 0x1fff) * 8, more = (word & 0x2000) !== 0
   const whole = start === 0 && !more
   return { drop: null, value: {
-    version: 4, bytes: filled, asCame, netBytes,
+    version: 4, bytes: present, netBytes,
     src: hex(bytes.slice(12, 16)), dst: hex(bytes.slice(16, 20)), ttl: bytes[8], protocol: bytes[9], l4: header,
     piece: whole ? null : { id: get16(bytes, 4), start, end: start + netBytes - header, more },
   } }
@@ -133,7 +131,8 @@ function judgeOptions(options: Uint8Array): DropReason | null {
   for (let at = 0; at < options.length;) {
     if (options[at] === 0) break
     if (options[at] === 1) { at++; continue }
-    if (at + 1 >= options.length || options[at + 1] < 2 || at + options[at + 1] > options.length) return 'ipv4-bad-options'
+    if (at + 1 >= options.length) return 'ipv4-bad-options'
+    if (options[at + 1] < 2 || at + options[at + 1] > options.length) return 'ipv4-bad-options'
     if (options[at] === 131 || options[at] === 137) sourceRoute = true
     at += options[at + 1]
   }
@@ -145,18 +144,18 @@ function parse6(bytes: Uint8Array, wireBytes: number): Judged<Packet> {
   if (bytes[0] >> 4 !== 6) return { drop: 'ip-bad-version' }
   const netBytes = 40 + get16(bytes, 4)
   if (netBytes > wireBytes) return { drop: 'ip-bad-length' }
-  const asCame = bytes.slice(0, netBytes), chain = walk(asCame, netBytes)
+  const present = bytes.slice(0, netBytes), chain = walk(present, netBytes)
   if (chain.drop !== null) return chain
   const { protocol, l4, fragmentAt } = chain.value
   let piece: Piece | null = null
   if (fragmentAt !== null) {
-    const word = get16(asCame, fragmentAt + 2), start = word - word % 8, more = word % 2 === 1
-    const id = parseInt(hex(asCame.slice(fragmentAt + 4, fragmentAt + 8)), 16)
+    const word = get16(present, fragmentAt + 2), start = word - word % 8, more = word % 2 === 1
+    const id = parseInt(hex(present.slice(fragmentAt + 4, fragmentAt + 8)), 16)
     if (start > 0 || more) piece = { id, start, end: start + netBytes - fragmentAt - 8, more }
   }
   return { drop: null, value: {
-    version: 6, bytes: asCame, asCame, netBytes, src: hex(asCame.slice(8, 24)), dst: hex(asCame.slice(24, 40)),
-    ttl: asCame[7], protocol, l4, piece,
+    version: 6, bytes: present, netBytes, src: hex(present.slice(8, 24)), dst: hex(present.slice(24, 40)),
+    ttl: present[7], protocol, l4, piece,
   } }
 }
 
@@ -249,8 +248,8 @@ export function hop(version: 4 | 6, bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * An IPv4 packet with another source or destination. `bytes` may be cut short, as a capture or a quotation is: what is not
- * there is not changed. `port` is the identifier for ICMP, and without meaning for protocols that have none.
+ * An IPv4 packet with another source or destination. `bytes` may be cut short, as a capture or a quotation is: what is
+ * not there is not changed. `port` is the identifier for ICMP, and without meaning for protocols that have none.
  */
 export function readdress4(bytes: Uint8Array, end: 'src' | 'dst', addr: Addr, port: number): Uint8Array {
   const header = (bytes[0] & 15) * 4, protocol = bytes[9], first = (get16(bytes, 6) & 0x1fff) === 0

@@ -44,7 +44,8 @@ export function box(changes: Partial<ModelOptions> = {}): Box {
   const model = createModel({ ...OPTIONS, ...changes })
   const send = (side: Side) => (spec: PacketSpec | Uint8Array, cut: Cut = {}) => {
     const bytes = spec instanceof Uint8Array ? spec : buildPacket(spec)
-    const input = { side, nowMs: made.nowMs, bytes: bytes.slice(0, cut.capBytes), wireBytes: cut.wireBytes ?? bytes.length }
+    const wireBytes = cut.wireBytes ?? bytes.length
+    const input = { side, nowMs: made.nowMs, bytes: bytes.slice(0, cut.capBytes), wireBytes }
     return model.packet(cut.net === undefined ? input : { ...input, net: cut.net })
   }
   const made: Box = { model, nowMs: 0, in: send('inside'), out: send('outside') }

@@ -4,7 +4,7 @@
  */
 import type { Model, Side } from '../nat.model.ts'
 import {
-  get16, hasPorts, hex, icmpKind, inPrefixes, isIcmp, isRight, judgeTransport, parse, readdress4, requote, ICMP,
+  get16, hasPorts, hex, icmpKind, inPrefixes, isIcmp, judgeTransport, parse, readdress4, requote, ICMP,
 } from './packet.ts'
 
 export interface WorldInput { side: Side; nowMs: number; bytes: Uint8Array; wireBytes: number; net?: 4 | 6 }
@@ -25,19 +25,15 @@ export function enter(model: Model, input: WorldInput): Uint8Array {
 
   const header = p.l4
   if (isIcmp(p) && icmpKind(4, p.bytes[p.l4]) === 'error') {
+    // Reading: an error about somebody else's packet, or about one too short to tell, enters as it is.
     const quote = p.bytes.slice(p.l4 + 8), at = (quote[0] & 15) * 4
-    const whole = quote.length >= 20 && quote[0] >> 4 === 4 && at >= 20 && quote.length >= at + 8
-      && (options.ipv4Checksum === 'ignore' || isRight(quote.slice(0, at))) && (get16(quote, 6) & 0x1fff) === 0
-    let next = p.bytes, to = paired
-    // Reading: an error about somebody else's packet, or about one that cannot be read, finds the host by its address.
-    if (whole && hex(quote.slice(12, 16)) === p.dst) {
-      const protocol = quote[9]
-      const port = protocol === ICMP ? get16(quote, at + 4) : hasPorts({ version: 4, protocol }) ? get16(quote, at) : 0
-      const endpoint = model.outsideEndpoint(protocol, p.dst, port, input.nowMs)
-      next = requote(next, p.l4, readdress4(quote, 'src', endpoint.addr, endpoint.port))
-      to = endpoint.addr
-    }
-    const outer = readdress4(next.slice(0, header), 'dst', to, 0)
+    const readable = quote.length >= 28 && quote[0] >> 4 === 4 && at >= 20 && quote.length >= at + 8
+    if (!readable || hex(quote.slice(12, 16)) !== p.dst) return bytes
+    const protocol = quote[9]
+    const port = protocol === ICMP ? get16(quote, at + 4) : hasPorts({ version: 4, protocol }) ? get16(quote, at) : 0
+    const endpoint = model.outsideEndpoint(protocol, p.dst, port, input.nowMs)
+    const next = requote(p.bytes, p.l4, readdress4(quote, 'src', endpoint.addr, endpoint.port))
+    const outer = readdress4(next.slice(0, header), 'dst', endpoint.addr, 0)
     return padded(Uint8Array.from([...outer, ...next.slice(header)]))
   }
   const port = isIcmp(p) ? get16(p.bytes, p.l4 + 4) : hasPorts(p) ? get16(p.bytes, p.l4 + 2) : 0
