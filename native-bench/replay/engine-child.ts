@@ -4,12 +4,14 @@
  * constants the compiler then sees alike.
  */
 import { parseArgs } from 'node:util'
+import { tuneCompiler } from '../../src/app/compiler.ts'
 import { parse4 } from '../../src/wire/address.ts'
 import { loadCapture, spanNs, type Capture } from './capture.ts'
 import { churn } from './churn.ts'
 import { createMachine, type Machine } from './machine.ts'
 import { makeFrame } from './newflow.ts'
 
+tuneCompiler()
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {

@@ -2,6 +2,7 @@
 /** The `pinhole` program: reads the command line, hands over to a subcommand, turns what went wrong into a status. */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { tuneCompiler } from '../compiler.ts'
 import { ConfigError } from '../config/load.ts'
 import { registerCheck } from './check.ts'
 import { registerInit } from './init.ts'
@@ -65,6 +66,7 @@ function debugWanted(): boolean {
   return process.argv.includes('--debug') || !['', '0', undefined].includes(process.env.PINHOLE_DEBUG)
 }
 
+tuneCompiler()
 if (debugWanted()) process.setSourceMapsEnabled(true)
 // A reader that closes our output early, as `head` does, has what it wants; what we write elsewhere still matters.
 for (const stream of [process.stdout, process.stderr]) {
