@@ -59,6 +59,8 @@ export interface ModelInput {
   wireBytes: number
   /** What the link header says; without it what the version field says, IPv4 if that is neither. */
   net?: 4 | 6
+  /** Was the frame addressed to a group by its link header? */
+  group?: boolean
 }
 
 export interface Sent { side: Side; kind: 'packet' | 'release' | 'reply'; bytes: Uint8Array; wireBytes: number }
@@ -159,12 +161,13 @@ export function createModel(options: ModelOptions) {
   }
 
   function fromInside(p: Packet, nowMs: number): Decision {
-    if (inside(p.dst)) return { drop: 'inside-to-inside' }
     const { insidePort, peerPort } = portsOf(p, 'out')
     const host = { addr: p.src, port: insidePort }, peer = { addr: p.dst, port: peerPort }
     let flow = flowFrom(p, host, peer)
     if (flow !== null) refresh(flow, p, 'out', nowMs)
     else {
+      // Reading: not asked of a flow that is there, which an inside address seen outside may have opened.
+      if (inside(p.dst)) return { drop: 'inside-to-inside' }
       // Reading: before the checks that admit a flow, and without an answer.
       if (ours.includes(p.dst) && !options.hairpinning) return { drop: 'denied' }
       if (isReply(p)) return { drop: 'no-state' }
@@ -411,7 +414,7 @@ export function createModel(options: ModelOptions) {
     const parsed = parse(input.bytes, input.wireBytes, net, options.ipv4Checksum)
     if (parsed.drop !== null) return refused(parsed.drop)
     const p = parsed.value
-    const martian = judgeAddresses(p, ours)
+    const martian = judgeAddresses(p, ours, input.group ?? false)
     if (martian !== null) return refused(martian)
     if (p.ttl <= 1) return refused('ttl-exceeded', answerTo(p, input.side, 'time-exceeded', nowMs))
 

@@ -101,6 +101,11 @@ test('addresses that cannot be are refused (RFC 1812 5.3.7)', () => {
   assert.equal(six(IN6, 'fec0::1'), 'outside')
 })
 
+test('what the link addressed to a group is not forwarded (RFC 1812 5.3.4)', () => {
+  const bytes = buildPacket(UDP), input = { side: 'inside', nowMs: 0, bytes, wireBytes: bytes.length, group: true } as const
+  assert.equal(word(box().model.packet(input)), 'multicast')
+})
+
 test('without NAT an outside address of ours is an address like others', () => {
   assert.equal(inside(buildPacket({ ...UDP, src: POOL[0] }), {}, { nat44: false }), 'outside')
 })

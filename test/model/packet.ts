@@ -190,7 +190,7 @@ function walk(bytes: Uint8Array, end: number): Judged<Chain> {
 }
 
 /** Step 3, but for our own outside addresses. */
-export function judgeAddresses(p: Packet, ours: readonly Addr[]): DropReason | null {
+export function judgeAddresses(p: Packet, ours: readonly Addr[], group: boolean): DropReason | null {
   const { src, dst } = p, four = p.version === 4
   const mapped = '00000000000000000000ffff00000000', zero = '0'.repeat(32), one = zero.slice(1) + '1'
   const martian6 = (a: Addr) => a === zero || a === one || under(a, mapped, 96)
@@ -204,7 +204,9 @@ export function judgeAddresses(p: Packet, ours: readonly Addr[]): DropReason | n
   if (four ? here4(dst) || is4(dst, 'f0000000', 4) && !broadcast : martian6(dst)) return 'martian-destination'
   if (four ? is4(dst, 'e0000000', 4) || broadcast : multicast6(dst)) return 'multicast'
   const local = (a: Addr) => four ? under(a, 'a9fe0000', 16) : under(a, 'fe8' + '0'.repeat(29), 10)
-  return local(src) || local(dst) ? 'link-local' : null
+  if (local(src) || local(dst)) return 'link-local'
+  // RFC 1812 5.3.4: what the link sent to many is not forwarded to one.
+  return group ? 'multicast' : null
 }
 
 /** Bytes of transport header that step 6 wants to see. */

@@ -4,10 +4,10 @@
  */
 import type { Model, Side } from '../nat.model.ts'
 import {
-  get16, hasPorts, hex, icmpKind, inPrefixes, isIcmp, judgeTransport, parse, readdress4, requote, ICMP,
+  addrOf, get16, hasPorts, hex, icmpKind, inPrefixes, isIcmp, judgeAddresses, judgeTransport, parse, readdress4, requote, ICMP,
 } from './packet.ts'
 
-export interface WorldInput { side: Side; nowMs: number; bytes: Uint8Array; wireBytes: number; net?: 4 | 6 }
+export interface WorldInput { side: Side; nowMs: number; bytes: Uint8Array; wireBytes: number; net?: 4 | 6; group?: boolean }
 
 /** What enters the box in the place of the packet: its captured bytes, changed or as they are. */
 export function enter(model: Model, input: WorldInput): Uint8Array {
@@ -18,13 +18,17 @@ export function enter(model: Model, input: WorldInput): Uint8Array {
   if (parsed.drop !== null) return bytes
   const p = parsed.value
   if (!inPrefixes(p.dst, options.insidePrefixes)) return bytes
+  // Reading: what the box drops before it looks at flows enters as it is.
+  const pool = options.pool.map(word => addrOf([word]))
+  if (judgeAddresses(p, pool, input.group ?? false) !== null || p.ttl <= 1) return bytes
   const padded = (packet: Uint8Array) => Uint8Array.from([...packet, ...bytes.slice(packet.length)])
   const paired = model.flows.pairedAddr(p.dst)
   if (p.piece !== null && p.piece.start > 0) return padded(readdress4(p.bytes, 'dst', paired, 0))
   if (judgeTransport(p) !== null) return bytes
 
-  const header = p.l4
-  if (isIcmp(p) && icmpKind(4, p.bytes[p.l4]) === 'error') {
+  const header = p.l4, kind = isIcmp(p) ? icmpKind(4, p.bytes[p.l4]) : null
+  if (kind === 'neither') return bytes
+  if (kind === 'error') {
     // Reading: an error about somebody else's packet, or about one too short to tell, enters as it is.
     const quote = p.bytes.slice(p.l4 + 8), at = (quote[0] & 15) * 4
     const readable = quote.length >= 28 && quote[0] >> 4 === 4 && at >= 20 && quote.length >= at + 8

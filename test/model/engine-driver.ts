@@ -1,0 +1,167 @@
+/**
+ * Drives the engine with the packets of the model and tells what it did in the words of the model. Frames lie in the
+ * pool with a link header in front and guard bytes around them, which must survive.
+ */
+import assert from 'node:assert/strict'
+import {
+  COUNTERS, DROP_FIRST, counterIndex, createCounters, readCounters, type BaseCounter,
+} from '../../src/channel/counters.ts'
+import { DROP_REASONS, type DropReason } from '../../src/channel/reasons.ts'
+import { createEngine, engineScratchBytes } from '../../src/engine/engine.ts'
+import { EXTRA_RELEASED } from '../../src/engine/extras.ts'
+import {
+  CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
+  FILTER_ENDPOINT_INDEPENDENT,
+} from '../../src/engine/options.ts'
+import { createPrefixSet } from '../../src/wire/address.ts'
+import { createWorld } from '../../src/plane/world.ts'
+import { DROP, HELD, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, createFrames } from '../../src/wire/frames.ts'
+import type { ModelInput, ModelOptions, Outcome, Sent } from '../nat.model.ts'
+
+const FILTERING = {
+  'endpoint-independent': FILTER_ENDPOINT_INDEPENDENT, 'address-dependent': FILTER_ADDRESS_DEPENDENT,
+  'address-and-port-dependent': FILTER_ADDRESS_AND_PORT_DEPENDENT,
+}
+const CHECKSUM = { verify: CHECKSUM_VERIFY, 'repair-zero': CHECKSUM_REPAIR_ZERO, ignore: CHECKSUM_IGNORE }
+const GUARD = 0xa5, GUARD_BYTES = 32
+
+/** Counters that the contract lets us predict. */
+export interface Totals { flows: number; mappings: number; suppressed: number; held: number }
+
+export class EngineDriver {
+  private readonly frames
+  private readonly counters = createCounters()
+  private readonly engine
+  private readonly world
+  private readonly scratchStart: number
+  private readonly linkBytes: number
+
+  /** With `replay` the outside world re-addresses what comes from outside. */
+  constructor(o: ModelOptions, linkBytes = 0, replay = false, poolBytes = 1 << 20) {
+    const scratchBytes = engineScratchBytes({ fragmentHold: o.fragmentHold })
+    this.linkBytes = linkBytes
+    this.scratchStart = poolBytes
+    this.frames = createFrames({ capacity: 64, poolBytes: poolBytes + scratchBytes + GUARD_BYTES })
+    this.frames.pool.fill(GUARD)
+    const [w0, w1, w2, w3] = Array.from(o.boxAddress6)
+    const inside = createPrefixSet(o.insidePrefixes)
+    this.engine = createEngine({
+      inside, nat44: o.nat44, pool: o.pool, portLow: o.portLo, portHigh: o.portHi,
+      portPreservation: o.portPreservation, filtering: FILTERING[o.filtering], hairpinning: o.hairpinning,
+      outboundPermit: o.outboundPermit, inboundPermit: o.inboundPermit, tcpMidstream: o.tcpMidstream, ...o.timers,
+      flows: o.flows, fragmentDatagrams: o.fragmentDatagrams, fragmentHold: o.fragmentHold,
+      icmpErrorsPerSecond: o.icmpErrorsPerSecond, ipv4Checksum: CHECKSUM[o.ipv4Checksum], boxAddress4: o.boxAddress4,
+      boxAddress6: [w0, w1, w2, w3], seed: o.seed, scratchStart: poolBytes,
+    }, this.frames, this.counters)
+    this.world = replay && o.nat44 ? createWorld(this.frames, this.engine, inside) : null
+  }
+
+  /** A batch: all rows are looked at ahead, then decided one after the other. */
+  packets(inputs: readonly ModelInput[]): Outcome[] {
+    const { frames, engine, linkBytes } = this
+    let at = GUARD_BYTES
+    const ends: number[] = []
+    inputs.forEach((input, i) => {
+      frames.off[i] = at
+      frames.l3[i] = at + linkBytes
+      frames.capBytes[i] = linkBytes + input.bytes.length
+      frames.wireBytes[i] = linkBytes + input.wireBytes
+      frames.net[i] = input.net ?? (input.bytes.length > 0 && input.bytes[0] >> 4 === 6 ? 6 : 4)
+      frames.group[i] = input.group === true ? 1 : 0
+      frames.side[i] = input.side === 'inside' ? SIDE_INSIDE : SIDE_OUTSIDE
+      // What the last batch left in the row must not matter.
+      frames.verdict[i] = 77
+      frames.reason[i] = 99
+      frames.netBytes[i] = -1
+      frames.pool.set(input.bytes, at + linkBytes)
+      at += linkBytes + input.bytes.length
+      ends.push(at)
+      at += GUARD_BYTES
+    })
+    assert.ok(at <= this.scratchStart, 'the batch does not fit the pool')
+    engine.lookAhead(inputs.length)
+    const outcomes = inputs.map((input, i) => this.forward(i, input.nowMs))
+    let from = 0
+    inputs.forEach((_, i) => {
+      this.checkGuard(from, frames.off[i] + linkBytes)
+      from = ends[i]
+    })
+    this.checkGuard(from, at)
+    assert.ok(frames.pool.slice(-GUARD_BYTES).every(byte => byte === GUARD), 'the scratch space was overrun')
+    frames.pool.fill(GUARD, 0, at)
+    return outcomes
+  }
+
+  private checkGuard(from: number, end: number): void {
+    const { pool } = this.frames
+    for (let g = from; g < end; g++) if (pool[g] !== GUARD) assert.fail('a guard byte was written')
+  }
+
+  private reasonCounts(): number[] { return DROP_REASONS.map((_, r) => this.counters[DROP_FIRST + r]) }
+
+  private forward(i: number, nowMs: number): Outcome {
+    const { frames, engine, linkBytes } = this, { extras } = engine
+    const before = this.reasonCounts()
+    if (this.world !== null && frames.side[i] === SIDE_OUTSIDE) {
+      engine.expire(nowMs)
+      this.world.meet(i)
+    }
+    engine.forward(i, nowMs)
+    const dropped = this.reasonCounts().map((count, r) => count - before[r])
+    const sent: Sent[] = []
+    const sideOf = (verdict: number) => verdict === TO_INSIDE ? 'inside' as const : 'outside' as const
+    const verdict = frames.verdict[i]
+    if (verdict !== DROP && verdict !== HELD) {
+      const start = frames.l3[i], end = Math.min(frames.off[i] + frames.capBytes[i], start + frames.netBytes[i])
+      const bytes = frames.pool.slice(start, end)
+      sent.push({ side: sideOf(verdict), kind: 'packet', bytes, wireBytes: frames.netBytes[i] })
+    }
+    for (let e = 0; e < extras.count(); e++) {
+      const released = extras.kind[e] === EXTRA_RELEASED, start = extras.l3[e]
+      assert.equal(start - extras.off[e], released ? linkBytes : 0)
+      sent.push({
+        side: sideOf(extras.verdict[e]), kind: released ? 'release' : 'reply',
+        bytes: frames.pool.slice(start, extras.off[e] + extras.capBytes[e]),
+        wireBytes: extras.wireBytes[e] - (start - extras.off[e]),
+      })
+    }
+    const reason: DropReason | undefined = verdict === DROP ? DROP_REASONS[frames.reason[i]][0] : undefined
+    if (verdict === DROP) dropped[frames.reason[i]]--
+    const outcome: Outcome = {
+      verdict: verdict === DROP ? 'drop' : verdict === HELD ? 'held' : sideOf(verdict), sent,
+      heldDrops: heldOf(dropped),
+    }
+    return reason === undefined ? outcome : { ...outcome, reason }
+  }
+
+  finish(): Outcome['heldDrops'] {
+    const before = this.reasonCounts()
+    this.engine.finish()
+    return heldOf(this.reasonCounts().map((count, r) => count - before[r]))
+  }
+
+  totals(): Totals {
+    const count = (name: BaseCounter) => this.counters[counterIndex(name)]
+    return {
+      flows: count('flows-current'), mappings: count('mappings-opened') - count('mappings-closed'),
+      suppressed: count('icmp-errors-suppressed'), held: count('fragments-held-current'),
+    }
+  }
+
+  /** Sums that must hold whatever happened. */
+  checkSums(): void {
+    const named = readCounters(this.counters)
+    const drops = COUNTERS.slice(DROP_FIRST).reduce((sum, name) => sum + named[name], 0)
+    assert.equal(named['drop-packets'], drops, 'drop-packets is the sum of the reasons')
+    assert.equal(named['flows-opened'] - named['flows-expired'] - named['flows-evicted'], named['flows-current'])
+  }
+}
+
+function heldOf(counts: readonly number[]): Outcome['heldDrops'] {
+  const held: Outcome['heldDrops'] = []
+  counts.forEach((count, r) => {
+    if (count < 0) assert.fail('a drop was not counted: ' + DROP_REASONS[r][0])
+    for (let i = 0; i < count; i++) held.push({ reason: DROP_REASONS[r][0] })
+  })
+  return held
+}

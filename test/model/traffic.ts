@@ -1,0 +1,353 @@
+/**
+ * Traffic for random tests: a list of steps made of small numbers, which become packets only when the model has told
+ * what it sent before. A reply, an error or a repetition therefore names an earlier packet by its number, and a list
+ * stays meaningful when steps are taken away, so that failures shrink well. The universe is small: packets shall meet.
+ */
+import fc from 'fast-check'
+import { buildPacket, concat, fragment, icmpError, type PacketSpec, type Protocol } from '../../src/wire/build.ts'
+import type { Model, ModelInput, ModelOptions, Outcome, Side } from '../nat.model.ts'
+import { carried, get16, put16 } from './packet.ts'
+import { OPTIONS, int32, prefix, words } from './setup.ts'
+import { enter } from './world.model.ts'
+
+const INSIDE4 = ['10.0.0.1', '10.0.0.2', '10.0.0.3'], OUTSIDE4 = ['198.51.100.1', '198.51.100.2', '192.0.2.1']
+const POOL4 = ['203.0.113.1', '203.0.113.2']
+const INSIDE6 = ['fd00::1', 'fd00::2'], OUTSIDE6 = ['2001:db8::1', '2001:db8::2']
+const ODD4 = [
+  '0.0.0.0', '127.0.0.1', '224.0.0.1', '255.255.255.255', '240.0.0.1', '169.254.0.1', '192.0.0.8', '0.1.2.3',
+]
+const ODD6 = ['::', '::1', '::ffff:10.0.0.1', 'ff02::1', 'fe80::1', 'fe80::2']
+const PORTS = [0, 1, 80, 81, 1000, 1023, 1024, 1025, 1026, 1027, 1028, 5000, 5001, 65535]
+const PROTOCOLS: (Protocol | number)[] = [
+  'udp', 'udp', 'udp', 'tcp', 'tcp', 'tcp', 'icmp', 'icmp', 'udplite', 'dccp', 47, 50, 1, 58, 6, 17,
+]
+const FLAGS = [2, 2, 18, 16, 16, 17, 1, 4, 20, 24, 0, 3, 6, 22]
+const ICMP_TYPES = [8, 8, 8, 0, 13, 14, 3, 11, 12, 4, 5, 17, 128, 129, 1, 2, 135]
+const LENGTHS = [0, 0, 1, 2, 3, 7, 8, 12, 20, 33, 64, 120]
+const CHECKSUMS = ['right', 'right', 'right', 'right', 'zero', 'wrong'] as const
+const TTLS = [64, 64, 64, 64, 64, 64, 64, 64, 2, 1, 0, 255]
+// No timer is longer, and no pause between two packets: beyond 2^31 the two directions of time are one.
+const LONGEST_MS = 2 ** 30
+const STEPS_MS = [
+  0, 0, 0, 0, 1, 2, 9, 10, 20, 29, 30, 31, 49, 50, 51, 79, 80, 99, 100, 119, 120, 299, 300, 301, 1000, 100_000,
+  LONGEST_MS,
+]
+
+/** A step: what kind, and numbers that choose. Meanings are given by `play`. */
+export interface Step {
+  kind: 'fresh' | 'odd' | 'reply' | 'error' | 'again' | 'bend' | 'split' | 'piece' | 'many' | 'zero' | 'world'
+  dt: number
+  /** Which earlier packet, counted back from the latest. */
+  back: number
+  six: boolean
+  outside: boolean
+  n: readonly number[]
+}
+
+const NUMBERS = 14
+const small = fc.nat({ max: 255 })
+const CALM: Step['kind'][] = ['fresh', 'fresh', 'fresh', 'fresh', 'reply', 'reply', 'reply', 'error', 'again', 'world']
+const WILD: Step['kind'][] = [
+  'fresh', 'fresh', 'fresh', 'fresh', 'fresh', 'fresh', 'fresh', 'odd', 'reply', 'reply', 'reply', 'reply', 'reply',
+  'error', 'error', 'error', 'error', 'again', 'again', 'bend', 'bend', 'split', 'split', 'piece',
+  'piece', 'many', 'zero', 'world',
+]
+
+function step(kinds: readonly Step['kind'][], calm: boolean): fc.Arbitrary<Step> {
+  return fc.record({
+    kind: fc.constantFrom(...kinds),
+    dt: fc.oneof(
+      { weight: 3, arbitrary: fc.constant(0) },
+      { weight: calm ? 1 : 2, arbitrary: fc.nat({ max: STEPS_MS.length - 1 }) },
+    ),
+    back: fc.oneof(fc.nat({ max: 3 }), fc.nat({ max: 40 })),
+    six: fc.nat({ max: 4 }).map(v => v === 4),
+    outside: fc.nat({ max: calm ? 9 : 3 }).map(v => v === 3),
+    n: fc.array(small, { minLength: NUMBERS, maxLength: NUMBERS })
+      .map(n => calm ? n.map((v, i) => [7, 9, 10, 11, 12].includes(i) ? 128 + v % 64 : v) : n),
+  })
+}
+
+/**
+ * Calm traffic fills tables, wild traffic meets checks. Without bias: small numbers mean the same things again and
+ * again, and short lists reach no full table.
+ */
+export const steps = (most: number): fc.Arbitrary<Step[]> => fc.noBias(fc.oneof(
+  fc.array(step(WILD, false), { minLength: 1, maxLength: most, size: 'max' }),
+  fc.array(step(CALM, true), { minLength: 1, maxLength: 2 * most, size: 'max' }),
+))
+
+export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
+  insidePrefixes: fc.constantFrom(
+    [prefix('10.0.0.0/8'), prefix('fc00::/7')], [prefix('10.0.0.0/30'), prefix('fd00::1/128')],
+  ),
+  pool: fc.constantFrom(POOL4.map(int32), POOL4.slice(1).map(int32)),
+  nat44: fc.nat({ max: 7 }).map(v => v !== 7),
+  portLo: fc.constant(1024), portHi: fc.constantFrom(1024, 1025, 1027, 1030, 1039, 65535),
+  portPreservation: fc.boolean(),
+  filtering: fc.constantFrom('endpoint-independent', 'address-dependent', 'address-and-port-dependent'),
+  hairpinning: fc.nat({ max: 7 }).map(v => v !== 7), outboundPermit: fc.nat({ max: 15 }).map(v => v !== 15),
+  inboundPermit: fc.boolean(), tcpMidstream: fc.boolean(),
+  timers: fc.constantFrom(
+    { udpMs: 100, tcpTransitoryMs: 80, tcpEstablishedMs: 300, icmpQueryMs: 50, otherMs: 120, fragmentMs: 30 },
+    { udpMs: 100, tcpTransitoryMs: 100, tcpEstablishedMs: 100, icmpQueryMs: 100, otherMs: 100, fragmentMs: 100 },
+    OPTIONS.timers,
+    { udpMs: 1, tcpTransitoryMs: 1, tcpEstablishedMs: 2 ** 30, icmpQueryMs: 1, otherMs: 1, fragmentMs: 1 },
+  ),
+  flows: fc.constantFrom(16, 17, 20, 24, 31, 32), fragmentDatagrams: fc.constantFrom(1, 2, 4, 16),
+  fragmentHold: fc.constantFrom(0, 1, 2, 4, 16, 100), icmpErrorsPerSecond: fc.constantFrom(0, 1, 3, 10, 1000),
+  ipv4Checksum: fc.constantFrom('verify', 'repair-zero', 'ignore'),
+  boxAddress4: fc.constant(int32('192.0.0.8')), boxAddress6: fc.constant(words('fe80::1')), seed: fc.integer(),
+})
+
+export interface Played { input: ModelInput; outcome: Outcome; /** The step that made it. */ from: Step }
+
+function pick<T>(from: readonly T[], n: number): T { return from[n % from.length] }
+const other = (side: Side): Side => side === 'inside' ? 'outside' : 'inside'
+const four = (bytes: Uint8Array) => bytes[0] >> 4 !== 6
+
+/**
+ * Runs the model through `list` and returns what went in and what came out. With `replay` the outside world answers the
+ * inside addresses, and re-addresses what it sends.
+ */
+export function play(model: Model, list: readonly Step[], startMs: number, replay = false): Played[] {
+  const played: Played[] = [], sent: { side: Side; bytes: Uint8Array; source: Played }[] = []
+  let nowMs = startMs | 0, latestMs = nowMs
+
+  function send(step: Step, side: Side, bytes: Uint8Array, capBytes = bytes.length, extraWire = 0, net?: 4 | 6): void {
+    if (bytes.length > 20_000) return
+    const cut = bytes.slice(0, capBytes), wireBytes = Math.max(bytes.length, cut.length) + extraWire
+    const input: ModelInput = { side, nowMs, bytes: cut, wireBytes }
+    if (net !== undefined) input.net = net
+    if (step.n[8] === 255) input.group = true
+    const entered = replay ? { ...input, bytes: enter(model, input) } : input
+    const one = { input, outcome: model.packet(entered), from: step }
+    played.push(one)
+    latestMs = nowMs
+    for (const { bytes, side, kind } of one.outcome.sent) {
+      const seen = replay && input.side === 'inside' && side === 'outside' && kind === 'packet' ? cut : bytes
+      sent.push({ bytes: seen, side, source: one })
+    }
+  }
+  const latest = <T>(list: readonly T[], back: number) => list[list.length - 1 - back % Math.max(list.length, 1)]
+
+  for (const step of list) {
+    const { n } = step
+    nowMs = (latestMs + Math.min(((nowMs - latestMs) | 0) + STEPS_MS[step.dt], LONGEST_MS)) | 0
+    const side: Side = step.outside ? 'outside' : 'inside'
+    const ended = latest(sent, step.back), before = latest(played, step.back)
+    switch (step.kind) {
+      case 'fresh': {
+        const cap = n[12] === 0 ? n[13] : Infinity
+        const pad = n[12] === 1 ? new Uint8Array(n[13] % 20).fill(0xee) : new Uint8Array(0)
+        send(step, side, concat(buildPacket(freshSpec(step, side, replay)), pad), cap)
+        break
+      }
+      case 'odd': {
+        const spec = freshSpec(step, side, replay), odd = step.six ? ODD6 : [...ODD4, ...POOL4]
+        if (n[13] % 2 === 0) spec.src = pick(odd, n[12])
+        else spec.dst = pick(odd, n[12])
+        send(step, side, buildPacket(spec), Infinity, 0, n[13] > 250 ? pick([4, 6] as const, n[13]) : undefined)
+        break
+      }
+      case 'reply':
+        if (ended) send(step, ended.side, replyTo(ended.bytes, step), n[0] === 0 ? n[1] : Infinity)
+        break
+      case 'error':
+        if (ended && ended.bytes.length >= 20) sendError(step, ended)
+        break
+      case 'again':
+        if (before) {
+          const { input } = before, ttlAt = four(input.bytes) ? 8 : 7
+          const bytes = step.six ? bend(input.bytes, ttlAt, pick(TTLS, n[0]), true) : input.bytes
+          const from = n[1] > 240 ? other(input.side) : input.side
+          send(step, from, bytes, bytes.length, input.wireBytes - input.bytes.length)
+        }
+        break
+      case 'bend':
+        if (before && before.input.bytes.length > 0) {
+          const { input } = before, values = [0, 1, 255, n[2], n[2]]
+          const at = n[0] % Math.min(input.bytes.length, 120)
+          const bent = bend(input.bytes, at, pick(values, n[1]), n[3] % 4 !== 0)
+          send(step, input.side, bent, bent.length, input.wireBytes - input.bytes.length)
+        }
+        break
+      case 'split':
+        split(step, side, ended)
+        break
+      case 'piece':
+        send(step, side, lonePiece(step, side, replay))
+        break
+      case 'many': {
+        // More pieces than a datagram may have, with the first one somewhere among them.
+        if (n[0] > 64) break
+        const most = 60 + n[1] % 8, firstAt = n[2] % 2 === 0 ? 0 : n[3] % most
+        for (let i = 0; i < most; i++) {
+          const place = i === firstAt ? 0 : i < firstAt ? i + 1 : i
+          const fixed: Record<number, number> = { 0: 4, 2: 0, 6: i === most - 1 ? 0 : 1, 7: 0 }
+          const numbers = n.map((v, at) => fixed[at] ?? v)
+          send(step, side, lonePiece({ ...step, n: numbers }, side, replay, place * 8))
+        }
+        break
+      }
+      case 'zero':
+        if (before) zero(step, before)
+        break
+      case 'world':
+        if (!replay) world(step)
+        break
+    }
+  }
+
+  function sendError(step: Step, about: { side: Side; bytes: Uint8Array; source: Played }): void {
+    const { n } = step, v4 = four(about.bytes)
+    const routers = v4 ? [...OUTSIDE4, ...INSIDE4, ...POOL4] : [...OUTSIDE6, ...INSIDE6]
+    let original = about.bytes
+    if (n[0] < 16) original = bend(original, 1 + n[1] % (Math.min(original.length, 48) - 1), n[2], n[0] % 2 === 0)
+    const quoted = v4 ? 28 : 48, checksum = pick(CHECKSUMS, n[3])
+    const spec = {
+      src: pick(routers, n[4]), original, icmpType: v4 ? pick([3, 3, 11, 12], n[5]) : pick([1, 2, 3, 4], n[5]),
+      icmpCode: n[6] % 16, word: n[7], checksum: n[8] < 100 ? checksum : 'right' as const,
+      ttl: pick(TTLS, n[9] < 200 ? 0 : n[9]),
+      ...n[10] < 128 ? {} : { quoteBytes: n[10] < 160 ? n[11] % 64 : quoted + n[11] % 40 },
+      ...n[12] < 16 ? { dst: pick(v4 ? [...POOL4, ...INSIDE4, ...OUTSIDE4] : [...OUTSIDE6, ...INSIDE6], n[12]) } : {},
+    }
+    const bytes = icmpError(spec)
+    const cap = n[13] < 48 ? (v4 ? 28 : 48) + n[13] * 2 : Infinity
+    if (n[13] >= 48 && n[13] < 64) {
+      const parts = fragment(bytes, [pick([8, 16, 40, 48], n[11])], { id: n[13] % 3 })
+      for (const part of parts) send(step, about.side, part)
+    } else send(step, about.side, bytes, cap)
+  }
+
+  function split(step: Step, side: Side, ended: { side: Side; bytes: Uint8Array } | undefined): void {
+    const { n } = step, asReply = n[10] < 100 && ended !== undefined
+    const spec = { ...freshSpec(step, side, replay), id: n[9] % 3, payload: payloadOf(16 + n[11]) }
+    const whole = asReply ? replyTo(ended.bytes, step) : buildPacket(spec)
+    const from = asReply ? ended.side : side
+    if (whole.length < (four(whole) ? 20 : 40)) return
+    let parts: Uint8Array[]
+    try {
+      parts = fragment(whole, [pick([8, 16, 24, 32], n[0]), pick([8, 16, 24, 64], n[1])], { id: n[9] % 3 })
+    } catch {
+      return
+    }
+    const orders = [
+      [0, 1, 2], [1, 0, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1], [0, 2], [1, 2],
+      [1, 1, 0, 2], [0, 0, 1, 1, 2, 2], [2, 2, 0, 1],
+    ]
+    for (const i of pick(orders, n[12])) if (parts[i]) send(step, n[13] > 250 ? other(from) : from, parts[i])
+  }
+
+  /** Sends `before` again with a checksum that the rewriting turns into 0, or with one of all zeros or ones. */
+  function zero(step: Step, before: Played): void {
+    const { input, outcome } = before, { bytes } = input, [first] = outcome.sent
+    if (!four(bytes) || bytes.length < 28 || first?.kind !== 'packet') return
+    const l4 = (bytes[0] & 15) * 4, at = l4 + ({ 6: 16, 17: 6, 1: 2, 136: 6, 33: 6 }[bytes[9]] ?? 6)
+    if (at + 2 > bytes.length || at + 2 > first.bytes.length) return
+    const was = get16(bytes, at), became = get16(first.bytes, at)
+    const values = [(was - became + 65535) % 65535, 0xffff, 0, 1]
+    send(step, input.side, put16(bytes, at, pick(values, step.n[0])), bytes.length, input.wireBytes - bytes.length)
+  }
+
+  /** A reply from the world to an inside address, or an error about what an inside host sent. */
+  function world(step: Step): void {
+    const sentFromInside = latest(played.filter(p => p.input.side === 'inside' && four(p.input.bytes)), step.back)
+    if (!sentFromInside) return
+    const { bytes } = sentFromInside.input
+    if (bytes.length < 28 || bytes[0] >> 4 !== 4) return
+    const back = step.n[2] < 128
+      ? replyTo(bytes, step)
+      : icmpError({ src: pick(OUTSIDE4, step.n[0]), original: bytes, icmpType: 3 })
+    const entered = enter(model, { side: 'outside', nowMs, bytes: back, wireBytes: back.length })
+    send(step, 'outside', entered)
+  }
+  return played
+}
+
+function payloadOf(length: number): Uint8Array { return Uint8Array.from({ length }, (_, i) => i * 7 + length & 255) }
+
+function freshSpec({ n, six }: Step, side: Side, replay: boolean): PacketSpec {
+  const inside = six ? INSIDE6 : INSIDE4, outside = six ? OUTSIDE6 : OUTSIDE4
+  // Mostly across the box; from inside also to our own addresses (hairpin) and to other inside hosts.
+  const far = side === 'inside'
+    ? six ? [...OUTSIDE6, ...OUTSIDE6, ...INSIDE6] : [...OUTSIDE4, ...OUTSIDE4, ...POOL4, ...POOL4, INSIDE4[1]]
+    : six ? [...INSIDE6, ...INSIDE6, OUTSIDE6[0]] : replay ? INSIDE4 : [...POOL4, ...POOL4, INSIDE4[0], OUTSIDE4[1]]
+  const proto = six && n[2] % PROTOCOLS.length < 8 && n[2] % PROTOCOLS.length > 5 ? 'icmp6' : pick(PROTOCOLS, n[2])
+  const types = six ? [128, 128, 129, ...ICMP_TYPES] : ICMP_TYPES
+  const spec: PacketSpec = {
+    src: pick(side === 'inside' ? inside : outside, n[0]), dst: pick(far, n[1]), proto,
+    srcPort: pick(PORTS, n[3]), dstPort: pick(PORTS, n[4]), tcpFlags: pick(FLAGS, n[5]), icmpId: pick(PORTS, n[3]),
+    icmpType: pick(types, n[5]), payload: payloadOf(pick(LENGTHS, n[6])), ttl: n[7] < 200 ? 64 : pick(TTLS, n[7]),
+    id: n[8] % 3,
+  }
+  if (typeof proto === 'number' && n[6] % 2 === 0) spec.payload = payloadOf(24)
+  if (n[9] < 80) spec.checksum = pick(CHECKSUMS, n[9])
+  if (n[10] < 40) spec.ipChecksum = pick(CHECKSUMS, n[10])
+  if (!six && n[11] < 20) {
+    const options = [[1], [7, 7, 4, 0, 0, 0, 0], [148, 4, 0, 0], [131, 3, 4], [7, 1], [0, 131]]
+    spec.options = Uint8Array.from(pick(options, n[11]))
+  }
+  if (six && n[11] < 80) {
+    const chains = [[0], [60], [0, 60], [43], [51], [60, 0], [0, 43, 60], [44], [135], [60, 44]]
+    spec.extensions = pick(chains, n[11]).map(header => ({
+      header,
+      body: header === 43 ? Uint8Array.of(2, n[11] % 2) : new Uint8Array(header === 51 ? 10 : 6),
+    }))
+  }
+  return spec
+}
+
+/** A packet back to where `bytes` came from, sometimes not quite. */
+function replyTo(bytes: Uint8Array, { n }: Step): Uint8Array {
+  const v4 = four(bytes), out = bytes.slice(), at = v4 ? 12 : 8, size = v4 ? 4 : 16
+  if (out.length < (v4 ? 20 : 40)) return out
+  out.set(bytes.slice(at, at + size), at + size)
+  out.set(bytes.slice(at + size, at + 2 * size), at)
+  out[v4 ? 8 : 7] = 64
+  const l4 = v4 ? (bytes[0] & 15) * 4 : 40, protocol = bytes[v4 ? 9 : 6]
+  if ((protocol === 6 || protocol === 17) && out.length >= l4 + 4) {
+    out.set(bytes.slice(l4, l4 + 2), l4 + 2)
+    out.set(bytes.slice(l4 + 2, l4 + 4), l4)
+    if (protocol === 6 && out.length > l4 + 13) out[l4 + 13] = pick([18, 16, 16, 17, ...FLAGS], n[2])
+    if (n[3] < 24) out[l4 + 1] ^= 1                       // from another port of the same peer
+  }
+  if (protocol === 1 || protocol === 58) {
+    const answer: Record<number, number> = { 8: 0, 0: 8, 13: 14, 14: 13, 128: 129, 129: 128 }
+    if (out.length > l4) out[l4] = n[3] < 24 ? out[l4] : answer[out[l4]] ?? out[l4]
+  }
+  if (n[4] < 24) out[at + size - 1] ^= 3                  // from another peer
+  // The checksums above are wrong by the type or the flags now, which translation keeps.
+  return v4 ? headerFixed(out) : out
+}
+
+function headerFixed(bytes: Uint8Array): Uint8Array {
+  const header = (bytes[0] & 15) * 4
+  if (header < 20 || header > bytes.length) return bytes
+  const zeroed = put16(bytes, 10, 0).slice(0, header), right = new Uint8Array(header)
+  right.set([0xff, 0xff], 10)                             // sums to what a right header sums to
+  return put16(bytes, 10, carried(right, zeroed, 10))
+}
+
+function bend(bytes: Uint8Array, at: number, value: number, fix: boolean): Uint8Array {
+  const copy = bytes.slice()
+  copy[at] = value
+  return fix && four(copy) && copy.length >= 20 ? headerFixed(copy) : copy
+}
+
+/** A fragment by itself, of one of three datagrams: overlaps and gaps come by themselves. */
+function lonePiece({ n, six }: Step, side: Side, replay: boolean, at = -1): Uint8Array {
+  const proto = pick(['udp', 'udp', 'tcp', 'icmp', 47] as const, n[0])
+  const offset = at >= 0 ? at : pick([0, 0, 8, 16, 24, 32, 40, 65528, 65520], n[1])
+  const number = proto === 47 ? 47 : { udp: 17, tcp: 6, icmp: 1 }[proto]
+  // Around the most that is held, and small ones.
+  const lengths = n[2] > 250 ? [9168, 9176, 9192, 9200] : [8, 16, 24, 32, 8, 16, 7, 0, 12, 8 * 64]
+  const payload = payloadOf(pick(lengths, n[2])), id = n[3] % 3
+  const near = six ? INSIDE6 : side === 'inside' || replay ? INSIDE4 : POOL4
+  const ends = [pick(near, n[4] % 2), pick(six ? OUTSIDE6 : OUTSIDE4, n[5] % 2)]
+  const [src, dst] = side === 'inside' ? ends : ends.reverse()
+  const common = { src, dst, id, moreFragments: n[6] % 4 !== 0, ttl: n[7] < 230 ? 64 : 1 }
+  if (offset > 0) return buildPacket({ ...common, proto: number, fragOffset: offset, payload })
+  const spec = { ...common, proto, srcPort: pick(PORTS, n[8]), dstPort: pick(PORTS, n[9]), icmpId: pick(PORTS, n[8]) }
+  return buildPacket({ ...spec, payload })
+}

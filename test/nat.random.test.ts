@@ -1,0 +1,30 @@
+/**
+ * The engine against its slow model, on random traffic: every byte, every verdict, every reason, in the same order. The
+ * second test also proves that looking ahead over a batch never changes a result. PINHOLE_RUNS soaks.
+ */
+import test from 'node:test'
+import fc from 'fast-check'
+import { compare } from './model/compare.ts'
+import { modelOptions, steps } from './model/traffic.ts'
+
+const RUNS = Number(process.env['PINHOLE_RUNS'] ?? 1500)
+const starts = fc.constantFrom(0, 0, 0x7fffff00, 0x7fffffff, -50, -(2 ** 31))
+const links = fc.constantFrom(0, 14, 18), batches = fc.integer({ min: 2, max: 64 }), rows = fc.constantFrom(1, 1, 7, 32)
+
+test('the engine agrees with its model, one packet at a time', () => {
+  fc.assert(fc.property(modelOptions, steps(60), starts, links, (options, list, startMs, linkBytes) => {
+    compare(options, list, startMs, linkBytes, 1)
+  }), { numRuns: RUNS, includeErrorInReport: true })
+})
+
+test('looking ahead over a batch changes nothing', () => {
+  fc.assert(fc.property(modelOptions, steps(80), starts, batches, (options, list, startMs, batch) => {
+    compare(options, list, startMs, 14, batch)
+  }), { numRuns: RUNS, includeErrorInReport: true })
+})
+
+test('the outside world of a replay re-addresses as its model does', () => {
+  fc.assert(fc.property(modelOptions, steps(60), starts, rows, (options, list, startMs, batch) => {
+    compare(options, list, startMs, 14, batch, true)
+  }), { numRuns: RUNS, includeErrorInReport: true })
+})
