@@ -58,6 +58,17 @@ test('world: every payload gives right checksums and the captured packet back', 
   }), { numRuns: 150 })
 })
 
+test('world: a UDP checksum that becomes 0 on the way in is 0xffff there, and not taken for none (RFC 768)', () => {
+  const rig = createPlaneRig({ engine })
+  const [, out, back] = EXCHANGES[0]
+  const left = pass(rig, buildPacket(out), TO_OUTSIDE)
+  // With this payload, the sum over the packet to the outside endpoint is all ones.
+  const entering = { ...back, dst: srcOf(left), dstPort: view(left).getUint16(20) }
+  const payload = buildPacket({ ...entering, payload: new Uint8Array(2) }).slice(26, 28)
+  assert.equal(view(buildPacket({ ...entering, payload })).getUint16(26), 0xffff)
+  assert.deepEqual(pass(rig, buildPacket({ ...back, payload }), TO_INSIDE), buildPacket({ ...back, payload, ttl: 63 }))
+})
+
 test('world: a wrong checksum of the capture stays wrong and is not mended on the way', () => {
   const rig = createPlaneRig({ engine })
   const [, out, back] = EXCHANGES[0]

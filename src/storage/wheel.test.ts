@@ -136,6 +136,19 @@ test('wheel: every distance around each power of two ends at its millisecond, no
   }
 })
 
+test('wheel: a deadline that has moved later, by little or much, is met to the millisecond', () => {
+  for (const startMs of [0, 0x7fff_fff0, 0xffff_fff0]) {
+    for (const first of [1, 200, 256, 70_000]) {
+      for (const later of [1, 2, 3, 255, 256, 257, 65_536, 2 ** 24 + 1]) {
+        const pair = createPair(1, startMs)
+        pair.schedule(1, first)
+        pair.refreshLater(1, later)
+        for (const step of [first - 1, 1, later - 1, 1]) pair.advance(step)
+      }
+    }
+  }
+})
+
 test('wheel: a record that is put right again and again keeps its place in time', () => {
   const pair = createPair(2, 0xffff_0000)
   pair.schedule(1, 300_000)
