@@ -11,7 +11,8 @@ export const OUTSIDE_ADDRESS = 0xcb007101 | 0
 /** The defaults of the configuration, but for a table that a test can fill and one outside address. */
 export const TEST_OPTIONS: EngineOptions = {
   inside: {
-    has4: (address) => address >>> 24 === 10, count4: (address) => address >>> 24 === 10 ? 1 : 0, has6: (word0) => word0 >>> 24 === 0xfd,
+    has4: (address) => address >>> 24 === 10, count4: (address) => address >>> 24 === 10 ? 1 : 0,
+    has6: (word0) => word0 >>> 24 === 0xfd,
   },
   nat44: true, pool: [OUTSIDE_ADDRESS], portLow: 1024, portHigh: 65535, portPreservation: true,
   filtering: FILTER_ADDRESS_DEPENDENT, hairpinning: true, outboundPermit: true, inboundPermit: false, tcpMidstream: true,
