@@ -434,7 +434,7 @@ export function createModel(options: ModelOptions) {
     const { datagram, came } = admitted
     if (p.piece.start > 0) {
       if (datagram.first === null) return { verdict: 'held', sent: [], heldDrops }
-      fragments.sent(datagram, came)
+      fragments.sent(datagram, [came])
       return { verdict: datagram.first.to, sent: [follow(p, datagram.first, 'packet')], heldDrops }
     }
     const decision = steps6to8(p, input.side, nowMs)
@@ -448,7 +448,7 @@ export function createModel(options: ModelOptions) {
     for (const { packet: held } of datagram.held) outcome.sent.push(follow(held, leaving, 'release'))
     const released = datagram.held
     datagram.held = []
-    for (const all of [came, ...released.map(h => h.came)]) fragments.sent(datagram, all)
+    fragments.sent(datagram, [came, ...released.map(h => h.came)])
     return outcome
   }
 

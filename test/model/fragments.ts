@@ -93,15 +93,14 @@ export class Fragments {
     return held
   }
 
-  /** The datagram is forgotten when every byte up to the end of its last piece was sent. */
-  sent(datagram: Datagram, came: Came): void {
-    came.sent = true
-    const ends = datagram.came.filter(c => !c.piece.more).map(c => c.piece.end)
-    if (ends.length === 0) return
-    let covered = 0
-    for (const c of [...datagram.came].sort((a, b) => a.piece.start - b.piece.start)) {
-      if (c.sent && c.piece.start === covered) covered = c.piece.end
-    }
-    if (covered >= Math.max(...ends)) this.known = this.known.filter(d => d !== datagram)
+  /**
+   * The datagram is forgotten when every byte up to the end of its last piece was sent. Reading: when what was sent, which
+   * does not overlap, adds up to the end of the latest piece without more to come; a piece beyond that end spoils the sum.
+   */
+  sent(datagram: Datagram, pieces: Came[]): void {
+    for (const came of pieces) came.sent = true
+    const last = datagram.came.findLast(c => !c.piece.more)
+    const sentBytes = datagram.came.reduce((sum, c) => sum + (c.sent ? c.piece.end - c.piece.start : 0), 0)
+    if (sentBytes === last?.piece.end) this.known = this.known.filter(d => d !== datagram)
   }
 }
