@@ -71,7 +71,7 @@ async function libraryReplay(name: string, preload: boolean): Promise<{ report: 
   const config = defaultConfig()
   const options = {
     capture: path.join(pcaps, name), config, inside: config.inside, insideInterfaces: [], seed: 1, loops: 1, preload, pace: 0,
-    outInside: outputOf(name, 'inside'), outOutside: outputOf(name, 'outside'), onProgress: null, isStopped: () => false,
+    outInside: outputOf(name, 'inside'), outOutside: outputOf(name, 'outside'), onProgress: null, stop: null,
   }
   const result = await replay(options)
   return { report: createReport(options, result, { version: '', configFile: null }), result }

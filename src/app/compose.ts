@@ -52,16 +52,17 @@ export interface ComposeOptions {
   outInside: string | undefined
   outOutside: string | undefined
   clockNs: () => number
+  /** Opens the source of frames in its part of the pool. The outputs are emptied after that, so it may yet refuse. */
+  openInput: (frames: Frames, share: PoolShare) => Promise<void>
 }
+
+export interface PoolShare { poolStart: number; poolEnd: number }
 
 export interface Machine {
   frames: Frames
   counters: Counters
   engine: Engine
   plane: Plane
-  /** Part of the pool for the source of frames. */
-  sourceStart: number
-  sourceEnd: number
   writers: { inside: PcapngWriter | null; outside: PcapngWriter | null }
 }
 
@@ -79,16 +80,22 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
   const counters = createCounters()
   const settings = engineOptions(config, inside, seed, engineStart)
   const engine = createEngine(settings, frames, counters)
+  await options.openInput(frames, { poolStart: sourceStart, poolEnd: sourceStart + captureBytes() })
   const writer = (path: string | undefined, poolStart: number, ifName: string) => path === undefined ? null
     : openPcapngWriter(path, frames, { poolStart, poolEnd: poolStart + writerBytes(WRITER_BUFFER_BYTES), ifName })
-  const writers = {
-    inside: await writer(options.outInside, insideStart, 'inside'),
-    outside: await writer(options.outOutside, outsideStart, 'outside'),
+  const towardsInside = await writer(options.outInside, insideStart, 'inside')
+  let towardsOutside: PcapngWriter | null
+  try {
+    towardsOutside = await writer(options.outOutside, outsideStart, 'outside')
+  } catch (error) {
+    await towardsInside?.close()
+    throw error
   }
+  const writers = { inside: towardsInside, outside: towardsOutside }
   const plane = createPlane({
     frames, counters, engine, sides: options.sides(frames, settings.inside),
     world: config.nat.nat44 ? createWorld(frames, engine, settings.inside) : null,
     ...writers, scratchStart: planeStart, clockNs: options.clockNs,
   })
-  return { frames, counters, engine, plane, sourceStart, sourceEnd: sourceStart + captureBytes(), writers }
+  return { frames, counters, engine, plane, writers }
 }

@@ -9,6 +9,7 @@ import { digest } from '../config/config.ts'
 import { defaultConfig } from '../config/load.ts'
 import { template } from '../config/template.ts'
 import { schemaText } from './check.ts'
+import { STATUS, STATUS_HELP } from './status.ts'
 
 const ROOT = new URL('../../../../', import.meta.url)      // above build/
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url))
@@ -35,7 +36,7 @@ test('cli: --help shows the commands, examples and what each exit status means',
   assert.equal(status, 0)
   assert.equal(stderr, '')
   for (const part of ['replay', 'check', 'init', 'Examples:', 'Exit status:', '--debug']) assert(stdout.includes(part), part)
-  for (const code of [0, 1, 2, 3, 4, 70]) assert.match(stdout, new RegExp(`^  ${code} +\\S`, 'm'))
+  for (const code of Object.values(STATUS)) assert.match(stdout, new RegExp(`^  ${code} +\\S`, 'm'))
 })
 
 test('cli: a command line that cannot be used ends with status 2, and advice on stderr', () => {
@@ -53,6 +54,21 @@ test('cli: a command line that cannot be used ends with status 2, and advice on 
     assert.equal(stdout, '')
     assert.match(stderr, message)
   }
+})
+
+test('cli: help, README and code list the same exit statuses', () => {
+  const codes = Object.values(STATUS)
+  assert.deepEqual([...STATUS_HELP.matchAll(/^ {2}(\d+) /gm)].map(([, code]) => Number(code)), codes)
+  const table = /\| exit status \| meaning \|\n\|[ -|]+\n((?:\|.*\n)+)/.exec(readFileSync(new URL('README.md', ROOT), 'utf8'))?.[1]
+  const rows = [...table!.matchAll(/^\| ([\d, ]+) \|/gm)].flatMap(([, cell]) => cell.split(', ').map(Number))
+  assert.deepEqual(rows, codes)
+})
+
+test('cli: a bug of ours ends with status 70 and one line', () => {
+  const breakInit = 'data:text/javascript,process.stdout.write = () => { throw new TypeError("such a pity") }'
+  const { status, stderr } = spawnSync(process.execPath, ['--import', breakInit, MAIN, 'init'], { encoding: 'utf8' })
+  assert.equal(status, 70)
+  assert.equal(stderr, 'pinhole: such a pity (a bug; --debug shows where)\n')
 })
 
 test('check: a good file is ok, a bad one is explained with status 1', () => {

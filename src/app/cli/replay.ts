@@ -1,13 +1,15 @@
 /** `pinhole replay`: the command line of the replay. */
-import { writeFileSync } from 'node:fs'
+import { accessSync, constants, fstatSync, statSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { SingleBar } from 'cli-progress'
 import { InvalidArgumentError, type Command } from 'commander'
 import { CaptureError } from '../../phy/capture-error.ts'
 import { parsePrefix } from '../config/address.ts'
 import { defaultConfig, loadConfig } from '../config/load.ts'
 import type { Prefix } from '../../wire/address.ts'
-import { replay, type ReplayOptions, type ReplayResult } from '../replay/replay.ts'
+import { replay, StoppedEarly, type ReplayOptions, type ReplayResult } from '../replay/replay.ts'
 import { createReport, summary } from '../replay/report.ts'
+import { fileIdentity } from './identity.ts'
 import { Failure, STATUS } from './status.ts'
 
 interface ReplayFlags {
@@ -24,8 +26,9 @@ interface ReplayFlags {
 }
 
 const PROGRESS_MS = 100
-/** What a shell reports for a program ended by SIGINT. */
-const INTERRUPTED = 130
+const STDIN = 0, STDOUT = 1
+const SIGNAL_STATUS = { SIGINT: STATUS.interrupted, SIGTERM: STATUS.terminated }
+type Signal = keyof typeof SIGNAL_STATUS
 
 export function registerReplay(program: Command): void {
   program.command('replay')
@@ -45,7 +48,8 @@ export function registerReplay(program: Command): void {
     .option('--preload', 'read the capture into memory first')
     .addHelpText('after', `
 The same capture, configuration and seed give the same output files and the same digest on any machine.
-A damaged capture is replayed up to the damage; exit status 3 and the byte offset tell.`)
+A damaged capture is replayed up to the damage; exit status 3 and the byte offset tell. An interrupted replay leaves
+good output files and a report of what it did; a second signal ends it at once.`)
     .action(run)
   // The default pace is shown by name.
   const option = program.commands.at(-1)?.options.find(({ long }) => long === '--pace')
@@ -55,10 +59,14 @@ A damaged capture is replayed up to the damage; exit status 3 and the byte offse
 async function run(capture: string, flags: ReplayFlags, command: Command): Promise<void> {
   const config = flags.config === undefined ? defaultConfig() : loadConfig(flags.config)
   checkOutputs(capture, flags)
-  let interrupted = false
-  const interrupt = () => { interrupted = true }
-  process.once('SIGINT', interrupt)
-  process.once('SIGTERM', interrupt)
+  const stop = new AbortController()
+  let heard: Signal = 'SIGINT'
+  const onSignal = (signal: Signal) => {
+    heard = signal
+    stop.abort()
+  }
+  process.once('SIGINT', onSignal)
+  process.once('SIGTERM', onSignal)
   const bar = process.stderr.isTTY ? new SingleBar({
     format: '{bar} {percentage}% | {packets} packets | {eta_formatted} left', hideCursor: true, clearOnComplete: true,
     stream: process.stderr,
@@ -75,22 +83,23 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
       shownMs = now
       bar.update(Math.min(done, all), { packets })
     },
-    isStopped: () => interrupted,
+    stop: stop.signal,
   }
   let result: ReplayResult
   try {
     result = await replay(options)
   } catch (error) {
-    throw asFailure(error, flags)
+    if (!(error instanceof StoppedEarly)) throw asFailure(error)
+    process.stderr.write(`pinhole: ${error.message}\n`)
+    return leave(capture, heard)
   } finally {
     if (shownMs !== 0) bar?.stop()
-    process.off('SIGINT', interrupt)
-    process.off('SIGTERM', interrupt)
+    process.off('SIGINT', onSignal)
+    process.off('SIGTERM', onSignal)
   }
   const report = createReport(options, result, {
     version: command.parent?.version() ?? 'unknown', configFile: flags.config ?? null,
   })
-  if (flags.report !== undefined) writeReport(flags.report, JSON.stringify(report, null, 2) + '\n')
   // The summary makes way for whatever else goes to standard output.
   const usesStdout = [flags.report, flags.outInside, flags.outOutside].includes('-')
   ;(usesStdout ? process.stderr : process.stdout).write(summary(report) + '\n')
@@ -98,15 +107,54 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
     process.stderr.write(`pinhole: ${capture}: byte ${result.fault.offset}: ${result.fault.reason}\n`)
     process.exitCode = STATUS.input
   }
-  if (result.stopped) process.exitCode = INTERRUPTED
+  if (flags.report !== undefined) writeReport(flags.report, JSON.stringify(report, null, 2) + '\n')
+  if (result.stopped) process.exitCode = SIGNAL_STATUS[heard]
+  if (result.leftReading) leave(capture, heard)
 }
 
-/** Two outputs in one file, or an output over its input, would destroy what somebody wants. */
-function checkOutputs(capture: string, { outInside, outOutside, report }: ReplayFlags): void {
+/**
+ * Ends the program while a read is under way. That of a silent pipe holds a thread for which even `process.exit` waits: only the
+ * signal itself is stronger. To a shell the status is the same.
+ */
+function leave(capture: string, signal: Signal): void {
+  process.exitCode = SIGNAL_STATUS[signal]
+  const stat = capture === '-' ? fstatSync(STDIN) : statSync(capture, { throwIfNoEntry: false })
+  if (stat?.isFile() === true) process.exit()
+  process.kill(process.pid, signal)
+}
+
+/**
+ * Two outputs in one file, or an output over what is read, would destroy what somebody wants; and what cannot be written
+ * should not be found out after an hour. Nothing is opened or emptied here.
+ */
+function checkOutputs(capture: string, { config, outInside, outOutside, report }: ReplayFlags): void {
+  const taken = new Map<string, string>()
+  const take = (path: string | undefined, stdio: number, what: string) => {
+    const identity = path === undefined ? null : fileIdentity(path, stdio)
+    if (identity !== null) taken.set(identity, what)
+  }
+  take(capture, STDIN, 'is the input')
+  take(config, STDIN, 'is the configuration')
   const outputs = [outInside, outOutside, report].filter((path) => path !== undefined)
-  const twice = outputs.find((path, at) => outputs.indexOf(path) !== at)
-  if (twice !== undefined) throw new Failure(STATUS.usage, `two outputs cannot both go to ${twice}`)
-  if (capture !== '-' && outputs.includes(capture)) throw new Failure(STATUS.usage, `${capture} is the input: write elsewhere`)
+  for (const path of outputs) {
+    const identity = fileIdentity(path, STDOUT)
+    const what = identity === null ? undefined : taken.get(identity)
+    if (what !== undefined) throw new Failure(STATUS.usage, `${path} ${what}: write elsewhere`)
+    take(path, STDOUT, 'is another output')
+  }
+  if (outputs.filter((path) => path === '-').length > 1) throw new Failure(STATUS.usage, 'two outputs cannot both go to -')
+  for (const path of outputs) checkWritable(path)
+}
+
+function checkWritable(path: string): void {
+  if (path === '-') return
+  try {
+    const found = statSync(path, { throwIfNoEntry: false })
+    accessSync(found === undefined ? dirname(path) : path, constants.W_OK)
+    if (found?.isDirectory() === true) throw new Error('it is a directory')
+  } catch (error) {
+    throw new Failure(STATUS.output, `cannot write ${path}: ${(error as Error).message}`, { cause: error })
+  }
 }
 
 function writeReport(path: string, text: string): void {
@@ -118,10 +166,9 @@ function writeReport(path: string, text: string): void {
   }
 }
 
-function asFailure(error: unknown, flags: ReplayFlags): unknown {
-  if (!(error instanceof CaptureError)) return error
-  const isOutput = error.path === flags.outInside || error.path === flags.outOutside
-  return new Failure(isOutput ? STATUS.output : STATUS.usage, error.message, { cause: error })
+/** What the input is to blame for is a `Failure` already. */
+function asFailure(error: unknown): unknown {
+  return error instanceof CaptureError ? new Failure(STATUS.output, error.message, { cause: error }) : error
 }
 
 function collect(value: string, before: string[]): string[] {

@@ -1,13 +1,16 @@
 /** Runs a capture through the machine on virtual time, and measures. */
+import { statSync } from 'node:fs'
 import { createHistogram, performance, type RecordableHistogram } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { openCapture, type CaptureFault, type CaptureInterface, type CaptureStats, type FrameSource }
+import { CaptureError } from '../../phy/capture-error.ts'
+import { openCapture, type CaptureFault, type CaptureInterface, type CaptureReader, type CaptureStats, type FrameSource }
   from '../../phy/capture-reader.ts'
-import { createLoopDevice, preloadCapture } from '../../phy/preload.ts'
+import { createLoopDevice, preloadCapture, type CaptureStore } from '../../phy/preload.ts'
 import { sidesByInterface, sidesBySource } from '../../plane/sides.ts'
 import type { Prefix } from '../../wire/address.ts'
+import type { Frames } from '../../wire/frames.ts'
 import type { Config } from '../config/config.ts'
-import { compose, type Machine } from '../compose.ts'
+import { compose, type Machine, type PoolShare } from '../compose.ts'
 import { Failure, STATUS } from '../cli/status.ts'
 
 export interface ReplayOptions {
@@ -25,8 +28,8 @@ export interface ReplayOptions {
   outOutside: string | undefined
   /** Called now and then. */
   onProgress: ((doneBytes: number, allBytes: number, packets: number) => void) | null
-  /** Asked between batches; true ends the replay early, with good output files. */
-  isStopped: () => boolean
+  /** Ends the replay before the next batch, with good output files; null: nothing does. */
+  stop: AbortSignal | null
 }
 
 export interface ReplayResult {
@@ -36,12 +39,22 @@ export interface ReplayResult {
   interfaces: readonly CaptureInterface[]
   stats: Readonly<CaptureStats>
   stopped: boolean
+  /** Stopped while the input was silent: a read of it is still under way. */
+  leftReading: boolean
   /** Whole run without reading a preload. */
   wallNs: number
   /** On packets alone: no reading, no writing, no waiting. */
   engineNs: number
-  /** Hundredths of nanoseconds a packet, by batch. */
+  /** Hundredths of nanoseconds a packet, by batch; small batches are left out. */
   batches: RecordableHistogram
+}
+
+/** Stopped before the first packet: no output was touched, and the input may still be waited for. */
+export class StoppedEarly extends Error {
+  constructor() {
+    super('stopped before the first packet; no output was touched')
+    this.name = 'StoppedEarly'
+  }
 }
 
 /** Between the last packet of one round and the first of the next. */
@@ -49,122 +62,228 @@ const LOOP_GAP_NS = 1_000_000
 const NS_PER_SEC = 1_000_000_000
 /** A pause so short is not worth a timer. */
 const LEAST_SLEEP_MS = 1
+/** A timer takes no more. */
+const LONGEST_SLEEP_MS = 2 ** 31 - 1
+/** What a batch costs besides its packets would be most of the figure of a smaller one. */
+const LEAST_MEASURED_ROWS = 64
 
 const clockNs = () => performance.now() * 1e6
 
 export async function replay(options: ReplayOptions): Promise<ReplayResult> {
-  const { capture, loops } = options
-  if (capture === '-' && loops > 1 && !options.preload) {
-    throw new Failure(STATUS.usage, 'standard input can be read once only: --loop needs --preload then')
-  }
+  const { capture, loops, insideInterfaces } = options
+  if (loops > 1 && !options.preload) checkRepeatable(capture)
+  const { isStopped, orStop } = createStop(options.stop)
   let interfaces: readonly CaptureInterface[] = []
+  const input: { store: CaptureStore | null; reader: CaptureReader | null } = { store: null, reader: null }
+  let share: PoolShare = { poolStart: 0, poolEnd: 0 }
+  let start = 0
+
+  async function openInput(frames: Frames, itsShare: PoolShare): Promise<void> {
+    share = itsShare
+    if (options.preload) {
+      const store = await orStop(asInput(preloadCapture(capture, frames, share)), null)
+      if (store === null) throw new StoppedEarly()
+      interfaces = store.interfaces
+      checkInterfaces(insideInterfaces, interfaces, store.fault)
+      start = clockNs()
+      input.store = store
+      return
+    }
+    if (insideInterfaces.length > 0 && isRegular(capture)) await probeInterfaces(frames)
+    start = clockNs()
+    const reader = await orStop(asInput(openCapture(capture, frames, share)), null)
+    if (reader === null) throw new StoppedEarly()
+    interfaces = reader.interfaces
+    input.reader = reader
+  }
+
+  /** Reads a file as far as it takes to meet all interfaces asked for: mostly that is its beginning. */
+  async function probeInterfaces(frames: Frames): Promise<void> {
+    const probe = await asInput(openCapture(capture, frames, share))
+    try {
+      const unknown = () => insideInterfaces.some((one) => !isKnown(one, probe.interfaces))
+      do {
+        while (unknown() && probe.fill() > 0);
+        if (isStopped()) throw new StoppedEarly()
+      } while (unknown() && await probe.more())
+      checkInterfaces(insideInterfaces, probe.interfaces, probe.fault)
+    } finally {
+      await probe.close()
+    }
+  }
+
   const machine = await compose({
-    ...options, clockNs,
-    sides: (frames, inside) => options.insideInterfaces.length === 0 ? sidesBySource(frames, inside)
-      : sidesByInterface(frames, (id) => isInsideInterface(options.insideInterfaces, id, interfaces[id]?.name)),
+    ...options, clockNs, openInput,
+    sides: (frames, inside) => insideInterfaces.length === 0 ? sidesBySource(frames, inside)
+      : sidesByInterface(frames, (id) => isInsideInterface(insideInterfaces, id, interfaces[id]?.name)),
   })
-  const { frames, plane, sourceStart, sourceEnd } = machine
-  const share = { poolStart: sourceStart, poolEnd: sourceEnd }
+  const { frames, plane, writers } = machine
   const batches = createHistogram({ lowest: 1, highest: 10_000_000_000, figures: 3 })
   let packets = 0
-  let stopped = false
+  let leftReading = false
   let paceStart = 0
   let paceFirst = 0
 
   async function drain(source: FrameSource, onBatch: (count: number) => void): Promise<void> {
-    do {
-      for (let count = source.fill(); count > 0 && !stopped; count = source.fill()) {
+    let more = true
+    while (more && !isStopped()) {
+      for (let count = source.fill(); count > 0 && !isStopped(); count = source.fill()) {
         await forwardBatch(count)
         onBatch(count)
-        stopped = options.isStopped()
       }
-    } while (!stopped && await source.more())
+      if (isStopped()) return
+      // Only what waits for the input is left in the middle.
+      let answered = false
+      more = await orStop(source.more().finally(() => { answered = true }), false)
+      leftReading = !answered
+    }
   }
 
   async function forwardBatch(count: number): Promise<void> {
     const before = plane.spentNs()
     plane.begin(count)
-    for (let done = 0; done < count;) {
+    let done = 0
+    while (done < count) {
       const due = options.pace === 0 ? count : await untilDue(done, count)
+      if (due === done) break
       const reached = plane.run(done, due)
-      if (reached < due) await Promise.all([machine.writers.inside?.ready(), machine.writers.outside?.ready()])
+      if (reached < due) await Promise.all([writers.inside?.ready(), writers.outside?.ready()])
       done = reached
     }
-    packets += count
-    batches.record(Math.max(1, Math.round((plane.spentNs() - before) / count * 100)))
+    packets += done
+    if (done >= LEAST_MEASURED_ROWS) batches.record(Math.max(1, Math.round((plane.spentNs() - before) / done * 100)))
   }
 
-  /** Waits for row `from` by the pace; returns one past the last row that is due. */
+  /** Waits for row `from` by the pace; returns one past the last row that is due, or `from` if the replay was stopped. */
   async function untilDue(from: number, count: number): Promise<number> {
     const stamp = (i: number) => frames.sec[i] * 1000 + frames.nsec[i] / 1e6
     if (paceStart === 0) {
       paceStart = performance.now()
       paceFirst = stamp(from)
     }
-    for (;;) {
+    while (!isStopped()) {
       const now = paceFirst + (performance.now() - paceStart) * options.pace
       const wait = (stamp(from) - now) / options.pace
-      if (wait >= LEAST_SLEEP_MS && !options.isStopped()) {
-        // In short naps, so that an interruption is heard.
-        await sleep(Math.min(wait, 200))
-        continue
+      if (wait < LEAST_SLEEP_MS) {
+        let due = from + 1
+        while (due < count && stamp(due) <= now) due++
+        return due
       }
-      let due = from + 1
-      while (due < count && stamp(due) <= now) due++
-      return due
+      const nap = sleep(Math.min(wait, LONGEST_SLEEP_MS), undefined, options.stop === null ? {} : { signal: options.stop })
+      await nap.catch(() => { /* woken by the stop */ })
     }
+    return from
   }
 
-  let start = clockNs()
-  let fault: CaptureFault | null
-  let stats: Readonly<CaptureStats>
-  if (options.preload) {
-    const store = await preloadCapture(capture, frames, share)
-    interfaces = store.interfaces
-    fault = store.fault
-    stats = store.stats
-    start = clockNs()
-    const device = createLoopDevice(store, frames, { ...share, loops, gapNs: LOOP_GAP_NS })
-    await drain(device, () => options.onProgress?.(packets, store.frames * loops, packets))
-  } else {
+  async function playFile(first: CaptureReader): Promise<Pick<ReplayResult, 'fault' | 'stats'>> {
+    const span = createSpan()
     let shiftSec = 0
     let shiftNsec = 0
-    const span = createSpan()
+    let reader = first
     for (let round = 0; ; round++) {
-      const reader = await openCapture(capture, frames, { ...share, shiftSec, shiftNsec })
-      interfaces = reader.interfaces
+      const before = packets
       try {
         await drain(reader, (count) => {
           if (round === 0 && loops > 1) span.add(frames.sec, frames.nsec, count)
-          options.onProgress?.(reader.stats.fileBytesRead + round * reader.stats.fileBytes, reader.stats.fileBytes * loops, packets)
+          const { fileBytes, fileBytesRead } = reader.stats
+          options.onProgress?.(fileBytesRead + round * fileBytes, fileBytes * loops, packets)
         })
-        fault = reader.fault
-        stats = { ...reader.stats }
         interfaces = [...reader.interfaces]
       } finally {
-        await reader.close()
+        // Closing waits for the read that is under way.
+        if (leftReading) void reader.close()
+        else await reader.close()
       }
-      if (round + 1 === loops || stopped) break
+      const { fault } = reader
+      // A round without packets takes no time, and so would all that follow.
+      if (round + 1 === loops || isStopped() || packets === before) return { fault, stats: { ...reader.stats } }
       shiftNsec += span.nsec() + LOOP_GAP_NS
       shiftSec += span.sec() + Math.floor(shiftNsec / NS_PER_SEC)
       shiftNsec %= NS_PER_SEC
+      reader = await asInput(openCapture(capture, frames, { ...share, shiftSec, shiftNsec }))
+      interfaces = reader.interfaces
     }
   }
-  plane.finish()
-  if (options.insideInterfaces.length > 0) checkInterfaces(options.insideInterfaces, interfaces)
-  await Promise.all([machine.writers.inside?.close(), machine.writers.outside?.close()])
-  return {
-    machine, packets, fault, interfaces, stats, stopped, wallNs: clockNs() - start, engineNs: plane.spentNs(), batches,
+
+  async function playStore(store: CaptureStore): Promise<Pick<ReplayResult, 'fault' | 'stats'>> {
+    const device = createLoopDevice(store, frames, { ...share, loops, gapNs: LOOP_GAP_NS })
+    await drain(device, () => options.onProgress?.(packets, store.frames * loops, packets))
+    return store
   }
+
+  const closeWriters = () => Promise.all([writers.inside?.close(), writers.outside?.close()])
+  try {
+    const { fault, stats } = input.store !== null ? await playStore(input.store) : await playFile(input.reader!)
+    const stopped = isStopped()
+    plane.finish()
+    // Of a stream this is known at its end only.
+    if (!stopped) checkInterfaces(insideInterfaces, interfaces, fault)
+    await closeWriters()
+    return {
+      machine, packets, fault, interfaces, stats, stopped, leftReading, wallNs: clockNs() - start,
+      engineNs: plane.spentNs(), batches,
+    }
+  } catch (error) {
+    await closeWriters().catch(() => { /* the first error is the one to tell */ })
+    throw error
+  }
+}
+
+interface Stop {
+  isStopped: () => boolean
+  /** What `work` comes to, or `otherwise` as soon as the replay is stopped. One at a time. */
+  orStop: <T, U>(work: Promise<T>, otherwise: U) => Promise<T | U>
+}
+
+function createStop(signal: AbortSignal | null): Stop {
+  // One listener for all: a race of promises would keep something for each.
+  let wake: (() => void) | null = null
+  signal?.addEventListener('abort', () => wake?.())
+  return {
+    isStopped: () => signal?.aborted === true,
+    orStop: (work, otherwise) => new Promise((resolve, reject) => {
+      wake = () => resolve(otherwise)
+      work.then(resolve, reject)
+      if (signal?.aborted === true) wake()
+    }),
+  }
+}
+
+/** A capture that cannot be opened or held is the wrong capture. */
+async function asInput<T>(opened: Promise<T>): Promise<T> {
+  try {
+    return await opened
+  } catch (error) {
+    if (error instanceof CaptureError) throw new Failure(STATUS.usage, error.message, { cause: error })
+    throw error
+  }
+}
+
+function isRegular(capture: string): boolean {
+  return capture !== '-' && statSync(capture, { throwIfNoEntry: false })?.isFile() === true
+}
+
+/** A pipe plays once. What is not there, or a folder, is for `openCapture` to refuse. */
+function checkRepeatable(capture: string): void {
+  const found = capture === '-' ? undefined : statSync(capture, { throwIfNoEntry: false })
+  if (capture !== '-' && (found === undefined || found.isFile() || found.isDirectory())) return
+  const name = capture === '-' ? 'standard input' : capture
+  throw new Failure(STATUS.usage, `${name} can be read once only: --loop needs --preload then`)
 }
 
 function isInsideInterface(wanted: readonly string[], id: number, name: string | undefined): boolean {
   return wanted.includes(String(id)) || (name !== undefined && wanted.includes(name))
 }
 
-function checkInterfaces(wanted: readonly string[], interfaces: readonly CaptureInterface[]): void {
+function isKnown(wanted: string, interfaces: readonly CaptureInterface[]): boolean {
+  return interfaces.some(({ name }, id) => isInsideInterface([wanted], id, name))
+}
+
+/** Refuses an interface that is not there. Where damage hides them all, the damage is what there is to tell. */
+function checkInterfaces(wanted: readonly string[], interfaces: readonly CaptureInterface[], fault: CaptureFault | null): void {
+  if (fault !== null && interfaces.length === 0) return
   for (const one of wanted) {
-    if (interfaces.some((known, id) => isInsideInterface([one], id, known.name))) continue
+    if (isKnown(one, interfaces)) continue
     const list = interfaces.map((known, id) => known.name === undefined ? String(id) : `${id} (${known.name})`).join(', ')
     throw new Failure(STATUS.usage, `--inside-if ${one}: the capture has no such interface; it has ${list || 'none'}`)
   }
@@ -195,4 +314,3 @@ function createSpan() {
     nsec: () => lastSec === -Infinity ? 0 : lastNsec - firstNsec + borrow() * NS_PER_SEC,
   }
 }
-

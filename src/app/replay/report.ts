@@ -70,6 +70,9 @@ export function createReport(options: ReplayOptions, result: ReplayResult, conte
   }
 }
 
+/** Below, the figures are those of a cold start and not of the engine. */
+const LEAST_MEASURED_PACKETS = 10_000
+
 /** The report for people. */
 export function summary(report: Report): string {
   const { in: came, out, flows, measured, fragments, icmpErrors } = report
@@ -85,14 +88,39 @@ export function summary(report: Report): string {
     ['icmp errors', `${grouped(icmpErrors.translated)} translated, ${grouped(icmpErrors.originated)} originated, `
       + `${grouped(icmpErrors.suppressed)} suppressed by the rate limit`],
     ['fragments', `${grouped(fragments.held)} held, ${grouped(fragments.released)} released`],
-    ['speed', `${grouped(measured.packetsPerSecond)} packets/s from file to end in ${(measured.wallNs / 1e9).toFixed(2)} s`],
-    ['engine', `${measured.nsPerPacket.mean.toFixed(1)} ns/packet; by batch p50 ${measured.nsPerPacket.p50.toFixed(1)}, `
-      + `p99 ${measured.nsPerPacket.p99.toFixed(1)}, max ${measured.nsPerPacket.max.toFixed(1)}`],
+    ...speed(report),
     ['memory', `${mebibytes(measured.residentBytes)} resident, ${mebibytes(measured.tableBytes)} flow tables, `
       + `${mebibytes(measured.poolBytes)} frame pool`],
     ['digest', report.digest],
   ]
+  const advice = hint(report)
+  if (advice !== null) lines.push(['hint', advice])
   return lines.map(([label, text]) => `${label.padEnd(13)}${text}`).join('\n')
+}
+
+function speed({ packets, measured }: Report): string[][] {
+  const time = `from file to end in ${(measured.wallNs / 1e9).toFixed(2)} s`
+  const tooFew = 'too few packets to measure'
+  if (packets < LEAST_MEASURED_PACKETS) return [['speed', `${tooFew}; ${time}`], ['engine', tooFew]]
+  const { mean, p50, p99, max } = measured.nsPerPacket
+  return [
+    ['speed', `${grouped(measured.packetsPerSecond)} packets/s ${time}`],
+    ['engine', `${mean.toFixed(1)} ns/packet; by batch p50 ${p50.toFixed(1)}, p99 ${p99.toFixed(1)}, max ${max.toFixed(1)}`],
+  ]
+}
+
+const HINTS: Record<string, string> = {
+  'outside-to-outside': 'most packets have both ends outside: say which network is inside, such as --inside 198.51.100.0/24',
+  'inside-to-inside': 'most packets have both ends inside: name only the network behind the box, such as --inside 192.168.1.0/24',
+  'martian-source': 'most packets come from addresses that cross no router, such as 127.0.0.1 in a capture of lo; --inside cannot '
+    + 'change that',
+}
+
+/** What to do when most of the capture stayed on one side, or null. */
+function hint({ packets, drops }: Report): string | null {
+  const found = Object.keys(HINTS).map((name) => ({ name, count: drops[name] ?? 0 })).sort((a, b) => b.count - a.count)
+  const all = found.reduce((sum, { count }) => sum + count, 0)
+  return all * 2 > packets ? HINTS[found[0].name] : null
 }
 
 interface Quantity { packets: number; bytes: number }
