@@ -9,8 +9,10 @@ export const EXTRA_RELEASED = 0
 /** A network packet of our own, without a link header. */
 export const EXTRA_REPLY = 1
 
-/** Room for one held frame: a jumbo frame and its link header. */
-export const HOLD_BYTES = 9216 + 64
+/** Room for one held frame: a jumbo frame's packet, and its link header with as many tags as are read. */
+export const HOLD_NET_BYTES = 9216
+export const HOLD_LINK_BYTES = 64
+export const HOLD_BYTES = HOLD_NET_BYTES + HOLD_LINK_BYTES
 /** Room for one ICMP error of ours. */
 export const REPLY_BYTES = 1280
 /** Most pieces of one datagram, and one reply. */

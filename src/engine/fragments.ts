@@ -8,7 +8,7 @@ import { reasonIndex } from '../channel/reasons.ts'
 import { HELD, type Frames } from '../wire/frames.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
-import { EXTRA_RELEASED, HOLD_BYTES, copyBytes, type ExtrasStore } from './extras.ts'
+import { EXTRA_RELEASED, HOLD_BYTES, HOLD_LINK_BYTES, HOLD_NET_BYTES, copyBytes, type ExtrasStore } from './extras.ts'
 import { TRANSPORT_BYTES } from './look.ts'
 import { type Shared, countDrop, drop } from './shared.ts'
 
@@ -21,14 +21,14 @@ const TIMEOUT = reasonIndex('fragment-timeout')
 export const MOST_PIECES = 64
 const TCP = 6
 
-// A datagram is 24 words.
+// A datagram is 32 words, of which 25 are used.
 const DATAGRAM_BITS = 5
 const SRC = 0, DST = 4                       // four words each; IPv4 uses the first
 const ID = 8, KIND = 9                       // KIND is version << 8 | protocol, for IPv6 without the protocol
 const DEADLINE = 10, CHAIN = 11, QUEUE_NEXT = 12, QUEUE_PREV = 13
 const STATE = 14, MARK = 15                  // MARK is the reason that its fragments are dropped for
 const NEW_SRC = 16, NEW_DST = 17, VERDICT = 18
-const PIECES = 19, GOT_BYTES = 20, TOTAL_BYTES = 21, HELD_FIRST = 22, HELD_LAST = 23
+const PIECES = 19, GOT_BYTES = 20, TOTAL_BYTES = 21, HELD_FIRST = 22, HELD_LAST = 23, BUCKET = 24
 
 const WAITING = 0, OPEN = 1, MARKED = 2
 
@@ -106,6 +106,7 @@ export function createFragments(shared: Shared, extras: ExtrasStore, scratch: nu
     D[base + KIND] = kind
     D[base + DEADLINE] = nowMs + options.fragmentMs
     D[base + TOTAL_BYTES] = -1
+    D[base + BUCKET] = bucket
     D[base + CHAIN] = chains[bucket]
     chains[bucket] = datagram
     D[base + QUEUE_PREV] = newest
@@ -118,11 +119,7 @@ export function createFragments(shared: Shared, extras: ExtrasStore, scratch: nu
   function close(datagram: number, reason: number): void {
     const base = datagram << DATAGRAM_BITS
     dropHeld(base, reason)
-    let h = Math.imul(D[base + ID] ^ options.seed, 0x9e3779b1)
-    const words = D[base + KIND] >>> 8 === 4 ? 1 : 4
-    for (let word = 0; word < words; word++) h = Math.imul(h ^ (h >>> 15) ^ D[base + SRC + word], 0x85ebca6b)
-    for (let word = 0; word < words; word++) h = Math.imul(h ^ (h >>> 15) ^ D[base + DST + word], 0x85ebca6b)
-    const bucket = (h ^ (h >>> 13)) & chainMask
+    const bucket = D[base + BUCKET]
     if (chains[bucket] === datagram) chains[bucket] = D[base + CHAIN]
     else {
       let at = chains[bucket]
@@ -220,10 +217,10 @@ export function createFragments(shared: Shared, extras: ExtrasStore, scratch: nu
 
   /** Keeps row i until the first fragment comes. */
   function hold(i: number, base: number): boolean {
-    const bytes = l3[i] - off[i] + netBytes[i]
-    const present = Math.min(capBytes[i], bytes)
+    const linkBytes = l3[i] - off[i]
+    const present = Math.min(capBytes[i], linkBytes + netBytes[i])
     const slot = freeHold
-    if (slot === 0 || present > HOLD_BYTES) return false
+    if (slot === 0 || linkBytes > HOLD_LINK_BYTES || netBytes[i] > HOLD_NET_BYTES) return false
     const row = slot << HOLD_BITS
     freeHold = H[row]
     copyBytes(frames, off[i], holdStart(slot), present)

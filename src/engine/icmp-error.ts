@@ -22,7 +22,7 @@ const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, UDP_LITE = 136
 /** What must be quoted of the transport header: enough for ports or identifier (RFC 792). */
 const QUOTED_BYTES = 8
 
-/** Where a transport checksum lies, and whether it covers addresses and ports; by protocol. */
+/** Where a transport checksum lies, by protocol. */
 const CHECKSUM_AT = new Uint8Array(256)
 CHECKSUM_AT[TCP] = 16
 CHECKSUM_AT[UDP] = CHECKSUM_AT[DCCP] = CHECKSUM_AT[UDP_LITE] = 6
@@ -70,9 +70,10 @@ export function createIcmpError(shared: Shared) {
   }
 
   /** Ports of the quoted packet, source above destination; an identifier stands at the end that `insideIsSource` names. */
-  function quotedPorts(protocol: number, l4: number, insideIsSource: boolean): number {
+  function quotedPorts(kind: number, l4: number, insideIsSource: boolean): number {
+    const protocol = kind & 255
     if (protocol === TCP || protocol === UDP) return view.getInt32(l4)
-    if (protocol === ICMP || protocol === ICMP6) return icmp.id(view, l4) << (insideIsSource ? 16 : 0)
+    if (kind === (4 << 8 | ICMP) || kind === (6 << 8 | ICMP6)) return icmp.id(view, l4) << (insideIsSource ? 16 : 0)
     return 0
   }
 
@@ -89,16 +90,16 @@ export function createIcmpError(shared: Shared) {
     const protocol = ipv4.protocol(view, e)
     const kind = (4 << 8) | protocol
     const inside = ipv4.dst(view, e), peer = ipv4.src(view, e)
-    const ports = swap(quotedPorts(protocol, l4, false))
+    const ports = swap(quotedPorts(kind, l4, false))
     const slot = peer === ipv4.dst(view, p) ? find4(hash4(inside, peer, ports, kind), inside, peer, ports, kind) : 0
     if (slot === 0) return drop(shared, i, NO_FLOW)
     const base = slot << FLOW_BITS
     const outside = nat44 ? F[base + OUTSIDE] : ipv4.src(view, p)
     if (nat44) rewriteQuote(i, e, ipv4.DST, l4, protocol, outside, F[base + OUTSIDE_PORTS] >>> 16, 2)
     rewriteAddresses(view, p, outside, ipv4.dst(view, p))
-    counters[TRANSLATED]++
     verdict[i] = TO_OUTSIDE
-    if (nat44 && pool.indexOf(peer) >= 0) hairpin(i, l4)
+    if (nat44 && pool.indexOf(peer) >= 0) return hairpin(i, l4)
+    counters[TRANSLATED]++
   }
 
   /** An error that one inside host sends another through their outside endpoints (RFC 5508 REQ-7). */
@@ -109,6 +110,7 @@ export function createIcmpError(shared: Shared) {
     const slot = flowOfQuoteIn4(i, e, l4)
     if (slot === 0) return drop(shared, i, NO_FLOW)
     translateIn4(i, e, l4, slot)
+    counters[TRANSLATED]++
     // The hop was counted on the way out.
     const hops = ipv4.ttl(view, p)
     ipv4.setTtl(view, p, hops + 1)
@@ -121,7 +123,7 @@ export function createIcmpError(shared: Shared) {
     const kind = (4 << 8) | protocol
     const outside = ipv4.src(view, e), peer = ipv4.dst(view, e)
     if (outside !== ipv4.dst(view, l3[i])) return 0
-    const ports = quotedPorts(protocol, l4, true)
+    const ports = quotedPorts(kind, l4, true)
     if (!nat44) return find4(hash4(outside, peer, ports, kind), outside, peer, ports, kind)
     const poolIndex = pool.indexOf(outside)
     if (poolIndex < 0) return 0
@@ -202,10 +204,10 @@ export function createIcmpError(shared: Shared) {
     const end = Math.min(p + netBytes[i], off[i] + capBytes[i])
     if (e + ipv6.HEADER_BYTES > end || ipv6.version(view, e) !== 6) return drop(shared, i, BAD_ERROR)
     if (ipv6.walk(view, e, end, end, walk) !== ipv6.WALK_OK) return drop(shared, i, BAD_ERROR)
-    const fragment = walk.at[ipv6.WALK_FRAGMENT]
-    if (fragment !== 0 && (view.getUint16(fragment + 2) & 0xfff8) !== 0) return drop(shared, i, NO_FLOW)
     const quotedL4 = walk.at[ipv6.WALK_L4]
     if (quotedL4 + QUOTED_BYTES > end) return drop(shared, i, BAD_ERROR)
+    const fragment = walk.at[ipv6.WALK_FRAGMENT]
+    if (fragment !== 0 && (view.getUint16(fragment + 2) & 0xfff8) !== 0) return drop(shared, i, NO_FLOW)
     const protocol = walk.at[ipv6.WALK_PROTOCOL]
     if (protocol === ICMP6 && !isQuery(6, icmp.type(view, quotedL4)) && !isReply(6, icmp.type(view, quotedL4))) {
       return drop(shared, i, NO_FLOW)
@@ -220,10 +222,9 @@ export function createIcmpError(shared: Shared) {
       // The error goes to whoever sent the packet it quotes.
       if (view.getInt32(e + ipv6.SRC + (word << 2)) !== ipv6.dstWord(view, p, word)) agrees = false
     }
-    // ICMP (not ICMPv6) over IPv6 has no ports here, as in the five-tuple.
-    const ports = protocol === ICMP ? 0 : quotedPorts(protocol, quotedL4, !fromInside)
-    const key = fromInside ? swap(ports) : ports
     const kind = (6 << 8) | protocol
+    const ports = quotedPorts(kind, quotedL4, !fromInside)
+    const key = fromInside ? swap(ports) : ports
     const hash = hash6($key[0], $key[1], $key[2], $key[3], $key[4], $key[5], $key[6], $key[7], key, kind)
     if (!agrees || find6(hash, $key, key, kind) === 0) return drop(shared, i, NO_FLOW)
     ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)

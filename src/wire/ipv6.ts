@@ -76,6 +76,7 @@ export function walk(v: DataView, off: number, capEnd: number, netEnd: number, r
     }
     if (next === ROUTING && v.getUint8(here + 2) === 0 && v.getUint8(here + 3) !== 0) return WALK_ROUTING_0
     if (here + bytes > netEnd) return WALK_BAD
+    if (here + bytes > capEnd) return WALK_TRUNCATED
     here += bytes
     next = following
   }

@@ -183,6 +183,7 @@ function walk(bytes: Uint8Array, end: number): Judged<Chain> {
       if (get16(bytes, at + 2) >= 8) return { drop: null, value: { protocol: bytes[at], l4: at + 8, fragmentAt } }
     }
     if (at + length > end) return { drop: 'ipv6-bad-extension' }
+    if (at + length > bytes.length) return { drop: 'ip-truncated' }
     next = bytes[at]
     at += length
   }
