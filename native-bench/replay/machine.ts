@@ -56,12 +56,14 @@ export function createMachine(options: MachineOptions) {
   function countLeaving(count: number): void {
     let outPackets = 0, outBytes = 0, inPackets = 0, inBytes = 0
     for (let i = 0; i < count; i++) {
-      const out = verdict[i] >>> 1 & ~verdict[i], back = verdict[i] & ~(verdict[i] >>> 1)
+      // TO_INSIDE is 1, TO_OUTSIDE 2, HELD 3. `0 - x`, because `-x` may be -0, which is a float.
+      const what = verdict[i]
+      const out = what >>> 1 & ~what & 1, back = what & ~(what >>> 1) & 1
       const bytes = netBytes[i] + l3[i] - off[i]
       outPackets += out
-      outBytes += bytes & -out
+      outBytes += bytes & 0 - out
       inPackets += back
-      inBytes += bytes & -back
+      inBytes += bytes & 0 - back
     }
     left[0] += outPackets
     left[1] += outBytes
