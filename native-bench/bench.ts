@@ -1,6 +1,7 @@
 /**
- * `npm run bench`: the packet path against the C program of `baseline/`, in one run, round by round. Each figure comes from a
- * process of its own; in every round both programs run one after the other, so that what disturbs the machine disturbs both.
+ * `npm run bench`: the packet path against the C program of `baseline/`, in one run, round by round. Each figure comes
+ * from a process of its own; in every round both programs run one after the other, so that what disturbs the machine
+ * disturbs both.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -65,7 +66,8 @@ function buildBaseline(): string | null {
   const compiler = process.env['CC'] ?? 'cc'
   let version: string
   try {
-    version = execFileSync(compiler, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).split('\n')[0]
+    const text = execFileSync(compiler, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+    version = text.split('\n')[0]
   } catch {
     process.stderr.write(`bench: there is no C compiler (${compiler}): only the TypeScript side is measured\n`)
     return null
@@ -73,7 +75,8 @@ function buildBaseline(): string | null {
   try {
     execFileSync('make', ['-s', '-C', BASELINE_DIRECTORY], { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' })
   } catch (error) {
-    process.stderr.write(`bench: the C program cannot be built, only the TypeScript side is measured: ${(error as Error).message}\n`)
+    const why = (error as Error).message
+    process.stderr.write(`bench: the C program cannot be built, only the TypeScript side is measured: ${why}\n`)
     return null
   }
   return version
@@ -83,7 +86,8 @@ const progress = (text: string) => { if (process.stderr.isTTY) process.stderr.wr
 
 /** What the two programs counted differently in the same round. */
 function disagreement(ts: Sample, c: Sample): string | null {
-  const keys = Object.keys(ts.counts).filter(key => key in c.counts && !isDeepStrictEqual(ts.counts[key], c.counts[key]))
+  const keys = Object.keys(ts.counts)
+    .filter(key => key in c.counts && !isDeepStrictEqual(ts.counts[key], c.counts[key]))
   if (keys.length === 0) return null
   const shown = keys.map(key => `${key} ${JSON.stringify(ts.counts[key])}, in C ${JSON.stringify(c.counts[key])}`)
   return `the two programs differ: ${shown.join('; ')}`

@@ -4,12 +4,16 @@ import { changedParameters, compareResults, judge, LEAST_EFFECT, obstacles } fro
 import { rowResult, SCHEMA, type BenchResult, type Sample } from './result.ts'
 import { estimate } from './statistics.ts'
 
-const sample = (value: number): Sample => ({ value, p99: value * 2, mean: value, counts: { dropPackets: 0 }, packets: 10, bytesPerFlow: 90 })
-const row = (ts: number[], c: number[], name = 'forward/flows-1-64b', parameters: object = { flows: 1 }, error: string | null = null) =>
-  rowResult({ name, unit: 'ns/packet', parameters }, ts.map(sample), c.map(sample), error)
+const sample = (value: number): Sample => ({
+  value, p99: value * 2, mean: value, counts: { dropPackets: 0 }, packets: 10, bytesPerFlow: 90,
+})
+const row = (
+  ts: number[], c: number[], name = 'forward/flows-1-64b', parameters: object = { flows: 1 }, error: string | null = null,
+) => rowResult({ name, unit: 'ns/packet', parameters }, ts.map(sample), c.map(sample), error)
 const result = (rows: BenchResult['rows'], more: Partial<BenchResult> = {}): BenchResult => ({
-  schema: SCHEMA, when: '2024-01-01T00:00:00.000Z', commit: 'c0ffee', changed: false, node: 'v20.1.0', v8: '11', compiler: 'cc 12',
-  machine: { cpu: 'one', cores: 2, memoryBytes: 2 ** 30, platform: 'linux-x64' }, configDigest: 'd', rounds: 7, quick: false, rows, ...more,
+  schema: SCHEMA, when: '2024-01-01T00:00:00.000Z', commit: 'c0ffee', changed: false, node: 'v20.1.0', v8: '11',
+  compiler: 'cc 12', machine: { cpu: 'one', cores: 2, memoryBytes: 2 ** 30, platform: 'linux-x64' }, configDigest: 'd',
+  rounds: 7, quick: false, rows, ...more,
 })
 const around = (middle: number) => [0.97, 0.98, 0.99, 1, 1.01, 1.02, 1.03].map(part => part * middle)
 
@@ -67,6 +71,7 @@ test('what makes results incomparable is named', () => {
   assert.match(obstacles(one, result([], { machine: { ...one.machine, cores: 4 } })).join(), /cores was 2, now it is 4/)
   assert.match(obstacles(one, result([], { rounds: 3 })).join(), /rounds was 7/)
   assert.match(obstacles({ ...one, schema: 'pinhole-bench/0' as typeof SCHEMA }, one).join(), /schema was/)
-  const old = result([row([1], [], 'a', { flows: 1, packets: 5 })]), now = result([row([1], [], 'a', { flows: 1, packets: 6 })])
+  const old = result([row([1], [], 'a', { flows: 1, packets: 5 })])
+  const now = result([row([1], [], 'a', { flows: 1, packets: 6 })])
   assert.deepEqual(changedParameters(old, now), ['a: packets was 5, now it is 6'])
 })

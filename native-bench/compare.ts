@@ -1,7 +1,7 @@
 /**
- * Two results against each other. A row counts as changed when the confidence intervals of its medians lie apart and the
- * medians differ by 3 % at least. Where there is a C peer the ratio to it is compared, as the speed of a shared machine
- * changes from hour to hour; else nanoseconds are.
+ * Two results against each other. A row counts as changed when the confidence intervals of its medians lie apart and
+ * the medians differ by 3 % at least. Where there is a C peer the ratio to it is compared, as the speed of a shared
+ * machine changes from hour to hour; else nanoseconds are.
  */
 import type { BenchResult, RowResult } from './result.ts'
 import { SCHEMA } from './result.ts'
@@ -30,12 +30,14 @@ export function obstacles(old: BenchResult, now: BenchResult): string[] {
   if (old.schema !== SCHEMA) return [`the schema was ${old.schema}, now it is ${SCHEMA}`]
   const pairs: [what: string, was: unknown, is: unknown][] = [
     ['the cpu', old.machine.cpu, now.machine.cpu], ['the number of cores', old.machine.cores, now.machine.cores],
-    ['the memory', old.machine.memoryBytes, now.machine.memoryBytes], ['the platform', old.machine.platform, now.machine.platform],
+    ['the memory', old.machine.memoryBytes, now.machine.memoryBytes],
+    ['the platform', old.machine.platform, now.machine.platform],
     ['the version of node', old.node, now.node], ['the compiler', old.compiler, now.compiler],
     ['the number of rounds', old.rounds, now.rounds], ['--quick', old.quick, now.quick],
     ['the default configuration', old.configDigest, now.configDigest],
   ]
-  return pairs.filter(([, was, is]) => was !== is).map(([what, was, is]) => `${what} was ${String(was)}, now it is ${String(is)}`)
+  return pairs.filter(([, was, is]) => was !== is)
+    .map(([what, was, is]) => `${what} was ${String(was)}, now it is ${String(is)}`)
 }
 
 /** Rows that stand in both under one name with different parameters. */
@@ -73,7 +75,9 @@ export function compareRow(old: RowResult | undefined, now: RowResult): RowCompa
 }
 
 /** Lower is better. */
-export function judge(old: Estimate, now: Estimate): Pick<RowComparison, 'verdict' | 'old' | 'now' | 'change' | 'visible'> {
+export function judge(
+  old: Estimate, now: Estimate,
+): Pick<RowComparison, 'verdict' | 'old' | 'now' | 'change' | 'visible'> {
   const change = now.median / old.median - 1
   // To be seen, a change must carry the nearer ends of the intervals past each other.
   const worse = (old.high - old.median + now.median - now.low) / old.median

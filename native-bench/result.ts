@@ -78,8 +78,9 @@ function git(...args: string[]): string {
 export function newResult(rounds: number, quick: boolean, compiler: string | null): BenchResult {
   return {
     schema: SCHEMA, when: new Date().toISOString(), commit: git('rev-parse', 'HEAD') || 'unknown',
-    changed: git('status', '--porcelain', '--', 'src', 'native-bench') !== '', node: process.version, v8: process.versions.v8,
-    compiler, machine: machineInfo(), configDigest: digest(defaultConfig()), rounds, quick, rows: [],
+    changed: git('status', '--porcelain', '--', 'src', 'native-bench') !== '',
+    node: process.version, v8: process.versions.v8, compiler, machine: machineInfo(),
+    configDigest: digest(defaultConfig()), rounds, quick, rows: [],
   }
 }
 
@@ -88,18 +89,22 @@ function side(samples: readonly Sample[]): Side | null {
   const values = samples.map(sample => sample.value)
   const p99 = samples.flatMap(sample => sample.p99 ?? []), means = samples.flatMap(sample => sample.mean ?? [])
   return {
-    ...estimate(values), samples: values, p99: p99.length === 0 ? null : median(p99), means: means.length === 0 ? null : means,
+    ...estimate(values), samples: values, p99: p99.length === 0 ? null : median(p99),
+    means: means.length === 0 ? null : means,
   }
 }
 
 export function rowResult(
-  row: { name: string; unit: string; parameters: object }, ts: readonly Sample[], c: readonly Sample[], error: string | null,
+  row: { name: string; unit: string; parameters: object }, ts: readonly Sample[], c: readonly Sample[],
+  error: string | null,
 ): RowResult {
   const a = side(ts), b = side(c)
   return {
-    name: row.name, unit: row.unit, parameters: { ...row.parameters } as Record<string, number | string>, error, ts: a, c: b,
+    name: row.name, unit: row.unit, parameters: { ...row.parameters } as Record<string, number | string>, error,
+    ts: a, c: b,
     ratio: a !== null && b !== null ? estimate(ratios(a.samples, b.samples)) : null,
     meanRatio: a?.means && b?.means ? estimate(ratios(a.means, b.means)) : null,
-    packets: ts[0]?.packets ?? 0, dropPackets: Number(ts[0]?.counts['dropPackets'] ?? 0), bytesPerFlow: ts[0]?.bytesPerFlow ?? null,
+    packets: ts[0]?.packets ?? 0, dropPackets: Number(ts[0]?.counts['dropPackets'] ?? 0),
+    bytesPerFlow: ts[0]?.bytesPerFlow ?? null,
   }
 }

@@ -1,4 +1,4 @@
-/** What is measured. A row is known by its name and its parameters: results of different parameters are never compared. */
+/** What is measured. A row is its name and its parameters: results of different parameters are never compared. */
 import type { Distribution, SizeMix } from './traffic.ts'
 import { MICRO_ROWS } from './micro/rows.ts'
 
@@ -18,7 +18,13 @@ export interface EngineParameters {
 }
 export interface NewFlowParameters { count: number; batch: number; seed: number }
 export interface ChurnParameters { hours: number; flowsPerSecond: number; seed: number }
-export interface ReplayParameters { flows: number; packets: number; sizes: SizeMix; distribution: Distribution; seed: number }
+export interface ReplayParameters {
+  flows: number
+  packets: number
+  sizes: SizeMix
+  distribution: Distribution
+  seed: number
+}
 export interface MicroParameters { milliseconds: number }
 
 export type Row = { name: string; unit: string } & (
@@ -32,7 +38,8 @@ export type Row = { name: string; unit: string } & (
 const SEED = 1, BATCH = 256
 const FLOW_COUNTS = [[1, '1'], [1000, '1k'], [16_384, '16k'], [100_000, '100k'], [1_000_000, '1m']] as const
 /** The flow limit of the default configuration, and the one that a million flows need. */
-const SMALL_TABLE = { flowCapacity: 262_144, poolAddresses: 4 }, LARGE_TABLE = { flowCapacity: 1_048_576, poolAddresses: 20 }
+const SMALL_TABLE = { flowCapacity: 262_144, poolAddresses: 4 }
+const LARGE_TABLE = { flowCapacity: 1_048_576, poolAddresses: 20 }
 
 function forward(
   name: string, flows: number, sizes: SizeMix, distribution: Distribution, packets: number, repeat: number, shared = 1,
@@ -50,21 +57,26 @@ export function allRows(quick: boolean): Row[] {
   for (const [flows, text] of FLOW_COUNTS) {
     if (quick && flows > 16_384) continue
     const million = flows === 1_000_000
-    rows.push(forward(`flows-${text}-64b`, flows, '64b', 'uniform', quick ? 100_000 : million ? 2_000_000 : 1_000_000, million ? 1 : 2))
+    // Many passes over few packets, or few over many: the compiler needs some hundred thousand to settle.
+    const [small, smallPasses] = quick ? [100_000, 8] : million ? [2_000_000, 1] : [1_000_000, 2]
+    const [large, largePasses] = quick ? [50_000, 12] : million ? [1_000_000, 2] : [500_000, 3]
+    rows.push(forward(`flows-${text}-64b`, flows, '64b', 'uniform', small, smallPasses))
     if (quick && flows !== 1000) continue
-    rows.push(forward(`flows-${text}-imix`, flows, 'imix', 'uniform', quick ? 50_000 : million ? 1_000_000 : 500_000, million ? 2 : 3))
+    rows.push(forward(`flows-${text}-imix`, flows, 'imix', 'uniform', large, largePasses))
     if (flows === 16_384) rows.push(forward('flows-16k-shared-64b', flows, '64b', 'uniform', 1_000_000, 2, 4))
     if (million) rows.push(forward('flows-1m-zipf-64b', flows, '64b', 'zipf', 2_000_000, 1))
   }
   rows.push({
-    name: 'open/new-flow', unit: 'ns/flow', kind: 'newflow', parameters: { count: quick ? 65_536 : 1_000_000, batch: BATCH, seed: SEED },
+    name: 'open/new-flow', unit: 'ns/flow', kind: 'newflow',
+    parameters: { count: quick ? 131_072 : 1_000_000, batch: BATCH, seed: SEED },
   }, {
     name: 'churn/hours', unit: 'last/first hour', kind: 'churn',
     parameters: { hours: quick ? 2 : 8, flowsPerSecond: quick ? 20 : 100, seed: SEED },
   }, {
     name: 'replay/file-to-file', unit: 'ms', kind: 'replay',
     parameters: {
-      flows: quick ? 2000 : 16_384, packets: quick ? 100_000 : 2_000_000, sizes: 'mixed', distribution: 'uniform', seed: SEED,
+      flows: quick ? 2000 : 16_384, packets: quick ? 500_000 : 2_000_000, sizes: 'mixed', distribution: 'uniform',
+      seed: SEED,
     },
   })
   for (const name of MICRO_ROWS) {

@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { openFlows } from './replay/open-flows.ts'
 import type { Sample } from './result.ts'
-import type { ChurnParameters, EngineParameters, MicroParameters, NewFlowParameters, ReplayParameters, Row } from './rows.ts'
+import type {
+  ChurnParameters, EngineParameters, MicroParameters, NewFlowParameters, ReplayParameters, Row,
+} from './rows.ts'
 import { FIRST_POOL_ADDRESS, makeFlows, writePreNat, writeSteady, writeWarm, type FlowSet } from './traffic.ts'
 
 // This file runs as build/native-bench/runners.js.
@@ -109,13 +111,14 @@ function churnRunner(p: ChurnParameters): Runner {
   const args = ['churn', '--hours', `${p.hours + 1}`, '--rate', `${p.flowsPerSecond}`, '--seed', `${p.seed}`]
   return {
     ts: async () => {
-      const { hours, packets, dropPackets, flows } = JSON.parse((await node(ENGINE_CHILD, ...args)).stdout) as
+      const { stdout } = await node(ENGINE_CHILD, ...args)
+      const { hours, packets, dropPackets, flows } = JSON.parse(stdout) as
         { hours: { nsPerPacket: number; flows: number }[]; packets: number; dropPackets: number; flows: object }
       const first = hours[1], last = hours.at(-1)!
       if (last.flows > first.flows * 1.05) throw new Error(`flows pile up: ${first.flows}, then ${last.flows}`)
       return {
-        value: last.nsPerPacket / first.nsPerPacket, p99: null, mean: null, counts: { packets, dropPackets, flows }, packets,
-        bytesPerFlow: null,
+        value: last.nsPerPacket / first.nsPerPacket, p99: null, mean: null, counts: { packets, dropPackets, flows },
+        packets, bytesPerFlow: null,
       }
     },
     c: null, check: null, end: () => {},
@@ -138,7 +141,8 @@ function replayRunner(p: ReplayParameters, directory: string): Runner {
       const { packets, out, dropped } = JSON.parse(readFileSync(report, 'utf8')) as
         { packets: number; out: { outside: object; inside: object }; dropped: { packets: number } }
       if (!keep) remove(outside, inside)
-      return { ...base, value: wallMs, packets, counts: { packets, toOutside: out.outside, toInside: out.inside, dropPackets: dropped.packets } }
+      const counts = { packets, toOutside: out.outside, toInside: out.inside, dropPackets: dropped.packets }
+      return { ...base, value: wallMs, packets, counts }
     },
     c: async () => {
       remove(cOutside, cInside)

@@ -1,4 +1,4 @@
-/** Medians and how far they can be trusted. Nothing is assumed of the distribution: noise on a shared machine is not normal. */
+/** Medians and how far to trust them. Nothing is assumed of the distribution: noise on a shared machine is not normal. */
 import { median as medianOf } from 'simple-statistics'
 
 export interface Estimate {
@@ -26,8 +26,8 @@ function atMost(k: number, n: number): number {
 }
 
 /**
- * The median, between two of the samples: the d-th from below and from above, d as large as 95 % allow. Fewer than six samples
- * do not reach that; then it is the least and the greatest one, and `confidence` tells how little that says.
+ * The median, between two of the samples: the d-th from below and from above, d as large as 95 % allow. Fewer than six
+ * samples do not reach that; then it is the least and the greatest one, and `confidence` tells how little that says.
  */
 export function estimate(samples: readonly number[]): Estimate {
   const n = samples.length
@@ -35,7 +35,8 @@ export function estimate(samples: readonly number[]): Estimate {
   const sorted = [...samples].sort((a, b) => a - b)
   let d = 1
   while (2 * (d + 1) <= n && 1 - 2 * atMost(d, n) >= WANTED) d++
-  return { median: median(samples), low: sorted[d - 1], high: sorted[n - d], confidence: Math.max(0, 1 - 2 * atMost(d - 1, n)) }
+  const confidence = Math.max(0, 1 - 2 * atMost(d - 1, n))
+  return { median: median(samples), low: sorted[d - 1], high: sorted[n - d], confidence }
 }
 
 /** Quotients of what was measured in the same round. */

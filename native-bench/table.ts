@@ -41,7 +41,8 @@ export function resultText(result: BenchResult): string {
   const confidence = good.find(row => row.ratio !== null)?.ratio?.confidence
   const parts = [grid(HEAD, good.map(rowCells))]
   if (confidence !== undefined) {
-    parts.push(`TS / C: median of ${result.rounds} rounds, in brackets the ${(confidence * 100).toFixed(0)} % interval. `
+    const percent = (confidence * 100).toFixed(0)
+    parts.push(`TS / C: median of ${result.rounds} rounds, in brackets the ${percent} % interval. `
       + 'p50 and p99 are over batches of 256 packets.')
   }
   for (const row of bad) parts.push(`FAILED ${row.name}: ${row.error}`)
@@ -49,10 +50,12 @@ export function resultText(result: BenchResult): string {
 }
 
 export function comparisonText(rows: readonly RowComparison[]): string {
-  const percent = (value: number | null) => value === null ? '-' : `${value >= 0 ? '+' : ''}${(value * 100).toFixed(1)} %`
+  const percent = (value: number | null) => value === null ? '-'
+    : `${value >= 0 ? '+' : ''}${(value * 100).toFixed(1)} %`
   const cells = rows.map(row => [
-    row.name, row.verdict, row.by === 'ratio' ? 'TS / C' : row.by === 'value' ? 'TS' : '-', figure(row.old), figure(row.now),
-    percent(row.change), row.visible === null ? '-' : `${(row.visible * 100).toFixed(1)} %`, row.why ?? '',
+    row.name, row.verdict, row.by === 'ratio' ? 'TS / C' : row.by === 'value' ? 'TS' : '-',
+    figure(row.old), figure(row.now), percent(row.change),
+    row.visible === null ? '-' : `${(row.visible * 100).toFixed(1)} %`, row.why ?? '',
   ])
   return grid(['row', 'verdict', 'by', 'old', 'new', 'change', 'visible', ''], cells)
     + `\nvisible: the least change these samples could have shown; below ${LEAST_EFFECT * 100} % none counts.`

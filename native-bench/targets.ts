@@ -1,8 +1,9 @@
 /** The figures the project has set itself. */
 import type { RowResult } from './result.ts'
 
-export interface Target { what: string; row: string; limit: number; unit: string; figure: (row: RowResult) => number | null }
-export interface TargetResult { what: string; row: string; limit: number; unit: string; figure: number | null; passed: boolean }
+interface Goal { what: string; row: string; limit: number; unit: string }
+export interface Target extends Goal { figure: (row: RowResult) => number | null }
+export interface TargetResult extends Goal { figure: number | null; passed: boolean }
 
 const ratio = (row: RowResult) => row.ratio?.median ?? null
 
@@ -13,7 +14,10 @@ export const TARGETS: readonly Target[] = [
   { what: 'replay, file to file', row: 'replay/file-to-file', limit: 2.5, unit: '× C', figure: ratio },
   { what: 'memory of a flow', row: 'forward/flows-1m-64b', limit: 96, unit: 'bytes', figure: row => row.bytesPerFlow },
   { what: 'a new flow', row: 'open/new-flow', limit: 1000, unit: 'ns', figure: row => row.ts?.median ?? null },
-  { what: 'cost of the last hour of churn', row: 'churn/hours', limit: 1.1, unit: '× first', figure: row => row.ts?.median ?? null },
+  {
+    what: 'cost of the last hour of churn', row: 'churn/hours', limit: 1.1, unit: '× first',
+    figure: row => row.ts?.median ?? null,
+  },
 ]
 
 export function judgeTargets(rows: readonly RowResult[]): TargetResult[] {

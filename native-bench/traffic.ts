@@ -1,7 +1,7 @@
 /**
  * Captures made to measure with: the same parameters and seed give the same bytes. Classic pcap with nanosecond stamps,
- * Ethernet, IPv4, UDP and TCP half and half, right checksums. A frame of "64 bytes" is one of 60 in a capture: the wire adds
- * its check sequence.
+ * Ethernet, IPv4, UDP and TCP half and half, right checksums. A frame of "64 bytes" is one of 60 in a capture: the wire
+ * adds its check sequence.
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { createPrng } from '../src/base/prng.ts'
@@ -113,8 +113,8 @@ export class CaptureWriter {
 
 /** One frame whose payload is zeros, so that its checksum is that of its headers. */
 export function putFrame(
-  b: Buffer, at: number, frameBytes: number, protocol: number, src: number, srcPort: number, dst: number, dstPort: number,
-  flags: number,
+  b: Buffer, at: number, frameBytes: number, protocol: number, src: number, srcPort: number, dst: number,
+  dstPort: number, flags: number,
 ): void {
   const ip = at + ETHERNET_BYTES, l4 = ip + IPV4_BYTES
   const total = frameBytes - ETHERNET_BYTES, transport = total - IPV4_BYTES
