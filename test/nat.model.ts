@@ -416,7 +416,11 @@ export function createModel(options: ModelOptions) {
     const p = parsed.value
     const martian = judgeAddresses(p, ours, input.group ?? false)
     if (martian !== null) return refused(martian)
-    if (p.ttl <= 1) return refused('ttl-exceeded', answerTo(p, input.side, 'time-exceeded', nowMs))
+    if (p.ttl <= 1) {
+      const toUs = p.version === 4 && nat44 ? ours.includes(p.dst) : inside(p.dst)
+      const wouldCross = input.side === 'inside' ? !inside(p.dst) : toUs
+      return refused('ttl-exceeded', wouldCross ? answerTo(p, input.side, 'time-exceeded', nowMs) : [])
+    }
 
     const conclude = (decision: Decision): Outcome => {
       if (decision.drop === null) {

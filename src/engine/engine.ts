@@ -44,6 +44,8 @@ CHECKSUM_AT[TCP] = 16
 CHECKSUM_AT[UDP] = CHECKSUM_AT[DCCP] = CHECKSUM_AT[UDP_LITE] = 6
 CHECKSUM_AT[ICMP] = 2
 
+/** The other zero of one's complement: an identifier that stays has this delta on its way out, so on its way in as well. */
+const NO_CHANGE = 0xffff
 /** What one hop less does to the sum of an IPv4 header: ~0x0100 in the word of the TTL. */
 const HOP_DELTA = 0xfeff
 
@@ -197,13 +199,13 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if ((F[base + KIND] & HAIRPIN) !== 0 && dir === DIR_OUT) hairpin(i, base >>> FLOW_BITS)
   }
 
-  /** RFC 768: for UDP 0 says that there is no checksum, and a sum of 0 is sent as 0xffff. */
+  /** RFC 768: for UDP 0 says that there is no checksum, and a sum of 0 is sent as 0xffff. The latter also RFC 3828. */
   function updateSum(at: number, protocol: number, delta: number): void {
     const was = view.getUint16(at)
     if (was === 0 && protocol === UDP) return
     const sum = (~was & 0xffff) + delta
     const becomes = ~((sum & 0xffff) + (sum >>> 16)) & 0xffff
-    view.setUint16(at, becomes === 0 && protocol === UDP ? 0xffff : becomes)
+    view.setUint16(at, becomes === 0 && (protocol === UDP || protocol === UDP_LITE) ? 0xffff : becomes)
   }
 
   /** ICMP queries and protocols without ports, either direction. */
@@ -229,7 +231,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (CLASS_OF[protocol] <= CLASS_TCP) view.setUint16(l4 + (dir << 1), port)
     else if (protocol === ICMP) icmp.setId(view, l4, port)
     const at = l4 + CHECKSUM_AT[protocol]
-    if (at !== l4 && at + 2 <= Math.min(p + netBytes[i], off[i] + capBytes[i])) updateSum(at, protocol, delta & 0xffff)
+    if (at !== l4 && at + 2 <= Math.min(p + netBytes[i], off[i] + capBytes[i])) updateSum(at, protocol, (delta & 0xffff) || NO_CHANGE)
     verdict[i] = TO_OUTSIDE - dir
   }
 
@@ -389,12 +391,24 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     else fragment(i, which)
   }
 
+  /** Is row i between the sides, so that we are the router whose TTL it is? Captures hold much that is not. */
+  function wouldCross(i: number): boolean {
+    const dir = side[i]
+    if (kindColumn[i] >>> 8 === 4) {
+      if (dir === DIR_OUT) return !has4(peerColumn[i])
+      return nat44 ? indexOf(localColumn[i]) >= 0 : has4(localColumn[i])
+    }
+    const p = l3[i]
+    const isInside = has6(ipv6.dstWord(view, p, 0), ipv6.dstWord(view, p, 1), ipv6.dstWord(view, p, 2), ipv6.dstWord(view, p, 3))
+    return isInside === (dir === DIR_IN)
+  }
+
   function decide(i: number, which: number): void {
     switch (which) {
       case PATH_DROP: return drop(i, frames.reason[i])
       case PATH_EXPIRED:
         drop(i, TTL_EXCEEDED)
-        return timeExceeded(i, clock)
+        return wouldCross(i) ? timeExceeded(i, clock) : undefined
       case PATH_4: return pass4(i)
       case PATH_4_OTHER: return passOther4(i)
       case PATH_4_PLAIN: return plain4(i)

@@ -55,6 +55,8 @@ const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, UDP_LITE = 136
 /** Why `openOut` gave no slot. */
 export const NO_PORT = -1, CONFLICT = -2
 
+/** Flows that end in the same millisecond and are put in order of their slots. */
+const MOST_SORTED = 4096
 /** Slots looked at for one eviction. */
 const EVICTION_SAMPLE = 8
 
@@ -97,6 +99,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   const MAPPINGS_OPENED = counterIndex('mappings-opened'), MAPPINGS_CLOSED = counterIndex('mappings-closed')
 
   const timeouts = timeoutsByState(options)
+  const $ended = new Int32Array(Math.min(capacity, MOST_SORTED))
 
   // Slots never used so far start at `fresh`; freed ones are linked through their first word.
   let fresh = 1
@@ -512,9 +515,30 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
 
   /** Removes every flow whose deadline has passed at `nowMs`. */
   function expire(nowMs: number): void {
-    for (let slot = nextExpired(nowMs); slot !== 0; slot = nextExpired(nowMs)) {
-      counters[EXPIRED]++
-      remove(slot)
+    for (let slot = nextExpired(nowMs); slot !== 0;) {
+      // Those of one instant go in order of slots, whatever the order of the wheel: it decides which slots are free.
+      const deadline = F[(slot << FLOW_BITS) + DEADLINE]
+      let count = 0
+      for (; slot !== 0 && count < $ended.length && F[(slot << FLOW_BITS) + DEADLINE] === deadline; slot = nextExpired(nowMs)) {
+        $ended[count++] = slot
+      }
+      if (count > 1) sort(count)
+      counters[EXPIRED] += count
+      for (let n = 0; n < count; n++) remove($ended[n])
+    }
+  }
+
+  /** Sorts the first `count` of `$ended`: a few by insertion, many by the runtime. */
+  function sort(count: number): void {
+    if (count > 64) {
+      new Int32Array($ended.buffer, 0, count).sort()
+      return
+    }
+    for (let n = 1; n < count; n++) {
+      const slot = $ended[n]
+      let at = n
+      for (; at > 0 && $ended[at - 1] > slot; at--) $ended[at] = $ended[at - 1]
+      $ended[at] = slot
     }
   }
 
@@ -523,7 +547,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     hash4, hash6, find4, find6, isFlow6, guess, findMapping, findPeer,
     openOut, openIn, openPlain4, open6, remove, schedule, expire,
     /** Bytes of all tables together. */
-    bytes: 4 * (F.length + places.length + mappingChains.length + peerChains.length)
+    bytes: 4 * (F.length + places.length + mappingChains.length + peerChains.length + $ended.length)
       + (options.nat44 ? pool.size * CLASSES * (8192 + 512) : 0),
   }
 }

@@ -9,7 +9,7 @@ import { HELD, type Frames } from '../wire/frames.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
 import { EXTRA_RELEASED, HOLD_BYTES, HOLD_LINK_BYTES, HOLD_NET_BYTES, copyBytes, type ExtrasStore } from './extras.ts'
-import { TRANSPORT_BYTES } from './look.ts'
+import { transportBytes } from './look.ts'
 import { type Shared, countDrop, drop } from './shared.ts'
 
 const BAD_LENGTH = reasonIndex('fragment-bad-length'), TINY = reasonIndex('fragment-tiny')
@@ -165,12 +165,15 @@ export function createFragments(shared: Shared, extras: ExtrasStore, scratch: nu
     const version = rows.kind[i] >>> 8
     const protocol = rows.kind[i] & 255
     let start: number, bytes: number, id: number, more: boolean
+    // RFC 791 counts the header of an IPv4 datagram in its length, RFC 8200 does not.
+    let most = 65535
     let kind = rows.kind[i]
     if (version === 4) {
       const word = ipv4.fragment(view, p)
       start = (word & ipv4.OFFSET_MASK) << 3
       more = (word & ipv4.MORE_FRAGMENTS) !== 0
       bytes = netBytes[i] - ipv4.headerBytes(view, p)
+      most -= ipv4.headerBytes(view, p)
       id = ipv4.id(view, p)
     } else {
       const header = rows.fragment[i]
@@ -182,9 +185,9 @@ export function createFragments(shared: Shared, extras: ExtrasStore, scratch: nu
       // RFC 8200 4.5: addresses and identification alone tell which datagram.
       kind = 6 << 8
     }
-    if (bytes === 0 || (more && (bytes & 7) !== 0) || start + bytes > 65535) return refuse(i, BAD_LENGTH)
+    if (bytes === 0 || (more && (bytes & 7) !== 0) || start + bytes > most) return refuse(i, BAD_LENGTH)
     if (version === 4 && protocol === TCP && start === 8) return refuse(i, TINY)
-    if (start === 0 && p + netBytes[i] - rows.l4[i] < TRANSPORT_BYTES[protocol]) return refuse(i, TINY)
+    if (start === 0 && p + netBytes[i] - rows.l4[i] < transportBytes(rows.kind[i])) return refuse(i, TINY)
 
     const bucket = bucketOf(i, version, id)
     let datagram = chains[bucket]

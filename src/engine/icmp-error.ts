@@ -185,7 +185,7 @@ export function createIcmpError(shared: Shared) {
       // A UDP sum of 0 says that there is none (RFC 768).
       if (protocol !== UDP || sum !== 0) {
         let newSum = apply(sum, transportDelta)
-        if (protocol === UDP && newSum === 0) newSum = 0xffff
+        if ((protocol === UDP || protocol === UDP_LITE) && newSum === 0) newSum = 0xffff
         view.setUint16(l4 + sumAt, newSum)
         message += delta16(sum, newSum)
       }

@@ -60,10 +60,15 @@ export function isReply(version: number, type: number): boolean {
   return (version === 4 ? TYPES_4 : TYPES_6)[type] === TYPE_REPLY
 }
 
-/** Bytes of transport header that must be there, by protocol; the numbers of ICMP and ICMPv6 do not clash. */
-export const TRANSPORT_BYTES = new Uint8Array(256)
+/** Bytes of header that UDP and TCP must have. */
+const TRANSPORT_BYTES = new Uint8Array(256)
 TRANSPORT_BYTES[TCP] = 20
-TRANSPORT_BYTES[UDP] = TRANSPORT_BYTES[ICMP] = TRANSPORT_BYTES[ICMP6] = 8
+TRANSPORT_BYTES[UDP] = 8
+
+/** Bytes of transport header that must be there, by version << 8 | protocol. ICMP over IPv6, or the reverse, has none here. */
+export function transportBytes(kind: number): number {
+  return kind === (4 << 8 | ICMP) || kind === (6 << 8 | ICMP6) ? icmp.HEADER_BYTES : TRANSPORT_BYTES[kind & 255]
+}
 
 /** All ones for UDP: chooses between two loads without a branch. */
 const IS_UDP = new Int32Array(256)

@@ -85,7 +85,8 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
       icmp.setId(view, l4, outsidePort)
       icmp.setChecksum(view, l4, apply(icmp.checksum(view, l4), delta16(port, outsidePort)))
     } else if ((protocol === UDP_LITE || protocol === DCCP) && l4 + 8 <= Math.min(l3[i] + netBytes[i], off[i] + capBytes[i])) {
-      view.setUint16(l4 + 6, apply(view.getUint16(l4 + 6), addressDelta))
+      const becomes = apply(view.getUint16(l4 + 6), addressDelta)
+      view.setUint16(l4 + 6, protocol === UDP_LITE && becomes === 0 ? 0xffff : becomes)
     }
   }
 

@@ -54,7 +54,7 @@ export class Fragments {
   admit(p: Packet, nowMs: number): Admitted {
     const piece = p.piece!
     const refuse = (drop: DropReason, overlapped = 0) => ({ drop, overlapped })
-    if (piece.end === piece.start || piece.more && piece.end % 8 !== 0 || piece.end > 65535) {
+    if (piece.end === piece.start || piece.more && piece.end % 8 !== 0 || piece.end > 65535 - (p.version === 4 ? p.l4 : 0)) {
       return refuse('fragment-bad-length')
     }
     if (p.version === 4 && p.protocol === TCP && piece.start === 8) return refuse('fragment-tiny')

@@ -273,7 +273,7 @@ export function readdress4(bytes: Uint8Array, end: 'src' | 'dst', addr: Addr, po
     if (!there(sumAt) || protocol === UDP && get16(bytes, header + 6) === 0) return next
     const cover = (b: Uint8Array) => join(pseudo(b), b.slice(header))
     const sum = carried(cover(bytes), cover(next), 8 + sumAt)
-    at16(sumAt, protocol === UDP && sum === 0 ? 0xffff : sum)
+    at16(sumAt, (protocol === UDP || protocol === UDPLITE) && sum === 0 ? 0xffff : sum)
   }
   return next
 }
