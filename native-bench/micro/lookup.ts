@@ -13,7 +13,8 @@ const SEED = 1
 
 function table(count: number) {
   const poolSize = count > 262_144 ? 20 : 4
-  const config = benchConfig({ flows: Math.max(262_144, 2 ** Math.ceil(Math.log2(count))), poolFirst: FIRST_POOL_ADDRESS, poolSize })
+  const capacity = Math.max(262_144, 2 ** Math.ceil(Math.log2(count)))
+  const config = benchConfig({ flows: capacity, poolFirst: FIRST_POOL_ADDRESS, poolSize })
   const options = engineOptions(config, config.inside, SEED, 0)
   const flows = createFlows(options, createPool(options.pool, SEED), createCounters())
   const set = makeFlows(count, SEED)

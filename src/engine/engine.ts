@@ -231,7 +231,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (CLASS_OF[protocol] <= CLASS_TCP) view.setUint16(l4 + (dir << 1), port)
     else if (protocol === ICMP) icmp.setId(view, l4, port)
     const at = l4 + CHECKSUM_AT[protocol]
-    if (at !== l4 && at + 2 <= Math.min(p + netBytes[i], off[i] + capBytes[i])) updateSum(at, protocol, (delta & 0xffff) || NO_CHANGE)
+    const isThere = at !== l4 && at + 2 <= Math.min(p + netBytes[i], off[i] + capBytes[i])
+    if (isThere) updateSum(at, protocol, (delta & 0xffff) || NO_CHANGE)
     verdict[i] = TO_OUTSIDE - dir
   }
 

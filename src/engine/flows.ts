@@ -84,13 +84,13 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   // Index and port table are one array: the look-ahead reads a place in it without asking which of them it is.
   const ownerStart = indexMask + 1
   const places = new Int32Array(ownerStart + (options.nat44 ? (pool.size * CLASSES) << 16 : 1))
-  const index = places.subarray(0, ownerStart)
+  const index = new Int32Array(places.buffer, 0, ownerStart)
 
   const chainMask = Math.max(16, 1 << (32 - Math.clz32(capacity - 1 || 1))) - 1
   const mappingChains = new Int32Array(options.nat44 ? chainMask + 1 : 1)
   const peerChains = new Int32Array(options.nat44 ? chainMask + 1 : 1)
   /** Head of the mapping that holds (pool index * CLASSES + class) << 16 | port, or 0. */
-  const portOwner = places.subarray(ownerStart)
+  const portOwner = new Int32Array(places.buffer, ownerStart * 4)
   const { isFree, take, release, firstFree } = createPortSets(options.nat44 ? pool.size * CLASSES : 1)
   const { below } = createPrng(seed)
 

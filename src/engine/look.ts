@@ -141,7 +141,8 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
       const l4 = p + ipv4.HEADER_BYTES
       if (word0 >>> 24 !== 0x45 || (sum & 0xffff) + (sum >>> 16) !== 0xffff || (word1 & 0x3fff) !== 0 || word2 >>> 24 <= 1
         || CLASS_OF[protocol] > CLASS_TCP || payload < need || captured < ipv4.HEADER_BYTES + need
-        || total > captured + wireBytes[i] - capBytes[i] || (closerSource[src >>> 24] | closerDestination[dst >>> 24] | group[i]) !== 0) {
+        || total > captured + wireBytes[i] - capBytes[i]
+        || (closerSource[src >>> 24] | closerDestination[dst >>> 24] | group[i]) !== 0) {
         lookCloser(i)
         continue
       }
@@ -371,7 +372,8 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
       portsColumn[i] = fromOutside ? (raw << 16) | (raw >>> 16) : raw
     }
     const hash = hash6(view.getInt32(inside), view.getInt32(inside + 4), view.getInt32(inside + 8), view.getInt32(inside + 12),
-      view.getInt32(peer), view.getInt32(peer + 4), view.getInt32(peer + 8), view.getInt32(peer + 12), portsColumn[i], kindColumn[i])
+      view.getInt32(peer), view.getInt32(peer + 4), view.getInt32(peer + 8), view.getInt32(peer + 12),
+      portsColumn[i], kindColumn[i])
     hashColumn[i] = hash
     placeColumn[i] = hash & indexMask
     tagColumn[i] = hash & tagMask
@@ -412,7 +414,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
     if (hasSharedMappings()) lookBehindHeads(count)
   }
 
-  /** Four at a time: the fewer instructions between two loads, the more of them are under way. `sink` keeps them from being dropped. */
+  /** Four at a time: the fewer instructions between loads, the more of them are under way. `sink` keeps them from being dropped. */
   function touchPlaces(count: number): void {
     let a = 0, b = 0, c = 0, d = 0
     let i = 0

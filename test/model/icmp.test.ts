@@ -111,8 +111,16 @@ test('our own errors are cut to 576 bytes, or 1280, and come from where they wer
   assert.deepEqual([verify(four), verify(six)], [[], []])
   const back = (dst: string, options = {}) => ends(box(options).out({ ...UDP, src: OUT, dst, ttl: 1 }).sent[0].bytes)
   assert.equal(back(POOL[1]), POOL[1] + ' > ' + OUT)
-  assert.equal(back('192.0.2.1'), POOL[0] + ' > ' + OUT)
   assert.equal(back(IN_A, { nat44: false }), '192.0.0.8 > ' + OUT)
+})
+
+test('a spent TTL is answered only where the packet would have crossed the box', () => {
+  const sent = (outcome: { sent: unknown[] }) => outcome.sent.length
+  assert.equal(sent(box().in({ ...UDP, ttl: 1 })), 1)
+  assert.equal(sent(box().in({ ...UDP, dst: IN_B, ttl: 1 })), 0)
+  assert.equal(sent(box().out({ ...UDP, src: OUT, dst: POOL[0], ttl: 1 })), 1)
+  assert.equal(sent(box().out({ ...UDP, src: OUT, dst: '192.0.2.1', ttl: 1 })), 0)
+  assert.equal(sent(box().out({ ...UDP, src: OUT, dst: IN_A, ttl: 1 })), 0)
 })
 
 test('a packet is quoted as it came, but with the header checksum that was filled in', () => {
