@@ -19,9 +19,13 @@ const MAX_BYTES = 1
 
 interface Measured { packets: number; bytesPerPacket: number; collected: number }
 
-/** Heap bytes that each of `chunks × CHUNK_BATCHES` batches costs a packet, once the code is hot. */
+/**
+ * Heap bytes that a packet costs, once the code is hot: the median over chunks. What allocates for packets does so in every chunk;
+ * a compilation that happens to end in one of them is not of the packets.
+ */
 function measure(runBatch: () => void, chunks: number): Measured {
-  let bytes = 0, collected = 0
+  let collected = 0
+  const samples: number[] = []
   for (let chunk = -WARM_UP_CHUNKS; chunk < chunks; chunk++) {
     collect()
     const before = process.memoryUsage().heapUsed
@@ -29,10 +33,11 @@ function measure(runBatch: () => void, chunks: number): Measured {
     const grown = process.memoryUsage().heapUsed - before
     if (chunk < 0) continue
     if (grown < 0) collected++
-    else bytes += grown
+    else samples.push(grown)
   }
   const packets = chunks * CHUNK_BATCHES * BATCH
-  return { packets, bytesPerPacket: bytes / packets, collected }
+  const median = samples.sort((a, b) => a - b)[samples.length >> 1]
+  return { packets, bytesPerPacket: median / (CHUNK_BATCHES * BATCH), collected }
 }
 
 function judge({ packets, bytesPerPacket, collected }: Measured): void {
