@@ -102,7 +102,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const timeouts = timeoutsByState(options)
   const closing = Uint8Array.from(timeouts, (_, state) => isClosing(state) ? 1 : 0)
 
-  let clock = 0
+  // The present, in a typed array: a variable that changes is checked and untagged wherever it is read.
+  const $now = new Int32Array(1)
 
   function drop(i: number, reason: number): void {
     dropRow(shared, i, reason)
@@ -116,12 +117,12 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   /** Drops row i and says so to its sender (RFC 5508 REQ-8). */
   function prohibit(i: number, reason: number): 0 {
     drop(i, reason)
-    prohibited(i, clock)
+    prohibited(i, $now[0])
     return 0
   }
 
   function expire(nowMs: number): void {
-    clock = nowMs
+    $now[0] = nowMs
     expireFlows(nowMs)
     expireFragments(nowMs)
   }
@@ -133,12 +134,12 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const state = (F[base + KIND] >>> 8) & 255
     const next = NEXT[(state << 4) | (dir << 3) | EVENT[view.getUint8(l4 + 13) & 31]]
     if (next !== state) return enter(base, next)
-    if (closing[state] === 0) F[base + DEADLINE] = clock + timeouts[state]
+    if (closing[state] === 0) F[base + DEADLINE] = $now[0] + timeouts[state]
   }
 
   function enter(base: number, state: number): void {
     F[base + KIND] = (F[base + KIND] & ~0xff00) | (state << 8)
-    F[base + DEADLINE] = clock + timeouts[state]
+    F[base + DEADLINE] = $now[0] + timeouts[state]
     // The deadline may have moved earlier, which the wheel must be told.
     schedule(base >>> FLOW_BITS)
   }
@@ -186,7 +187,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   function translate(i: number, base: number, dir: number): void {
     const p = l3[i], l4 = l4Column[i], word2 = word2Column[i]
     const protocol = (word2 >>> 16) & 255
-    const delta = F[base + DELTA] ^ -dir
+    const delta = F[base + DELTA] ^ (0 - dir)
     let sum = (~word2 & 0xffff) + (delta >>> 16) + HOP_DELTA
     sum = (sum & 0xffff) + (sum >>> 16)
     sum = (sum & 0xffff) + (sum >>> 16)
@@ -221,7 +222,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   function translateOther(i: number, base: number, dir: number, hops: number): void {
     const p = l3[i], l4 = l4Column[i], word2 = word2Column[i]
     const protocol = (word2 >>> 16) & 255
-    const delta = F[base + DELTA] ^ -dir
+    const delta = F[base + DELTA] ^ (0 - dir)
     let sum = (~word2 & 0xffff) + (delta >>> 16) + (hops !== 0 ? HOP_DELTA : 0)
     sum = (sum & 0xffff) + (sum >>> 16)
     sum = (sum & 0xffff) + (sum >>> 16)
@@ -254,8 +255,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (!outboundPermit) return prohibit(i, DENIED)
     const state = opening(i, DIR_OUT)
     if (state < 0) return refuse(i, TCP_MIDSTREAM)
-    if (!nat44) return openPlain4(local, peer, portsColumn[i], kind, state, clock)
-    const slot = openOut(local, peer, portsColumn[i], kind, state, clock)
+    if (!nat44) return openPlain4(local, peer, portsColumn[i], kind, state, $now[0])
+    const slot = openOut(local, peer, portsColumn[i], kind, state, $now[0])
     if (slot > 0) return slot
     return prohibit(i, slot === CONFLICT ? PROTOCOL_CONFLICT : NO_OUTSIDE_PORT)
   }
@@ -294,7 +295,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     }
     const state = opening(i, DIR_IN)
     if (state < 0) return refuse(i, TCP_MIDSTREAM)
-    const slot = openIn(owner, peer, portsColumn[i] & 0xffff, kind, state, keep, clock)
+    const slot = openIn(owner, peer, portsColumn[i] & 0xffff, kind, state, keep, $now[0])
     return slot !== 0 ? slot : refuse(i, NO_MAPPING)
   }
 
@@ -328,7 +329,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     } else {
       const state = admitFromOutside(i)
       if (state < 0) return
-      openPlain4(local, peer, ports, kind, state, clock)
+      openPlain4(local, peer, ports, kind, state, $now[0])
     }
     const p = l3[i]
     ipv4.setTtl(view, p, ipv4.ttl(view, p) - 1)
@@ -363,7 +364,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     else {
       const state = outward ? admitOut6(i) : admitFromOutside(i)
       if (state < 0) return
-      open6(hashColumn[i], $key, ports, kind, state, clock)
+      open6(hashColumn[i], $key, ports, kind, state, $now[0])
     }
     ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
     verdict[i] = outward ? TO_OUTSIDE : TO_INSIDE
@@ -381,7 +382,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   /* One packet. */
 
   function forward(i: number, nowMs: number): void {
-    if (nowMs !== clock) expire(nowMs)
+    if (nowMs !== $now[0]) expire(nowMs)
     if (extras.count() !== 0) {
       extras.clear()
       reclaim()
@@ -409,7 +410,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       case PATH_DROP: return drop(i, frames.reason[i])
       case PATH_EXPIRED:
         drop(i, TTL_EXCEEDED)
-        return wouldCross(i) ? timeExceeded(i, clock) : undefined
+        return wouldCross(i) ? timeExceeded(i, $now[0]) : undefined
       case PATH_4: return pass4(i)
       case PATH_4_OTHER: return passOther4(i)
       case PATH_4_PLAIN: return plain4(i)
@@ -420,7 +421,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   }
 
   function fragment(i: number, which: number): void {
-    const datagram = arrive(i, clock)
+    const datagram = arrive(i, $now[0])
     if (datagram === 0) return
     if (which === PATH_LATER) return later(i, datagram)
     decide(i, which - FIRST_FRAGMENT)

@@ -163,7 +163,8 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
   /** Key, place and path of an IPv4 packet with ports. `raw` has the source port above the destination port. */
   function setKey(i: number, src: number, dst: number, raw: number, kind: number): void {
     const fromOutside = side[i]
-    const turn = (src ^ dst) & -fromOutside
+    // 0 - x, because -x of 0 is -0, for which the compiler would fall back on doubles.
+    const turn = (src ^ dst) & (0 - fromOutside)
     const local = src ^ turn, peer = dst ^ turn
     const shift = fromOutside << 4
     const ports = (raw << shift) | (raw >>> (32 - shift & 31))
@@ -454,7 +455,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
     let again = 0
     for (let i = 0; i < count; i++) {
       const base = hintColumn[i] << FLOW_BITS
-      const unlike = ((F[base + PEER] ^ peerColumn[i]) | ((F[base + OUTSIDE_PORTS] ^ portsColumn[i]) & 0xffff)) & -side[i]
+      const unlike = ((F[base + PEER] ^ peerColumn[i]) | ((F[base + OUTSIDE_PORTS] ^ portsColumn[i]) & 0xffff)) & (0 - side[i])
       if (unlike === 0 || path[i] !== PATH_4) continue
       const ports = (F[base + PORTS] & ~0xffff) | (portsColumn[i] & 0xffff)
       const hash = hash4(F[base + INSIDE], peerColumn[i], ports, kindColumn[i])

@@ -166,7 +166,7 @@ export function createPlane(options: PlaneOptions): Plane {
     let outsidePackets = 0, outsideBytes = 0, bytes = 0
     for (let i = from; i < to; i++) {
       outsidePackets += side[i]
-      outsideBytes += wireBytes[i] & -side[i]
+      outsideBytes += wireBytes[i] & (0 - side[i])
       bytes += wireBytes[i]
     }
     counters[IN_INSIDE] += to - from - outsidePackets
