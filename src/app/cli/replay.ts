@@ -1,7 +1,6 @@
 /** `pinhole replay`: the command line of the replay. */
 import { accessSync, constants, fstatSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { SingleBar } from 'cli-progress'
 import { InvalidArgumentError, type Command } from 'commander'
 import { CaptureError } from '../../phy/capture-error.ts'
 import { parsePrefix } from '../config/address.ts'
@@ -67,7 +66,7 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
   }
   process.once('SIGINT', onSignal)
   process.once('SIGTERM', onSignal)
-  const bar = process.stderr.isTTY ? new SingleBar({
+  const bar = process.stderr.isTTY ? new (await import('cli-progress')).SingleBar({
     format: '{bar} {percentage}% | {packets} packets | {eta_formatted} left', hideCursor: true, clearOnComplete: true,
     stream: process.stderr,
   }) : null

@@ -3,10 +3,12 @@
  * is taken: mappings with text keys, lists, scalars. Anchors, aliases, tags, directives, duplicate keys and a second
  * document are refused, each at its own place.
  */
-import {
-  Composer, isAlias, isMap, isScalar, isSeq, LineCounter, Parser,
-  type CST, type ErrorCode, type ParsedNode, type YAMLError,
-} from 'yaml'
+import { createRequire } from 'node:module'
+import type * as Yaml from 'yaml'
+import type { CST, ErrorCode, ParsedNode, YAMLError } from 'yaml'
+
+// Loaded by the first file that is read: a run without one starts a tenth of a second sooner, with the validator in load.ts.
+let yaml: typeof Yaml
 
 /** Something wrong, at a place. `path` is the setting, as in `timers.udp`, or empty. Lines and columns count from 1. */
 export interface Problem {
@@ -81,7 +83,8 @@ function tooDeep(tokens: CST.Token[]): number {
 }
 
 export function readDocument(text: string): SettingsDocument {
-  const lines = new LineCounter()
+  yaml ??= createRequire(import.meta.url)('yaml') as typeof Yaml
+  const lines = new yaml.LineCounter()
   const problems: Problem[] = []
   const places = new Map<string, Place>()
   const locate = (offset: number) => {
@@ -93,13 +96,13 @@ export function readDocument(text: string): SettingsDocument {
   }
   const result = (data: unknown): SettingsDocument => ({ data, places, problems, locate })
 
-  const tokens = [...new Parser(lines.addNewLine).parse(text)]
+  const tokens = [...new yaml.Parser(lines.addNewLine).parse(text)]
   const deep = tooDeep(tokens)
   if (deep >= 0) {
     found(deep, '', 'nested too deeply', 'no setting lies deeper than a list in a section')
     return result(null)
   }
-  const composer = new Composer<ParsedNode>({ prettyErrors: false, uniqueKeys: false, version: '1.2' })
+  const composer = new yaml.Composer<ParsedNode>({ prettyErrors: false, uniqueKeys: false, version: '1.2' })
   const documents = [...composer.compose(tokens, true, text.length)]
   const faults: YAMLError[] = documents.flatMap(document => [...document.errors, ...document.warnings])
   const faultyLines = new Set<number>()
@@ -123,7 +126,7 @@ export function readDocument(text: string): SettingsDocument {
 
   const plain = (node: ParsedNode | null, pointer: string): unknown => {
     if (node === null) return null
-    if (isAlias(node)) {
+    if (yaml.isAlias(node)) {
       found(node.range[0], pointer, `'*${node.source}' is an alias, and aliases are not used here`,
         'write the value itself')
       return undefined
@@ -139,17 +142,17 @@ export function readDocument(text: string): SettingsDocument {
       if (text[at - 1] === '!') at--
       found(at < 0 ? node.range[0] : at, pointer, `'${node.tag}' is a tag, and tags are not used here`, 'remove it')
     }
-    if (isSeq(node)) {
+    if (yaml.isSeq(node)) {
       return node.items.map((item, i) => {
         const child = childPointer(pointer, i)
         places.set(child, { key: null, value: (item as ParsedNode).range[0] })
         return plain(item as ParsedNode, child)
       }).filter(item => item !== undefined)
     }
-    if (!isMap(node)) return isScalar(node) ? node.value : undefined
+    if (!yaml.isMap(node)) return yaml.isScalar(node) ? node.value : undefined
     const object = Object.create(null) as Record<string, unknown>
     for (const { key, value } of node.items) {
-      if (!isScalar(key) || key.value === null || key.value === '') {
+      if (!yaml.isScalar(key) || key.value === null || key.value === '') {
         found(key.range[0], pointer, 'a key is needed here', 'write `key: value`')
         continue
       }

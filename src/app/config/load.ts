@@ -3,7 +3,8 @@
  * then what lies between settings: a pool too large, two entries that overlap, a pool that reaches inside.
  */
 import { readFileSync } from 'node:fs'
-import { Ajv, type ErrorObject, type SchemaValidateFunction } from 'ajv'
+import { createRequire } from 'node:module'
+import type { ErrorObject, SchemaValidateFunction, ValidateFunction } from 'ajv'
 import { printPrefix, type Prefix } from '../../wire/address.ts'
 import {
   fault, parseIpv4, parseIpv6, parsePrefix, parseRange, prefixRange, rangeToText, type Fault, type Parsed, type Range,
@@ -81,6 +82,7 @@ export function readText(path: string): string {
 export function checkConfig(text: string): Checked {
   const document = readDocument(text.replace(/^\uFEFF/, ''))
   const problems = [...document.problems]
+  const validate = validator()
   if (!validate(document.data)) problems.push(...schemaProblems(document, validate.errors ?? []))
   problems.push(...betweenSettings(document))
   if (problems.length === 0) return { config: assemble(document.data), problems: [] }
@@ -154,9 +156,16 @@ const readValue: SchemaValidateFunction = (rule: ValueRule, written: unknown) =>
   return false
 }
 
-const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true })
-ajv.addKeyword({ keyword: 'x-value', schemaType: 'object', validate: readValue, errors: 'full' })
-const validate = ajv.compile(SCHEMA)
+let compiled: ValidateFunction | null = null
+
+/** The schema, compiled when the first file is read; see document.ts. */
+function validator(): ValidateFunction {
+  if (compiled !== null) return compiled
+  const { Ajv } = createRequire(import.meta.url)('ajv') as typeof import('ajv')
+  const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true })
+  ajv.addKeyword({ keyword: 'x-value', schemaType: 'object', validate: readValue, errors: 'full' })
+  return (compiled = ajv.compile(SCHEMA))
+}
 
 /** One problem for a value, however many keywords it violates. */
 function schemaProblems({ places, locate }: SettingsDocument, errors: ErrorObject[]): Problem[] {
