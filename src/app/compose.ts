@@ -14,7 +14,7 @@ import { createPrefixSet, type Prefix } from '../wire/address.ts'
 import { createFrames, type Frames } from '../wire/frames.ts'
 import type { Config } from './config/config.ts'
 
-/** Frames looked at together. 32 has most of the gain of batching, 256 all of it; more only delays. */
+/** Frames looked at together. */
 export const BATCH_FRAMES = 256
 const WRITER_BUFFER_BYTES = 2 * 1024 * 1024
 

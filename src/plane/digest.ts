@@ -1,8 +1,8 @@
 /**
  * A 64-bit digest of what a run did: for each packet, in order, its verdict and reason; for each one sent also its side, time
- * stamp, lengths and the first bytes of its headers as they left. Two runs that differ in any rewritten byte, any drop or any
- * time differ here. It is no defence against forgery. Words are summed with a factor each, which keeps the multiplications
- * independent of one another (measured 4 ns a packet; a chained hash of the same words took 15).
+ * stamp, lengths and the first bytes of its headers as they left, so that two runs that rewrote, dropped or timed something
+ * differently differ here. It is no defence against forgery. Words are summed with a factor each, which keeps the
+ * multiplications independent of one another.
  */
 import type { Frames } from '../wire/frames.ts'
 
