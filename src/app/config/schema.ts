@@ -158,7 +158,8 @@ export const SCHEMA: Schema = {
     }),
     limits: section('Bounds of memory and of work. k is 1024, M is 1048576.', {
       flows: count('256k', '16', '4M', 'flows',
-        'Flows known at once. The tables are made at the start and never grow; a full one gives up, of eight flows, the one with the least time left.'),
+        'Flows known at once. The tables are made at the start and never grow; '
+        + 'a full one gives up, of eight flows, the one with the least time left.'),
       'fragment-datagrams': count(1024, '1', '65536', 'datagrams', 'Datagrams in fragments that are followed at once.'),
       'fragment-hold': count(256, '0', '4096', 'fragments',
         'Fragments held at once because they came before the first one of their datagram. With 0 these are dropped.'),
