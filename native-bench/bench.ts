@@ -4,7 +4,7 @@
  * disturbs both.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
@@ -15,6 +15,10 @@ import { allRows, type Row } from './rows.ts'
 import { BASELINE_DIRECTORY, createRunner, type Runner } from './runners.ts'
 import { comparisonText, resultText, targetsText } from './table.ts'
 import { judgeTargets } from './targets.ts'
+
+const MEMORY_FILES = '/dev/shm'
+/** What a row may need at once: a capture, and what two programs make of it. */
+const CAPTURE_BYTES = 3 * 2 ** 30
 
 const STATUS = { ok: 0, found: 1, usage: 2, failed: 3 } as const
 const STATUS_HELP = `
@@ -82,6 +86,17 @@ function buildBaseline(): string | null {
   return version
 }
 
+/** Where captures lie: in memory if there is room, so that no disk is measured. */
+function roomyDirectory(): string {
+  try {
+    const { bavail, bsize } = statfsSync(MEMORY_FILES)
+    if (bavail * bsize >= CAPTURE_BYTES) return MEMORY_FILES
+  } catch {
+    // Not every system has one.
+  }
+  return tmpdir()
+}
+
 const progress = (text: string) => { if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`) }
 
 /** What the two programs counted differently in the same round. */
@@ -130,6 +145,7 @@ async function main(): Promise<number> {
   const rows = allRows(quick).filter(({ name }) => flags.only.length === 0
     || flags.only.some(prefix => name.startsWith(prefix) || name.startsWith(`micro/${prefix}`)))
   if (rows.length === 0) fail(`no row begins with ${flags.only.join(' or ')}; --list names them`)
+  if (quick && flags.targets === true) fail('the targets are for the full rows: --targets without --quick')
   if (flags.list === true) {
     console.log(rows.map(({ name, parameters }) => `${name} ${JSON.stringify(parameters)}`).join('\n'))
     return STATUS.ok
@@ -144,7 +160,7 @@ async function main(): Promise<number> {
     const why = [...obstacles(old, result), ...changedParameters(old, named)]
     if (why.length > 0) fail(`${flags.compare} cannot be compared:\n  ${why.join('\n  ')}`)
   }
-  const directory = mkdtempSync(join(tmpdir(), 'pinhole-bench-'))
+  const directory = mkdtempSync(join(roomyDirectory(), 'pinhole-bench-'))
   process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130))
   for (const row of rows) result.rows.push(await measure(row, rounds, compiler !== null, directory))
