@@ -112,7 +112,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 }
 
 const chosen = process.argv.slice(2)
-const files = ['build/src', 'build/test'].flatMap(root => filesBelow(root)).sort()
+const files = ['build/src', 'build/test', 'build/native-bench'].flatMap(root => filesBelow(root)).sort()
   .filter(file => chosen.length === 0 || chosen.some(part => file.includes(part)))
 const jobs = files.map((file, index) => () => runFile(file, index))
 if (chosen.length === 0) jobs.unshift(runLint)
