@@ -85,8 +85,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const shared: Shared = { options, frames, counters, rows, pool, flows, extras }
   const { look, lookAhead } = createLook(shared)
   const replyStart = options.scratchStart + options.fragmentHold * HOLD_BYTES
-  const { timeExceeded, prohibited } = createIcmpReply(shared, extras, replyStart)
-  const { arrive, first, later, expire: expireFragments, finish, reclaim } = createFragments(shared, extras, options.scratchStart)
+  const { timeExceeded, prohibited } = createIcmpReply(shared, replyStart)
+  const { arrive, first, later, expire: expireFragments, finish, reclaim } = createFragments(shared, options.scratchStart)
   const { out4: errorOut4, in4: errorIn4, pass6: error6, rewriteQuote } = createIcmpError(shared)
 
   const { view, off, capBytes, l3, side, netBytes, verdict } = frames

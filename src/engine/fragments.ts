@@ -8,7 +8,7 @@ import { reasonIndex } from '../channel/reasons.ts'
 import { HELD, type Frames } from '../wire/frames.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
-import { EXTRA_RELEASED, HOLD_BYTES, HOLD_LINK_BYTES, HOLD_NET_BYTES, copyBytes, type ExtrasStore } from './extras.ts'
+import { EXTRA_RELEASED, HOLD_BYTES, HOLD_LINK_BYTES, HOLD_NET_BYTES, copyBytes } from './extras.ts'
 import { transportBytes } from './look.ts'
 import { type Shared, countDrop, drop } from './shared.ts'
 
@@ -36,10 +36,8 @@ const WAITING = 0, OPEN = 1, MARKED = 2
 const HOLD_BITS = 3
 const HOLD_NEXT = 0, HOLD_CAP = 1, HOLD_WIRE = 2, HOLD_L3 = 3, HOLD_LINK = 4, HOLD_IFACE = 5, HOLD_NET = 6
 
-export type Fragments = ReturnType<typeof createFragments>
-
-export function createFragments(shared: Shared, extras: ExtrasStore, scratch: number) {
-  const { options, frames, rows, counters } = shared
+export function createFragments(shared: Shared, scratch: number) {
+  const { options, frames, rows, counters, extras } = shared
   const { view, off, l3, capBytes, wireBytes, netBytes, link, iface, verdict } = frames
   const capacity = options.fragmentDatagrams
   const holds = options.fragmentHold

@@ -12,7 +12,6 @@ import * as ipv6 from '../wire/ipv6.ts'
 import { EXTRA_REPLY, copyBytes } from './extras.ts'
 import { isError } from './look.ts'
 import type { Shared } from './shared.ts'
-import type { ExtrasStore } from './extras.ts'
 
 const ICMP = 1, ICMP6 = 58
 /** RFC 1812 4.3.2.3: as much of the packet as fits without going over 576 bytes. RFC 4443 2.4 (c): over 1280. */
@@ -21,7 +20,7 @@ const MOST_BYTES_4 = 576, MOST_BYTES_6 = 1280
 const PRECEDENCE = 0xc0
 const TTL = 64
 
-export function createIcmpReply({ options, frames, rows, pool, counters }: Shared, extras: ExtrasStore, start: number) {
+export function createIcmpReply({ options, frames, rows, pool, counters, extras }: Shared, start: number) {
   const { view, off, capBytes, side, l3, netBytes, link, iface } = frames
   const { take } = createTokenBucket(options.icmpErrorsPerSecond)
   const ORIGINATED = counterIndex('icmp-errors-originated'), SUPPRESSED = counterIndex('icmp-errors-suppressed')

@@ -74,8 +74,6 @@ export function transportBytes(kind: number): number {
 const IS_UDP = new Int32Array(256)
 IS_UDP[UDP] = -1
 
-export type Look = ReturnType<typeof createLook>
-
 export function createLook({ options, frames, rows, pool, flows, counters }: Omit<Shared, 'extras'>) {
   const { view, off, capBytes, wireBytes, net, l3, group, side, netBytes } = frames
   const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = rows

@@ -2,7 +2,7 @@
 import type { Counters } from '../channel/counters.ts'
 import { DROP_FIRST, counterIndex } from '../channel/counters.ts'
 import { DROP, type Frames } from '../wire/frames.ts'
-import type { Extras } from './extras.ts'
+import type { ExtrasStore } from './extras.ts'
 import type { Flows } from './flows.ts'
 import type { EngineOptions } from './options.ts'
 import type { Pool } from './pool.ts'
@@ -15,7 +15,7 @@ export interface Shared {
   readonly rows: Rows
   readonly pool: Pool
   readonly flows: Flows
-  readonly extras: Extras
+  readonly extras: ExtrasStore
 }
 
 const DROPS = counterIndex('drop-packets'), DROP_BYTES = counterIndex('drop-bytes')
