@@ -75,3 +75,10 @@ test('what makes results incomparable is named', () => {
   const now = result([row([1], [], 'a', { flows: 1, packets: 6 })])
   assert.deepEqual(changedParameters(old, now), ['a: packets was 5, now it is 6'])
 })
+
+test('results of too few rounds are not compared: their intervals say too little', () => {
+  const few = result([], { rounds: 5 })
+  assert.match(obstacles(few, few).join(), /5 rounds are too few/)
+  const enough = result([], { rounds: 6 })
+  assert.deepEqual(obstacles(enough, enough), [])
+})

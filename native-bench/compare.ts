@@ -24,6 +24,8 @@ export interface RowComparison {
 }
 
 export const LEAST_EFFECT = 0.03
+/** With fewer samples the interval between the least and the greatest of them holds the median less than 95 times in 100. */
+export const LEAST_ROUNDS = 6
 
 /** Differences that make two results incomparable as a whole; empty: none. */
 export function obstacles(old: BenchResult, now: BenchResult): string[] {
@@ -36,8 +38,10 @@ export function obstacles(old: BenchResult, now: BenchResult): string[] {
     ['the number of rounds', old.rounds, now.rounds], ['--quick', old.quick, now.quick],
     ['the default configuration', old.configDigest, now.configDigest],
   ]
-  return pairs.filter(([, was, is]) => was !== is)
+  const found = pairs.filter(([, was, is]) => was !== is)
     .map(([what, was, is]) => `${what} was ${String(was)}, now it is ${String(is)}`)
+  if (now.rounds < LEAST_ROUNDS) found.push(`${now.rounds} rounds are too few to compare: it takes ${LEAST_ROUNDS} (--rounds)`)
+  return found
 }
 
 /** Rows that stand in both under one name with different parameters. */
