@@ -2,12 +2,13 @@
  * Bundles the command line into dist/pinhole.js, and in the same way the processes that the benchmark measures, so that it
  * measures what is shipped. Dependencies stay outside: npm installs them beside it.
  *
- * rollup joins the modules and esbuild takes the types off each. esbuild alone would turn every `const` of a module into a
- * `var`, and then the optimizing compiler has to load each of them, for each packet; a `const` is a constant to it.
+ * rollup (its WebAssembly build, which needs no binary for each platform) joins the modules, and esbuild takes the types off
+ * each. esbuild alone would turn every `const` of a module into a `var`, and then the optimizing compiler has to load each of
+ * them, for each packet; a `const` is a constant to it.
  */
 import { chmodSync } from 'node:fs'
 import { transform } from 'esbuild'
-import { rollup } from 'rollup'
+import { rollup } from '@rollup/wasm-node'
 
 const types = {
   name: 'types',
