@@ -1,4 +1,4 @@
-/** The machine of a replay on one screen. Nothing below knows its neighbours; nothing imports this but the command line. */
+/** The machine of a replay on one screen. Nothing below knows its neighbours. */
 import { type Counters, createCounters } from '../channel/counters.ts'
 import { createEngine, engineScratchBytes, type Engine } from '../engine/engine.ts'
 import {

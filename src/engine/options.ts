@@ -40,7 +40,7 @@ export interface EngineOptions {
   icmpQueryMs: number
   otherMs: number
   fragmentMs: number
-  /** Flows at once, 1 … 2^22. */
+  /** Flows at once, 16 … 2^22. */
   flows: number
   fragmentDatagrams: number
   fragmentHold: number

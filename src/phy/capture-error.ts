@@ -17,5 +17,11 @@ export class CaptureError extends Error {
 export function captureError(what: string, path: string, cause: NodeJS.ErrnoException): CaptureError {
   const code = cause.code ?? 'EUNKNOWN'
   const stream = path === '-' ? 'standard stream' : path
-  return new CaptureError(code, path, `cannot ${what} ${stream}: ${cause.message}`)
+  return new CaptureError(code, path, `cannot ${what} ${stream}: ${systemReason(cause)}`)
+}
+
+/** What the system said, without the call and the path that Node adds: 'no such file or directory (ENOENT)'. */
+export function systemReason({ code, message }: NodeJS.ErrnoException): string {
+  const said = /^E[A-Z0-9]+: ([^,]+)/.exec(message)?.[1]
+  return said === undefined || code === undefined ? message : `${said} (${code})`
 }

@@ -1,4 +1,5 @@
 /** Decides by which side of the box a frame of a capture came in. */
+import type { InsidePrefixes } from '../engine/options.ts'
 import { NET_IPV4, NET_IPV6, SIDE_INSIDE, SIDE_OUTSIDE, type Frames } from '../wire/frames.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
@@ -8,13 +9,8 @@ export interface Sides {
   decide(count: number): void
 }
 
-interface Prefixes {
-  count4(address: number): number
-  has6(word0: number, word1: number, word2: number, word3: number): boolean
-}
-
 /** By source address: inside if a prefix holds it. What has no address came from outside. */
-export function sidesBySource(frames: Frames, inside: Prefixes): Sides {
+export function sidesBySource(frames: Frames, inside: Pick<InsidePrefixes, 'count4' | 'has6'>): Sides {
   const { view, off, capBytes, net, l3, side } = frames
   const { count4, has6 } = inside
 

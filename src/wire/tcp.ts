@@ -1,6 +1,6 @@
 /** TCP header (RFC 9293), in place. After 20 captured bytes are known to be there, no accessor reads past them. */
 export const HEADER_BYTES = 20
-export const SRC_PORT = 0, DST_PORT = 2, SEQ = 4, ACK = 8, DATA_OFFSET = 12, FLAGS = 13, WINDOW = 14, CHECKSUM = 16
+export const DST_PORT = 2, SEQ = 4, ACK = 8, DATA_OFFSET = 12, FLAGS = 13, WINDOW = 14, CHECKSUM = 16
 export const FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK_FLAG = 16, URG = 32
 
 export function srcPort(v: DataView, off: number): number { return v.getUint16(off) }

@@ -2,7 +2,7 @@
 import { accessSync, constants, fstatSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { InvalidArgumentError, type Command } from 'commander'
-import { CaptureError } from '../../phy/capture-error.ts'
+import { CaptureError, systemReason } from '../../phy/capture-error.ts'
 import { parsePrefix } from '../config/address.ts'
 import { defaultConfig, loadConfig } from '../config/load.ts'
 import type { Prefix } from '../../wire/address.ts'
@@ -152,7 +152,7 @@ function checkWritable(path: string): void {
     accessSync(found === undefined ? dirname(path) : path, constants.W_OK)
     if (found?.isDirectory() === true) throw new Error('it is a directory')
   } catch (error) {
-    throw new Failure(STATUS.output, `cannot write ${path}: ${(error as Error).message}`, { cause: error })
+    throw new Failure(STATUS.output, `cannot write ${path}: ${systemReason(error as Error)}`, { cause: error })
   }
 }
 
@@ -161,7 +161,7 @@ function writeReport(path: string, text: string): void {
     if (path === '-') process.stdout.write(text)
     else writeFileSync(path, text)
   } catch (error) {
-    throw new Failure(STATUS.output, `cannot write ${path}: ${(error as Error).message}`, { cause: error })
+    throw new Failure(STATUS.output, `cannot write ${path}: ${systemReason(error as Error)}`, { cause: error })
   }
 }
 
