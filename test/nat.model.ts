@@ -3,7 +3,7 @@
  * from one end to the other, packets are never changed but made anew, and what can be derived is not stored. Headings
  * below are those of the contract. Our readings where it leaves room are marked "Reading:".
  */
-import type { Prefix } from '../src/wire/address.ts'
+import type { Prefix } from '../src/base/address.ts'
 import type { DropReason } from '../src/channel/reasons.ts'
 import {
   complement, get16, hasPorts, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses,

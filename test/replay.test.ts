@@ -11,7 +11,7 @@ import type { Report } from '../src/app/replay/report.ts'
 import { DROP_REASONS } from '../src/channel/reasons.ts'
 import { readModel, type ModelPacket } from '../src/phy/capture-reader.model.ts'
 import { encodePcap, encodePcapng, type TestPacket } from '../src/phy/testing.ts'
-import { print4 } from '../src/wire/address.ts'
+import { print4 } from '../src/base/address.ts'
 import { buildPacket, concat, verify, type PacketSpec } from '../src/wire/build.ts'
 
 const MAIN = path.resolve('build/src/app/cli/main.js')

@@ -5,7 +5,7 @@
  */
 import { parseArgs } from 'node:util'
 import { tuneCompiler } from '../../src/app/compiler.ts'
-import { parse4 } from '../../src/wire/address.ts'
+import { parse4 } from '../../src/base/address.ts'
 import { loadCapture, spanNs, type Capture } from './capture.ts'
 import { churn } from './churn.ts'
 import { createMachine, type Machine } from './machine.ts'

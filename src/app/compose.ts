@@ -10,7 +10,7 @@ import { openPcapngWriter, writerBytes, type PcapngWriter } from '../phy/pcapng-
 import { PLANE_SCRATCH_BYTES, createPlane, type Plane } from '../plane/plane.ts'
 import type { Sides } from '../plane/sides.ts'
 import { createWorld } from '../plane/world.ts'
-import { createPrefixSet, type Prefix } from '../wire/address.ts'
+import { createPrefixSet, type Prefix } from '../base/address.ts'
 import { createFrames, type Frames } from '../wire/frames.ts'
 import type { Config } from './config/config.ts'
 

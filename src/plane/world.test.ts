@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { buildPacket, fragment, icmpError, verify, type PacketSpec } from '../wire/build.ts'
 import { TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
-import { print4 } from '../wire/address.ts'
+import { print4 } from '../base/address.ts'
 import { createPlaneRig, type PlaneRig } from './testing.ts'
 
 const a = '10.0.0.1', b = '198.51.100.1'

@@ -2,7 +2,7 @@
  * ARP (RFC 826), in place. After `check`, no accessor reads past `end`. Only the form for Ethernet and IPv4 has a
  * value: Pinhole never answers ARP, it prints it.
  */
-import { print4 } from './address.ts'
+import { print4 } from '../base/address.ts'
 import { ADDRESS_BYTES, printMac } from './ethernet.ts'
 
 export const HEADER_BYTES = 8

@@ -3,7 +3,7 @@
  * It shares no code with the accessors and the checksum of the packet path, so that one can be held against the other.
  * Bad values here are a mistake of the caller, and throw.
  */
-import { parseAddress, type Address } from './address.ts'
+import { parseAddress, type Address } from '../base/address.ts'
 
 /** An address as text, as IPv4 in host-order int32, or as the four words of IPv6. */
 export type AddressLike = string | number | Int32Array

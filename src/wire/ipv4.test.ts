@@ -2,7 +2,7 @@ import test from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import * as ipv4 from './ipv4.ts'
-import { parse4, print4 } from './address.ts'
+import { parse4, print4 } from '../base/address.ts'
 import { buildPacket, verify } from './build.ts'
 
 const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -2,7 +2,7 @@ import test from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import * as ipv6 from './ipv6.ts'
-import { print6 } from './address.ts'
+import { print6 } from '../base/address.ts'
 import { buildPacket, fragment, type PacketSpec } from './build.ts'
 
 const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -2,7 +2,7 @@
  * One packet as one line, in the manner of tcpdump. For people and tests, never on the packet path. Takes any bytes:
  * what is cut short prints as `[|udp]`, lengths that lie as `bad length`. Checksums are not judged, see `verify`.
  */
-import { print4, print6 } from './address.ts'
+import { print4, print6 } from '../base/address.ts'
 import * as arp from './arp.ts'
 import * as ethernet from './ethernet.ts'
 import {

@@ -13,7 +13,7 @@ import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
   FILTER_ENDPOINT_INDEPENDENT,
 } from '../../src/engine/options.ts'
-import { createPrefixSet } from '../../src/wire/address.ts'
+import { createPrefixSet } from '../../src/base/address.ts'
 import { createWorld } from '../../src/plane/world.ts'
 import { DROP, HELD, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, createFrames } from '../../src/wire/frames.ts'
 import type { ModelInput, ModelOptions, Outcome, Sent } from '../nat.model.ts'

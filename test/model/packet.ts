@@ -3,7 +3,7 @@
  * Nothing here is fast and nothing is changed in place. An address is its bytes in hexadecimal digits: 8 of them for
  * IPv4, 32 for IPv6. Sections of docs/behaviour.md: "Order of checks" 2, 3 and 6, and "Rewriting".
  */
-import type { Prefix } from '../../src/wire/address.ts'
+import type { Prefix } from '../../src/base/address.ts'
 import type { DropReason } from '../../src/channel/reasons.ts'
 
 export type Addr = string

@@ -1,5 +1,5 @@
 /** A small network for tests of the model: options, hosts, and words for the packets between them. */
-import { parsePrefix, parseAddress } from '../../src/wire/address.ts'
+import { parsePrefix, parseAddress } from '../../src/base/address.ts'
 import { buildPacket, type PacketSpec } from '../../src/wire/build.ts'
 import { createModel, type Model, type ModelOptions, type Outcome, type Side } from '../nat.model.ts'
 

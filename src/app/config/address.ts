@@ -5,7 +5,7 @@
 import {
   maskWord, parse4, parse6, parseAddress, parsePrefix as readPrefix, parseRange as readRange, print4, printPrefix,
   type Prefix,
-} from '../../wire/address.ts'
+} from '../../base/address.ts'
 
 /** IPv4 addresses from `first` to `last`, both included. Unsigned, so that they compare and count. */
 export interface Range {

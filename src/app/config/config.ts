@@ -3,7 +3,7 @@
  * can be compared, copied and sent to another thread. What each setting means stands in schema.ts, with its range.
  */
 import { createHash } from 'node:crypto'
-import type { Prefix } from '../../wire/address.ts'
+import type { Prefix } from '../../base/address.ts'
 import type { Ports } from './quantity.ts'
 
 export interface Config {

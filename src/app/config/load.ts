@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { ErrorObject, SchemaValidateFunction, ValidateFunction } from 'ajv'
-import { printPrefix, type Prefix } from '../../wire/address.ts'
+import { printPrefix, type Prefix } from '../../base/address.ts'
 import {
   fault, parseIpv4, parseIpv6, parsePrefix, parseRange, prefixRange, rangeToText, type Fault, type Parsed, type Range,
 } from './address.ts'

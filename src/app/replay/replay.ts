@@ -7,7 +7,7 @@ import { openCapture, type CaptureFault, type CaptureInterface, type CaptureRead
   from '../../phy/capture-reader.ts'
 import { createLoopDevice, preloadCapture, type CaptureStore } from '../../phy/preload.ts'
 import { sidesByInterface, sidesBySource } from '../../plane/sides.ts'
-import type { Prefix } from '../../wire/address.ts'
+import type { Prefix } from '../../base/address.ts'
 import type { Frames } from '../../wire/frames.ts'
 import type { Config } from '../config/config.ts'
 import { compose, type Machine, type PoolShare } from '../compose.ts'
