@@ -1,7 +1,8 @@
 // What a room may import; everything else is an error, type-only imports too.
 const MAY = {
   base: [], storage: ['base'], channel: ['base', 'storage'], wire: ['base'], phy: ['base', 'wire'],
-  engine: ['base', 'storage', 'channel', 'wire'], plane: ['base', 'channel', 'wire', 'phy', 'engine'], app: ['.*'],
+  engine: ['base', 'storage', 'channel', 'wire'], plane: ['base', 'channel', 'wire', 'phy', 'engine'],
+  policy: ['base', 'storage', 'channel'], control: ['base', 'policy'], app: ['.*'],
 }
 const SOURCE = { pathNot: '[.](test|bench)[.]ts$' }
 const severity = 'error'
@@ -12,7 +13,8 @@ module.exports = {
       from: { path: `^src/${room}/`, ...SOURCE },
       to: { path: '^src/', pathNot: `^src/(${[room, ...may].join('|')})/` },
     })),
-    { name: 'no-node', severity, from: { path: '^src/(base|storage|channel|wire|engine|plane)/', ...SOURCE },
+    { name: 'strangers', severity, from: { path: '^src/control/([^/]+)/' }, to: { path: '^src/control/', pathNot: '^src/control/$1/' } },
+    { name: 'no-node', severity, from: { path: '^src/(base|storage|channel|wire|engine|plane|policy)/', ...SOURCE },
       to: { dependencyTypes: ['core'] } },
     { name: 'app-is-a-leaf', severity, from: { path: '^src/(?!app/)' }, to: { path: '^src/app/' } },
     { name: 'no-cycles', severity, from: {}, to: { circular: true } },
