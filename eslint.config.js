@@ -38,7 +38,7 @@ export default ts.config(
     },
   },
   {
-    files: ['src/{base,storage,channel}/**/*.ts'],
+    files: ['src/{base,storage,channel,policy}/**/*.ts'],
     ignores: TESTS,
     rules: { 'no-restricted-syntax': ['error', defaultExport, ...clocks] },
   },

@@ -16,7 +16,7 @@ export const OP_UNBIND_PORTS = 4
 /** Binds the address A0 to the address A2, all protocols and ports. */
 export const OP_BIND_ADDRESS = 5
 export const OP_UNBIND_ADDRESS = 6
-/** Twice-NAT: inside hosts reach A3:PEER_PORT on at A1:INSIDE_PORT on, COUNT ports; COUNT 0: the address, all protocols and ports. */
+/** Twice-NAT: inside hosts reach A3:PEER_PORT on at A1:INSIDE_PORT on, COUNT ports; COUNT 0: all of the address. */
 export const OP_BIND_INSIDE = 7
 export const OP_UNBIND_INSIDE = 8
 
