@@ -1,0 +1,92 @@
+/**
+ * What the external policy decision point reads and answers, as JSON: see README.md. Addresses are text and numbers have names,
+ * so that whoever writes the other side needs nothing of ours.
+ */
+import { print4, print6 } from '../../base/address.ts'
+import type { Question, Reason, Tuple, Verdict } from '../../policy/api.ts'
+
+export const QUESTION_VERSION = 1
+const MOST_SECONDS = 0xffffffff
+
+const SERVICES = ['any', 'traditional', 'twice']
+const PARITIES = ['any', 'odd', 'even', 'same']
+const DIRECTIONS = ['', 'inbound', 'outbound', 'bidirectional']
+
+/** The compiler holds this to the list of api.ts. */
+const REASONS: Record<Reason, true> = {
+  'not-authorized-for-transaction': true, 'transaction-not-supported': true, 'session-not-open': true,
+  'no-such-rule': true, 'not-authorized-for-rule': true, 'not-a-reservation': true,
+  'no-such-group': true, 'not-authorized-for-group': true,
+  'lack-of-addresses': true, 'lack-of-ports': true, 'lack-of-resources': true,
+  'conflict': true, 'blocked-by-disable-rule': true, 'no-internal-wildcarding': true, 'no-external-wildcarding': true,
+  'no-port-wildcarding': true, 'inconsistent': true, 'illegal-address': true, 'illegal-port': true, 'illegal-range': true,
+  'parity-mismatch': true, 'protocol-mismatch': true, 'protocol-not-supported': true, 'ip-version-mismatch': true,
+  'nat-mode-not-supported': true, 'reserved-internal-mismatch': true, 'lifetime-cannot-be-extended': true,
+  'lifetime-zero': true, 'configuration-failed': true, 'no-such-interface': true, 'interface-not-available': true,
+}
+
+/** A question as the text of one JSON object. The same question gives the same text. */
+export function questionText(question: Question): string {
+  const { kind, agent } = question
+  const detail = kind === 'session' || kind === 'read' ? {}
+    : kind === 'lifetime' ? { owner: question.owner, rule: question.rule, lifetimeSec: question.lifetimeSec }
+    : { request: requestOf(question) }
+  return JSON.stringify({ version: QUESTION_VERSION, kind, agent, ...detail })
+}
+
+function requestOf(question: Extract<Question, { kind: 'reserve' | 'enable' | 'disable' }>): object {
+  if (question.kind === 'reserve') {
+    const { group, service, internalVersion, externalVersion, internal, protocol, range, parity, lifetimeSec } = question.request
+    return {
+      group, service: named(SERVICES, service), internalVersion, externalVersion,
+      internal: internal === null ? null : endpointOf(internal), protocol, range, parity: named(PARITIES, parity), lifetimeSec,
+    }
+  }
+  if (question.kind === 'enable') {
+    const { reservation, group, direction, parity, internal, external, lifetimeSec, maxIdleSec } = question.request
+    return {
+      reservation, group, direction: named(DIRECTIONS, direction), parity: named(PARITIES, parity),
+      internal: endpointOf(internal), external: endpointOf(external), lifetimeSec, maxIdleSec,
+    }
+  }
+  const { internal, external, lifetimeSec } = question.request
+  return { internal: endpointOf(internal), external: endpointOf(external), lifetimeSec }
+}
+
+/** A number without a name is told as it came: policy refuses it after the permit. */
+function named(names: readonly string[], value: number): string | number {
+  const name = names[value]
+  return name === undefined || name === '' ? value : name
+}
+
+function endpointOf({ version, word0, word1, word2, word3, prefixBits, protocol, port, range }: Tuple): object {
+  const address = version === 4 ? print4(word0) : print6(Int32Array.of(word0, word1, word2, word3))
+  return { version, prefix: `${address}/${prefixBits}`, protocol, port, range }
+}
+
+/** The verdict in an answer, or what is wrong with it. Members that this version does not know are passed over. */
+export function readAnswer(bytes: Uint8Array): { ok: true; verdict: Verdict } | { ok: false; fault: string } {
+  let answer: unknown
+  try {
+    answer = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch {
+    return { ok: false, fault: 'the answer is not JSON in UTF-8' }
+  }
+  if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) {
+    return { ok: false, fault: 'the answer is not an object' }
+  }
+  const { permit, reason, maxLifetimeSec } = answer as Record<string, unknown>
+  if (permit === false) {
+    // A refusal is a refusal, whatever it gives as its reason.
+    return { ok: true, verdict: isReason(reason) ? { permit, reason } : { permit } }
+  }
+  if (permit !== true) return { ok: false, fault: 'permit is neither true nor false' }
+  if (maxLifetimeSec === undefined || maxLifetimeSec === null) return { ok: true, verdict: { permit } }
+  if (typeof maxLifetimeSec !== 'number' || !Number.isInteger(maxLifetimeSec) || maxLifetimeSec < 0
+    || maxLifetimeSec > MOST_SECONDS) return { ok: false, fault: 'maxLifetimeSec is not a whole number from 0 to 4294967295' }
+  return { ok: true, verdict: { permit, maxLifetimeSec } }
+}
+
+function isReason(value: unknown): value is Reason {
+  return typeof value === 'string' && Object.hasOwn(REASONS, value)
+}
