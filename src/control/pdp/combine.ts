@@ -11,7 +11,9 @@ import type { Pdp } from './pdp.ts'
  *   alone answers for agents that are not external
  * @param isExternal agents about whom the external point is asked too
  */
-export function combine(profiles: PolicyAuthorizer, pdp: Pick<Pdp, 'ask'>, isExternal: (agent: string) => boolean): PolicyAuthorizer {
+export function combine(
+  profiles: PolicyAuthorizer, pdp: Pick<Pdp, 'ask'>, isExternal: (agent: string) => boolean,
+): PolicyAuthorizer {
   async function askToo(question: Question, own: Verdict): Promise<Verdict> {
     if (!own.permit) return own
     const theirs = await pdp.ask(question)
