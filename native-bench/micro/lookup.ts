@@ -20,7 +20,8 @@ function table(count: number) {
   const set = makeFlows(count, SEED)
   for (let i = 0; i < count; i++) {
     const ports = set.insidePort[i] << 16 | set.peerPort[i]
-    if (flows.openOut(set.inside[i], set.peer[i], ports, 4 << 8 | set.protocol[i], UDP_FLOW, 0) <= 0) throw new Error(`flow ${i}`)
+    const slot = flows.openOut(set.inside[i], set.peer[i], ports, 4 << 8 | set.protocol[i], UDP_FLOW, 0, 0)
+    if (slot <= 0) throw new Error(`flow ${i}`)
   }
   const { next } = createPrng(SEED + 1)
   const order = Int32Array.from({ length: 1 << 20 }, () => Math.floor((next() >>> 0) / 2 ** 32 * count))

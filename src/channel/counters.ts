@@ -11,6 +11,7 @@ const BASE = [
   'flows-opened', 'flows-expired', 'flows-evicted', 'flows-current', 'flows-peak',
   'mappings-opened', 'mappings-closed',
   'hairpin-packets', 'icmp-errors-translated', 'icmp-errors-originated', 'icmp-errors-suppressed',
+  'rules-current', 'rules-added', 'rules-ended', 'rule-flows-opened', 'rule-flows-ended', 'bindings-current',
   'fragments-held', 'fragments-released', 'fragments-held-current',
 ] as const
 

@@ -9,18 +9,22 @@
 import { type Counters, counterIndex } from '../channel/counters.ts'
 import { reasonIndex } from '../channel/reasons.ts'
 import { type Frames, SIDE_INSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
+import { apply, delta16, delta32, fold } from '../wire/checksum.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
 import { RST } from '../wire/tcp.ts'
+import { createCommands } from './commands.ts'
 import { type Extras, HOLD_BYTES, REPLY_BYTES, createExtras } from './extras.ts'
 import {
-  CLASS_ICMP, CLASS_NONE, CLASS_OF, CLASS_TCP, CLASSES, CONFLICT, DEADLINE, DELTA, FLOW_BITS, HAIRPIN, INSIDE, KIND, OUTSIDE,
-  OUTSIDE_PORTS, PEER, PORTS, createFlows, type Flows,
+  BLOCK_OUT, CONFLICT, DEADLINE, DELTA, FLOW_BITS, HAIRPIN, INSIDE, KIND, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, RULED, TWICE,
+  createFlows, type Flows,
 } from './flows.ts'
+import { CLASS_ICMP, CLASS_NONE, CLASS_OF, CLASS_TCP, CLASSES } from './ports.ts'
 import { createFragments } from './fragments.ts'
 import { createIcmpError } from './icmp-error.ts'
 import { createIcmpReply } from './icmp-reply.ts'
+import { FOUND_ADDRESS, FOUND_PORT, createInsideBindings } from './inside-bindings.ts'
 import { createLook, isReply } from './look.ts'
 import { type EngineOptions, FILTER_ADDRESS_DEPENDENT, FILTER_ENDPOINT_INDEPENDENT } from './options.ts'
 import { type Pool, createPool } from './pool.ts'
@@ -28,6 +32,8 @@ import {
   FIRST_FRAGMENT, PATH_4, PATH_4_ERROR, PATH_4_OTHER, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_DROP, PATH_EXPIRED, PATH_LATER,
   createRows, type Rows,
 } from './rows.ts'
+import { createRuleLinks } from './rule-links.ts'
+import { DISABLED, NO_RULE, createRules } from './rules.ts'
 import { type Shared, drop as dropRow } from './shared.ts'
 import { DIR_IN, DIR_OUT, EVENT, EVENT_SYN, NEXT, STATE_OF, isClosing, openingState, timeoutsByState } from './tcp-state.ts'
 
@@ -35,6 +41,7 @@ const TTL_EXCEEDED = reasonIndex('ttl-exceeded')
 const INSIDE_TO_INSIDE = reasonIndex('inside-to-inside'), OUTSIDE_TO_OUTSIDE = reasonIndex('outside-to-outside')
 const NO_MAPPING = reasonIndex('no-mapping'), FILTERED = reasonIndex('filtered'), NO_STATE = reasonIndex('no-state')
 const DENIED = reasonIndex('denied'), TCP_MIDSTREAM = reasonIndex('tcp-midstream')
+const DENIED_BY_RULE = reasonIndex('denied-by-rule'), MARTIAN_SOURCE = reasonIndex('martian-source')
 const NO_OUTSIDE_PORT = reasonIndex('no-outside-port'), PROTOCOL_CONFLICT = reasonIndex('protocol-conflict')
 
 const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, UDP_LITE = 136
@@ -61,6 +68,11 @@ export interface Engine {
   finish(): void
   /** Removes flows and datagrams whose time is over. `forward` does it by itself. */
   expire(nowMs: number): void
+  /**
+   * Carries out what is in the ring of `options.midcom`, between packets: at most about `budget` units of work, of which each takes
+   * well under a microsecond. True while more is left.
+   */
+  applyCommands(nowMs: number, budget: number): boolean
   readonly rows: Rows
   readonly flows: Flows
   readonly pool: Pool
@@ -68,8 +80,10 @@ export interface Engine {
   rewriteQuote(
     i: number, e: number, addressAt: number, l4: number, protocol: number, address: number, port: number, portAt: number,
   ): void
-  /** Bytes of all flow tables. */
+  /** Bytes of all flow tables, port bindings included. */
   readonly tableBytes: number
+  /** Bytes of everything else that rules take, now. */
+  readonly ruleBytes: () => number
 }
 
 /** Bytes of the frame pool that the engine needs for itself, from `scratchStart` on. */
@@ -78,8 +92,11 @@ export function engineScratchBytes(options: Pick<EngineOptions, 'fragmentHold'>)
 }
 
 export function createEngine(options: EngineOptions, frames: Frames, counters: Counters): Engine {
-  const pool = createPool(options.nat44 ? options.pool : [], options.seed | 0)
-  const flows = createFlows(options, pool, counters)
+  const midcom = options.midcom ?? null
+  const outside = options.nat44 ? [...options.pool, ...midcom?.addresses ?? []] : []
+  const pool = createPool(outside, options.seed | 0, options.pool.length)
+  const links = createRuleLinks(options.flows, midcom?.rules ?? 0)
+  const flows = createFlows(options, pool, counters, links.unlinkFlow)
   const rows = createRows(frames.capacity)
   const extras = createExtras()
   const shared: Shared = { options, frames, counters, rows, pool, flows, extras }
@@ -87,17 +104,27 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const replyStart = options.scratchStart + options.fragmentHold * HOLD_BYTES
   const { timeExceeded, prohibited } = createIcmpReply(shared, replyStart)
   const { arrive, first, later, expire: expireFragments, finish, reclaim } = createFragments(shared, options.scratchStart)
-  const { out4: errorOut4, in4: errorIn4, pass6: error6, rewriteQuote } = createIcmpError(shared)
+  const insidePool = options.nat44 ? midcom?.insidePool ?? [] : []
+  const insideBindings = createInsideBindings(insidePool, options.seed | 0)
+  const { out4: errorOut4, in4: errorIn4, pass6: error6, rewriteQuote } = createIcmpError(shared, insideBindings)
+  const rules = createRules(shared, links)
+  const commands = createCommands(shared, rules, insideBindings)
 
   const { view, off, capBytes, l3, side, netBytes, verdict } = frames
   const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = rows
   const { word2: word2Column, hash: hashColumn, hint: hintColumn } = rows
-  const { F, portOwner, hash4, find4, find6, findPeer, openOut, openIn, openPlain4, open6, schedule } = flows
+  const { F, portOwner, addressOwner, isBinding, hash4, find4, find6, findPeer, schedule } = flows
+  const { openOut, openIn, openPlain4, open6 } = flows
   const { expire: expireFlows } = flows
   const { has4, has6 } = options.inside
   const { indexOf } = pool
   const { nat44, filtering, hairpinning, outboundPermit, inboundPermit, tcpMidstream } = options
   const HAIRPINS = counterIndex('hairpin-packets')
+  const { consult4, consult6, adopt, unblock, isBound, count } = rules
+  const isTwice = insidePool.length !== 0
+  const { has: hasInside, toPeer, toInside, found } = insideBindings
+  // The row whose destination, an address of the inside pool, was replaced: its number + 1, and the old address and port.
+  const $turned = new Int32Array(3)
   const $key = new Int32Array(8)
   const timeouts = timeoutsByState(options)
   const closing = Uint8Array.from(timeouts, (_, state) => isClosing(state) ? 1 : 0)
@@ -114,9 +141,10 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     return 0
   }
 
-  /** Drops row i and says so to its sender (RFC 5508 REQ-8). */
+  /** Drops row i and says so to its sender (RFC 5508 REQ-8), who is shown the packet as it came. */
   function prohibit(i: number, reason: number): 0 {
     drop(i, reason)
+    if ($turned[0] === i + 1) replaceEnd(i, ipv4.DST, 2, $turned[1], $turned[2])
     prohibited(i, $now[0])
     return 0
   }
@@ -125,6 +153,11 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     $now[0] = nowMs
     expireFlows(nowMs)
     expireFragments(nowMs)
+  }
+
+  function applyCommands(nowMs: number, budget: number): boolean {
+    if (nowMs !== $now[0]) expire(nowMs)
+    return commands.apply(nowMs, budget)
   }
 
   /* Timers and state. */
@@ -170,8 +203,9 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   function pass4(i: number): void {
     const dir = side[i]
     const base = hintColumn[i] << FLOW_BITS
+    // Version and protocol, and the direction is not blocked.
     if (F[base + dir] === localColumn[i] && F[base + PEER] === peerColumn[i] && F[base + PORTS + dir] === portsColumn[i]
-      && F[base + KIND] >>> 16 === kindColumn[i]) {
+      && (F[base + KIND] & (~0xffff | (BLOCK_OUT << dir))) === kindColumn[i] << 16) {
       refresh(base, dir, l4Column[i])
       translate(i, base, dir)
     } else miss4(i, dir)
@@ -197,7 +231,74 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     view.setUint16(l4 + (dir << 1), F[base + OUTSIDE_PORTS - dir] >>> 16)
     updateSum(l4 + CHECKSUM_AT[protocol], protocol, delta & 0xffff)
     verdict[i] = TO_OUTSIDE - dir
-    if ((F[base + KIND] & HAIRPIN) !== 0 && dir === DIR_OUT) hairpin(i, base >>> FLOW_BITS)
+    if ((F[base + KIND] & (HAIRPIN | RULED | TWICE)) !== 0) afterwards(i, base >>> FLOW_BITS, dir)
+  }
+
+  /** Row i was translated by a flow that is not an everyday one. */
+  function afterwards(i: number, slot: number, dir: number): void {
+    const flags = F[(slot << FLOW_BITS) + KIND]
+    if ((flags & RULED) !== 0) count(i, slot, dir, $now[0])
+    if (dir === DIR_IN) {
+      if ((flags & TWICE) !== 0 && toInside(kindColumn[i] & 255, peerColumn[i], portsColumn[i] & 0xffff)) {
+        replaceEnd(i, ipv4.SRC, 0, found[FOUND_ADDRESS], found[FOUND_PORT])
+      }
+    } else if ((flags & HAIRPIN) !== 0) hairpin(i, slot)
+  }
+
+  /** Gives row i another source or destination: address, and port unless that is -1. The sums follow. */
+  function replaceEnd(i: number, addressAt: number, portAt: number, address: number, port: number): void {
+    const p = l3[i], l4 = l4Column[i], protocol = kindColumn[i] & 255
+    const delta = delta32(view.getInt32(p + addressAt), address)
+    view.setInt32(p + addressAt, address)
+    ipv4.setChecksum(view, p, apply(ipv4.checksum(view, p), delta))
+    let transport = delta
+    if (port >= 0 && CLASS_OF[protocol] <= CLASS_TCP) {
+      transport = fold(delta + delta16(view.getUint16(l4 + portAt), port))
+      view.setUint16(l4 + portAt, port)
+    }
+    const at = l4 + CHECKSUM_AT[protocol]
+    const isThere = at !== l4 && protocol !== ICMP && at + 2 <= Math.min(p + netBytes[i], off[i] + capBytes[i])
+    if (isThere) updateSum(at, protocol, transport)
+  }
+
+  /**
+   * Row i is for an address that stands for an outside host: it gets the real one, and goes on with it (RFC 5189, twice-NAT).
+   * Its flow shows that address to the inside from now on. 0: dropped.
+   */
+  function findOrOpenThrough(i: number): number {
+    const kind = kindColumn[i], local = localColumn[i]
+    const address = peerColumn[i], port = portsColumn[i] & 0xffff
+    if (!toPeer(kind & 255, address, port)) return refuse(i, NO_MAPPING)
+    const hasPorts = CLASS_OF[kind & 255] <= CLASS_TCP
+    $turned[0] = i + 1
+    $turned[1] = address
+    $turned[2] = hasPorts ? port : -1
+    const peer = found[FOUND_ADDRESS]
+    const newPort = hasPorts && found[FOUND_PORT] >= 0 ? found[FOUND_PORT] : port
+    replaceEnd(i, ipv4.DST, 2, peer, newPort)
+    word2Column[i] = view.getInt32(l3[i] + ipv4.TTL)
+    peerColumn[i] = peer
+    portsColumn[i] = (portsColumn[i] & ~0xffff) | newPort
+    const slot = find4(hash4(local, peer, portsColumn[i], kind), local, peer, portsColumn[i], kind)
+    const known = slot === 0 ? admitOut4(i) : meet(i, slot, DIR_OUT)
+    $turned[0] = 0
+    if (known !== 0) F[(known << FLOW_BITS) + KIND] |= TWICE
+    return known
+  }
+
+  /** Row i found its flow: a blocked direction asks the rules. 0: dropped. */
+  function meet(i: number, slot: number, dir: number): number {
+    const base = slot << FLOW_BITS
+    if ((F[base + KIND] & (BLOCK_OUT << dir)) !== 0) {
+      const isNat = nat44 && F[base + KIND] >>> 24 === 4
+      const rule = F[base + KIND] >>> 24 === 4 ? consult4(i, dir, F[base + INSIDE], F[base + PORTS], isBound(slot))
+        : consult6(i, dir, $key, portsColumn[i])
+      if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
+      if (rule === NO_RULE) return refuse(i, dir === DIR_IN && isNat ? FILTERED : DENIED)
+      unblock(slot, dir, rule)
+    }
+    refresh(base, dir, l4Column[i])
+    return slot
   }
 
   /** RFC 768: for UDP 0 says that there is no checksum, and a sum of 0 is sent as 0xffff. The latter also RFC 3828. */
@@ -215,7 +316,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const slot = dir === DIR_OUT ? findOrOpenOut(i) : findOrOpenIn(i, 0)
     if (slot === 0) return
     translateOther(i, slot << FLOW_BITS, dir, 1)
-    if ((F[(slot << FLOW_BITS) + KIND] & HAIRPIN) !== 0 && dir === DIR_OUT) hairpin(i, slot)
+    if ((F[(slot << FLOW_BITS) + KIND] & (HAIRPIN | RULED | TWICE)) !== 0) afterwards(i, slot, dir)
   }
 
   /** As `translate`, for any protocol. `hops` is 0 for a packet whose hop was counted already. */
@@ -241,9 +342,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   function findOrOpenOut(i: number): number {
     const local = localColumn[i], peer = peerColumn[i], ports = portsColumn[i], kind = kindColumn[i]
     const slot = find4(hash4(local, peer, ports, kind), local, peer, ports, kind)
-    if (slot === 0) return admitOut4(i)
-    refresh(slot << FLOW_BITS, DIR_OUT, l4Column[i])
-    return slot
+    if (isTwice && hasInside(peer)) return findOrOpenThrough(i)
+    return slot === 0 ? admitOut4(i) : meet(i, slot, DIR_OUT)
   }
 
   /** Opens a flow for row i, from inside. 0: dropped. */
@@ -252,13 +352,16 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (has4(peer)) return refuse(i, INSIDE_TO_INSIDE)
     if (nat44 && !hairpinning && indexOf(peer) >= 0) return refuse(i, DENIED)
     if (isIcmpReply(i)) return refuse(i, NO_STATE)
-    if (!outboundPermit) return prohibit(i, DENIED)
+    const rule = consult4(i, DIR_OUT, local, portsColumn[i], false)
+    if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
+    if (rule === NO_RULE && !outboundPermit) return prohibit(i, DENIED)
     const state = opening(i, DIR_OUT)
     if (state < 0) return refuse(i, TCP_MIDSTREAM)
-    if (!nat44) return openPlain4(local, peer, portsColumn[i], kind, state, $now[0])
-    const slot = openOut(local, peer, portsColumn[i], kind, state, $now[0])
-    if (slot > 0) return slot
-    return prohibit(i, slot === CONFLICT ? PROTOCOL_CONFLICT : NO_OUTSIDE_PORT)
+    const slot = nat44 ? openOut(local, peer, portsColumn[i], kind, state, 0, $now[0])
+      : openPlain4(local, peer, portsColumn[i], kind, state, $now[0])
+    if (slot <= 0) return prohibit(i, slot === CONFLICT ? PROTOCOL_CONFLICT : NO_OUTSIDE_PORT)
+    adopt(slot, DIR_OUT, rule)
+    return slot
   }
 
   /** The flow of row i, which is addressed to one of our addresses; opened if the filter admits it. 0: dropped. */
@@ -268,27 +371,31 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     // Without ports only a flow can tell whom a packet is for.
     if (portClass === CLASS_NONE) {
       const slot = findPeer(localColumn[i], 0, peer, kind)
-      if (slot === 0) return refuse(i, NO_MAPPING)
-      refresh(slot << FLOW_BITS, DIR_IN, l4Column[i])
-      return slot
+      return slot === 0 ? admitBound4(i, keep) : meet(i, slot, DIR_IN)
     }
     const owner = ((indexOf(localColumn[i]) * CLASSES + portClass) << 16) | (ports >>> 16)
     const head = portOwner[owner]
-    if (head === 0) return refuse(i, NO_MAPPING)
+    if (head === 0) return admitBound4(i, keep)
     const base = head << FLOW_BITS
     const inside = F[base + INSIDE]
     const own = (F[base + PORTS] & ~0xffff) | (ports & 0xffff)
     const slot = find4(hash4(inside, peer, own, kind), inside, peer, own, kind)
-    if (slot === 0) return admitIn4(i, owner, keep)
-    refresh(slot << FLOW_BITS, DIR_IN, l4Column[i])
-    return slot
+    return slot === 0 ? admitIn4(i, owner, keep) : meet(i, slot, DIR_IN)
   }
 
   /** Opens a flow from outside in the mapping of `owner` in the port table, if its filter admits that. 0: dropped. */
   function admitIn4(i: number, owner: number, keep: number): number {
     const peer = peerColumn[i], kind = kindColumn[i]
+    if (isTwice && hasInside(peer)) return refuse(i, MARTIAN_SOURCE)
     if (isIcmpReply(i)) return refuse(i, NO_STATE)
-    if (filtering !== FILTER_ENDPOINT_INDEPENDENT) {
+    const base = portOwner[owner] << FLOW_BITS
+    const ports = (F[base + PORTS] & ~0xffff) | (portsColumn[i] & 0xffff)
+    const bound = isBinding(portOwner[owner]) || addressOwner[indexOf(localColumn[i])] !== 0
+    const rule = consult4(i, DIR_IN, F[base + INSIDE], ports, bound)
+    if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
+    // RFC 5189 2.3.9: a binding admits what its rules do, and nobody by acquaintance.
+    if (rule === NO_RULE && bound) return refuse(i, FILTERED)
+    if (rule === NO_RULE && filtering !== FILTER_ENDPOINT_INDEPENDENT) {
       if (filtering !== FILTER_ADDRESS_DEPENDENT || findPeer(localColumn[i], owner & 0xffff, peer, kind) === 0) {
         return refuse(i, FILTERED)
       }
@@ -296,7 +403,26 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const state = opening(i, DIR_IN)
     if (state < 0) return refuse(i, TCP_MIDSTREAM)
     const slot = openIn(owner, peer, portsColumn[i] & 0xffff, kind, state, keep, $now[0])
-    return slot !== 0 ? slot : refuse(i, NO_MAPPING)
+    if (slot === 0) return refuse(i, NO_MAPPING)
+    adopt(slot, DIR_IN, rule)
+    return slot
+  }
+
+  /** Opens a flow from outside to an address that is bound as a whole, where no port is mapped yet. 0: dropped. */
+  function admitBound4(i: number, keep: number): number {
+    const inside = addressOwner[indexOf(localColumn[i])]
+    if (inside === 0) return refuse(i, NO_MAPPING)
+    const peer = peerColumn[i]
+    if (isTwice && hasInside(peer)) return refuse(i, MARTIAN_SOURCE)
+    if (isIcmpReply(i)) return refuse(i, NO_STATE)
+    const rule = consult4(i, DIR_IN, inside, portsColumn[i], true)
+    if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
+    if (rule === NO_RULE) return refuse(i, FILTERED)
+    const state = opening(i, DIR_IN)
+    const slot = openOut(inside, peer, portsColumn[i], kindColumn[i], state, keep, $now[0])
+    if (slot <= 0) return refuse(i, PROTOCOL_CONFLICT)
+    adopt(slot, DIR_IN, rule)
+    return slot
   }
 
   /** Row i left its host for one of our own addresses; it carries its outside source now (RFC 4787 REQ-9a) and turns round. */
@@ -310,7 +436,9 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     // An ICMP query is for the one whose identifier it carries.
     portsColumn[i] = CLASS_OF[kindColumn[i] & 255] === CLASS_ICMP ? outsidePort << 16 : (portsColumn[i] << 16) | outsidePort
     const other = findOrOpenIn(i, slot)
-    if (other !== 0) translateOther(i, other << FLOW_BITS, DIR_IN, 0)
+    if (other === 0) return
+    translateOther(i, other << FLOW_BITS, DIR_IN, 0)
+    if ((F[(other << FLOW_BITS) + KIND] & (RULED | TWICE)) !== 0) afterwards(i, other, DIR_IN)
   }
 
   /* IPv4 without NAT, and what is addressed to nobody. */
@@ -322,15 +450,11 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       if (nat44) return drop(i, has4(local) ? NO_MAPPING : OUTSIDE_TO_OUTSIDE)
       if (!has4(local)) return drop(i, OUTSIDE_TO_OUTSIDE)
     }
-    const slot = find4(hash4(local, peer, ports, kind), local, peer, ports, kind)
-    if (slot !== 0) refresh(slot << FLOW_BITS, dir, l4Column[i])
-    else if (dir === DIR_OUT) {
-      if (admitOut4(i) === 0) return
-    } else {
-      const state = admitFromOutside(i)
-      if (state < 0) return
-      openPlain4(local, peer, ports, kind, state, $now[0])
-    }
+    let slot = find4(hash4(local, peer, ports, kind), local, peer, ports, kind)
+    if (slot !== 0) slot = meet(i, slot, dir)
+    else slot = dir === DIR_OUT ? admitOut4(i) : admitPlain4(i)
+    if (slot === 0) return
+    if ((F[(slot << FLOW_BITS) + KIND] & RULED) !== 0) count(i, slot, dir, $now[0])
     const p = l3[i]
     ipv4.setTtl(view, p, ipv4.ttl(view, p) - 1)
     const sum = (~ipv4.checksum(view, p) & 0xffff) + HOP_DELTA
@@ -338,10 +462,20 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     verdict[i] = TO_OUTSIDE - dir
   }
 
+  function admitPlain4(i: number): number {
+    const rule = consult4(i, DIR_IN, localColumn[i], portsColumn[i], true)
+    const state = admitFromOutside(i, rule)
+    if (state < 0) return 0
+    const slot = openPlain4(localColumn[i], peerColumn[i], portsColumn[i], kindColumn[i], state, $now[0])
+    adopt(slot, DIR_IN, rule)
+    return slot
+  }
+
   /** State of a new flow from outside where no NAT stands in its way, or -1: dropped. */
-  function admitFromOutside(i: number): number {
+  function admitFromOutside(i: number, rule: number): number {
     if (isIcmpReply(i)) return refuse(i, NO_STATE) - 1
-    if (!inboundPermit) return refuse(i, DENIED) - 1
+    if (rule === DISABLED) return refuse(i, DENIED_BY_RULE) - 1
+    if (rule === NO_RULE && !inboundPermit) return refuse(i, DENIED) - 1
     const state = opening(i, DIR_IN)
     return state < 0 ? refuse(i, TCP_MIDSTREAM) - 1 : state
   }
@@ -359,22 +493,31 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     }
     if (!outward && !has6($key[0], $key[1], $key[2], $key[3])) return drop(i, OUTSIDE_TO_OUTSIDE)
     const ports = portsColumn[i], kind = kindColumn[i]
-    const slot = find6(hashColumn[i], $key, ports, kind)
-    if (slot !== 0) refresh(slot << FLOW_BITS, outward ? DIR_OUT : DIR_IN, l4Column[i])
-    else {
-      const state = outward ? admitOut6(i) : admitFromOutside(i)
-      if (state < 0) return
-      open6(hashColumn[i], $key, ports, kind, state, $now[0])
-    }
+    const dir = side[i]
+    let slot = find6(hashColumn[i], $key, ports, kind)
+    slot = slot === 0 ? admit6(i, dir) : meet(i, slot, dir)
+    if (slot === 0) return
+    if ((F[(slot << FLOW_BITS) + KIND] & RULED) !== 0) count(i, slot, dir, $now[0])
     ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
     verdict[i] = outward ? TO_OUTSIDE : TO_INSIDE
   }
 
+  /** Opens an IPv6 flow, either way. 0: dropped. */
+  function admit6(i: number, dir: number): number {
+    const rule = consult6(i, dir, $key, portsColumn[i])
+    const state = dir === DIR_OUT ? admitOut6(i, rule) : admitFromOutside(i, rule)
+    if (state < 0) return 0
+    const slot = open6(hashColumn[i], $key, portsColumn[i], kindColumn[i], state, $now[0])
+    adopt(slot, dir, rule)
+    return slot
+  }
+
   /** TCP state for a new IPv6 flow from inside, or -1: dropped. */
-  function admitOut6(i: number): number {
+  function admitOut6(i: number, rule: number): number {
     if (has6($key[4], $key[5], $key[6], $key[7])) return refuse(i, INSIDE_TO_INSIDE) - 1
     if (isIcmpReply(i)) return refuse(i, NO_STATE) - 1
-    if (!outboundPermit) return prohibit(i, DENIED) - 1
+    if (rule === DISABLED) return refuse(i, DENIED_BY_RULE) - 1
+    if (rule === NO_RULE && !outboundPermit) return prohibit(i, DENIED) - 1
     const state = opening(i, DIR_OUT)
     return state < 0 ? refuse(i, TCP_MIDSTREAM) - 1 : state
   }
@@ -397,7 +540,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   function wouldCross(i: number): boolean {
     const dir = side[i]
     if (kindColumn[i] >>> 8 === 4) {
-      if (dir === DIR_OUT) return !has4(peerColumn[i])
+      if (dir === DIR_OUT) return !has4(peerColumn[i]) || (isTwice && hasInside(peerColumn[i]))
       return nat44 ? indexOf(localColumn[i]) >= 0 : has4(localColumn[i])
     }
     const p = l3[i]
@@ -428,6 +571,9 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     first(i, datagram, verdict[i] === TO_INSIDE || verdict[i] === TO_OUTSIDE)
   }
 
-  return { lookAhead, look, forward, extras, finish, expire, rows, flows, pool, rewriteQuote, tableBytes: flows.bytes }
+  return {
+    lookAhead, look, forward, extras, finish, expire, applyCommands, rows, flows, pool, rewriteQuote,
+    tableBytes: flows.bytes, ruleBytes: () => midcom === null ? 0 : rules.bytes() + insideBindings.bytes(),
+  }
 }
 

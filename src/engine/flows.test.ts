@@ -6,9 +6,10 @@ import { createCounters, readCounters } from '../channel/counters.ts'
 import { buildPacket, type PacketSpec } from '../wire/build.ts'
 import { DROP, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
 import {
-  CLASSES, CLASS_NONE, CLASS_OF, DEADLINE, FLOW_BITS, INSIDE, KIND, MAPPED, MAPPING_HEAD, OUTSIDE, OUTSIDE_PORTS, PEER,
-  PEER_HEAD, PEER_NEXT, PEER_PREV, PORTS, RING_NEXT, RING_PREV, WHEEL_PREV, createFlows,
+  DEADLINE, FLOW_BITS, INSIDE, KIND, MAPPED, MAPPING_HEAD, OUTSIDE, OUTSIDE_PORTS, PEER, PEER_HEAD, PEER_NEXT, PEER_PREV, PORTS,
+  RING_NEXT, RING_PREV, WHEEL_PREV, createFlows,
 } from './flows.ts'
+import { CLASSES, CLASS_NONE, CLASS_OF } from './ports.ts'
 import type { EngineOptions } from './options.ts'
 import { FILTER_ENDPOINT_INDEPENDENT } from './options.ts'
 import { createPool } from './pool.ts'

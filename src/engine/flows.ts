@@ -11,14 +11,14 @@
  * Flows of one mapping to the same peer address form a ring too, and one of them stands in a chain searched by outside endpoint
  * and peer address: that answers address-dependent filtering, and the way in for protocols without ports.
  */
-import { createPrng } from '../base/prng.ts'
-import { createPortSets } from '../storage/port-set.ts'
+import { createPairMap } from '../storage/pair-map.ts'
 import { createWheel } from '../storage/wheel.ts'
 import { type Counters, counterIndex } from '../channel/counters.ts'
-import { delta16, delta32, fold } from '../wire/checksum.ts'
+import { mappingDelta } from './delta.ts'
 import type { EngineOptions } from './options.ts'
-import { timeoutsByState } from './tcp-state.ts'
 import type { Pool } from './pool.ts'
+import { CLASSES, CLASS_NONE, CLASS_OF, createPorts } from './ports.ts'
+import { timeoutsByState } from './tcp-state.ts'
 
 export const FLOW_BITS = 4
 export const FLOW_WORDS = 1 << FLOW_BITS
@@ -47,11 +47,9 @@ export const PEER_NEXT = 14, PEER_PREV = 15
 
 /** Flags in KIND. */
 export const MAPPED = 1, HAIRPIN = 2, MAPPING_HEAD = 4, PEER_HEAD = 8
+/** A rule admitted a direction of it; a direction is blocked (BLOCK_OUT << direction); the inside sees A1 for its peer. */
+export const RULED = 16, BLOCK_OUT = 32, BLOCK_IN = 64, TWICE = 128
 
-export const CLASS_UDP = 0, CLASS_TCP = 1, CLASS_ICMP = 2, CLASS_NONE = 3
-export const CLASSES = 3
-
-const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, UDP_LITE = 136
 /** Why `openOut` gave no slot. */
 export const NO_PORT = -1, CONFLICT = -2
 
@@ -60,24 +58,24 @@ const MOST_SORTED = 4096
 /** Slots looked at for one eviction. */
 const EVICTION_SAMPLE = 8
 
-/** Port class by IPv4 protocol. */
-export const CLASS_OF = new Uint8Array(256).fill(CLASS_NONE)
-CLASS_OF[UDP] = CLASS_UDP
-CLASS_OF[TCP] = CLASS_TCP
-CLASS_OF[ICMP] = CLASS_ICMP
-
 export type Flows = ReturnType<typeof createFlows>
 
-export function createFlows(options: EngineOptions, pool: Pool, counters: Counters) {
+/**
+ * `unlink` is told of every flow with RULED before its record goes.
+ */
+export function createFlows(options: EngineOptions, pool: Pool, counters: Counters, unlink: (slot: number) => void = () => {}) {
   const capacity = options.flows
+  const midcom = options.nat44 ? options.midcom ?? null : null
+  const boundPorts = midcom?.boundPorts ?? 0
   const seed = options.seed | 0
-  const F = new Int32Array((capacity + 1) * FLOW_WORDS)
+  // Records above the flows are port bindings: heads of mappings that last until they are unbound, and belong to no flow.
+  const F = new Int32Array((capacity + boundPorts + 1) * FLOW_WORDS)
   const { schedule, cancel, expire: nextExpired } = createWheel({
     records: F, strideBits: FLOW_BITS, deadlineWord: DEADLINE, nextWord: WHEEL_NEXT, prevWord: WHEEL_PREV,
   })
 
   // An index entry is the slot with the hash bits above it as a tag; 0 is empty. Half full at the most.
-  const slotBits = 32 - Math.clz32(capacity)
+  const slotBits = 32 - Math.clz32(capacity + boundPorts)
   const slotMask = (1 << slotBits) - 1
   const tagMask = ~slotMask
   const indexMask = Math.max(16, 1 << (32 - Math.clz32(capacity * 2 - 1))) - 1
@@ -91,8 +89,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   const peerChains = new Int32Array(options.nat44 ? chainMask + 1 : 1)
   /** Head of the mapping that holds (pool index * CLASSES + class) << 16 | port, or 0. */
   const portOwner = new Int32Array(places.buffer, ownerStart * 4)
-  const { isFree, take, release, firstFree } = createPortSets(options.nat44 ? pool.size * CLASSES : 1)
-  const { below } = createPrng(seed)
+  const { choose: choosePort, take, release } = createPorts(options, pool)
 
   const OPENED = counterIndex('flows-opened'), EXPIRED = counterIndex('flows-expired')
   const EVICTED = counterIndex('flows-evicted'), CURRENT = counterIndex('flows-current'), PEAK = counterIndex('flows-peak')
@@ -105,6 +102,11 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   let fresh = 1
   let freed = 0
   let hand = 1
+  let freshBinding = capacity + 1
+  let freedBinding = 0
+
+  const boundAddresses = createPairMap(seed)
+  const addressOwner = new Int32Array(pool.size)
 
   /* The five-tuple index. */
 
@@ -323,6 +325,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   /** Takes a flow out of every structure and gives its slot back. */
   function remove(slot: number): void {
     const base = slot << FLOW_BITS
+    if ((F[base + KIND] & RULED) !== 0) unlink(slot)
     cancel(slot)
     indexDelete(hashOf(base), slot)
     if ((F[base + KIND] & MAPPED) !== 0) detach(slot)
@@ -378,44 +381,6 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
 
   /* Opening flows. */
 
-  /** Outside port for a new mapping, or -1 (docs/behaviour.md, Ports). Takes it. */
-  function choosePort(poolIndex: number, portClass: number, insidePort: number): number {
-    const set = poolIndex * CLASSES + portClass
-    let low = options.portLow
-    let high = options.portHigh
-    if (portClass === CLASS_ICMP) {
-      low = 0
-      high = 0xffff
-    } else if (insidePort > 0 && insidePort < 1024) {
-      // RFC 4787 REQ-3a: well-known ports stay among themselves.
-      low = 1
-      high = 1023
-    }
-    let port = insidePort
-    if (!options.portPreservation || port < low || port > high || !isFree(set, port)) {
-      const start = low + below(high - low + 1)
-      const parity = insidePort & 1
-      port = firstFree(set, start, high, parity)
-      if (port < 0) port = firstFree(set, low, start - 1, parity)
-      if (port < 0) port = firstFree(set, start, high, parity ^ 1)
-      if (port < 0) port = firstFree(set, low, start - 1, parity ^ 1)
-      if (port < 0) return -1
-    }
-    take(set, port)
-    return port
-  }
-
-  /** Both checksum deltas of a mapping's way out. */
-  function deltaOf(protocol: number, inside: number, outside: number, insidePort: number, outsidePort: number): number {
-    const address = delta32(inside, outside)
-    const port = delta16(insidePort, outsidePort)
-    let transport = 0
-    if (protocol === TCP || protocol === UDP) transport = fold(address + port)
-    else if (protocol === ICMP) transport = port
-    else if (protocol === UDP_LITE || protocol === DCCP) transport = address
-    return (address << 16) | transport
-  }
-
   function fill4(slot: number, inside: number, peer: number, ports: number, kind: number): void {
     const base = slot << FLOW_BITS
     F[base + INSIDE] = inside
@@ -429,19 +394,23 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     const base = slot << FLOW_BITS
     F[base + OUTSIDE] = outside
     F[base + OUTSIDE_PORTS] = (outsidePort << 16) | (F[base + PORTS] & 0xffff)
-    F[base + DELTA] = deltaOf((F[base + KIND] >>> 16) & 255, F[base + INSIDE], outside, F[base + PORTS] >>> 16, outsidePort)
+    F[base + DELTA] = mappingDelta((F[base + KIND] >>> 16) & 255, F[base + INSIDE], outside, F[base + PORTS] >>> 16, outsidePort)
     if (pool.indexOf(F[base + PEER]) >= 0) F[base + KIND] |= HAIRPIN
     attach(slot, head)
   }
 
-  /** Opens an IPv4 flow from inside, with the mapping of its inside endpoint or a new one. Slot, NO_PORT or CONFLICT. */
+  /**
+   * Opens an IPv4 flow with the mapping of its inside endpoint or a new one: from inside, or from outside to a bound address.
+   * Slot, NO_PORT or CONFLICT.
+   */
   function openOut(
-    inside: number, peer: number, ports: number, kind: number, state: number, nowMs: number,
+    inside: number, peer: number, ports: number, kind: number, state: number, keep: number, nowMs: number,
   ): number {
     // Room first: eviction may end the very mapping that is looked for next.
-    const slot = takeSlot(0, nowMs)
+    const slot = takeSlot(keep, nowMs)
     const portClass = CLASS_OF[kind & 255]
-    const poolIndex = pool.pairedIndex(inside)
+    const bound = boundIndex(inside)
+    const poolIndex = bound >= 0 ? bound : pool.pairedIndex(inside)
     let outside = pool.addressAt(poolIndex)
     let outsidePort = 0
     let head: number
@@ -452,9 +421,15 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
         return CONFLICT
       }
       head = findMapping(inside, 0, kind)
+      if (bound >= 0 && head !== 0 && F[(head << FLOW_BITS) + OUTSIDE] !== outside) head = 0
     } else {
       head = findMapping(inside, ports >>> 16, kind)
-      if (head === 0) {
+      // A bound address comes before a mapping that was there already, but not before a bound port.
+      if (bound >= 0 && head !== 0 && head <= capacity && F[(head << FLOW_BITS) + OUTSIDE] !== outside) head = 0
+      if (head === 0 && bound >= 0) {
+        outsidePort = ports >>> 16
+        take(bound * CLASSES + portClass, outsidePort)
+      } else if (head === 0) {
         outsidePort = choosePort(poolIndex, portClass, ports >>> 16)
         if (outsidePort < 0) {
           giveBack(slot)
@@ -542,7 +517,73 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     }
   }
 
+  /* Bindings that policy makes. */
+
+  /** Index of the outside address that is bound to this inside host as a whole, or -1. */
+  function boundIndex(inside: number): number {
+    return boundAddresses.count() === 0 ? -1 : boundAddresses.get(inside, 0) - 1
+  }
+
+  /** Binds an inside port to an outside port, which policy owns. False: no record is free. */
+  function bindPort(protocol: number, inside: number, insidePort: number, outside: number, outsidePort: number): boolean {
+    if (freedBinding === 0 && freshBinding > capacity + boundPorts) return false
+    let slot = freedBinding
+    if (slot === 0) slot = freshBinding++
+    else freedBinding = F[slot << FLOW_BITS]
+    const base = slot << FLOW_BITS
+    const kind = (4 << 8) | protocol
+    fill4(slot, inside, 0, insidePort << 16, kind)
+    F[base + OUTSIDE] = outside
+    F[base + OUTSIDE_PORTS] = outsidePort << 16
+    F[base + KIND] |= MAPPED | MAPPING_HEAD
+    F[base + RING_NEXT] = F[base + RING_PREV] = slot
+    const bucket = mappingBucket(inside, insidePort, kind)
+    F[base + MAPPING_CHAIN] = mappingChains[bucket]
+    mappingChains[bucket] = slot
+    portOwner[((pool.indexOf(outside) * CLASSES + CLASS_OF[protocol]) << 16) | outsidePort] = slot
+    return true
+  }
+
+  /** Ends up to `most` flows of a port binding, the newest first, and then the binding. How many; fewer than `most`: done. */
+  function unbindPort(protocol: number, outside: number, outsidePort: number, most: number): number {
+    const owner = ((pool.indexOf(outside) * CLASSES + CLASS_OF[protocol]) << 16) | outsidePort
+    const slot = portOwner[owner]
+    const base = slot << FLOW_BITS
+    for (let n = 0; n < most; n++) {
+      if (F[base + RING_NEXT] === slot) {
+        relink(mappingChains, mappingBucket(F[base + INSIDE], F[base + PORTS] >>> 16, F[base + KIND] >>> 16), MAPPING_CHAIN, slot,
+          F[base + MAPPING_CHAIN])
+        portOwner[owner] = 0
+        F[base + KIND] = 0
+        F[base] = freedBinding
+        freedBinding = slot
+        return n
+      }
+      remove(F[base + RING_NEXT])
+    }
+    return most
+  }
+
+  function bindAddress(inside: number, outside: number): void {
+    boundAddresses.add(inside, 0, pool.indexOf(outside) + 1)
+    addressOwner[pool.indexOf(outside)] = inside
+  }
+
+  function unbindAddress(inside: number, outside: number): void {
+    boundAddresses.remove(inside, 0)
+    addressOwner[pool.indexOf(outside)] = 0
+  }
+
+  /** Is this the record of a port binding? */
+  function isBinding(slot: number): boolean {
+    return slot > capacity
+  }
+
   return {
+    capacity, highest: () => fresh - 1,
+    bindPort, unbindPort, bindAddress, unbindAddress, isBinding, boundIndex,
+    /** Inside host to which the whole outside address of that index is bound; 0: none. */
+    addressOwner,
     F, places, index, indexMask, slotMask, ownerStart, portOwner, timeouts,
     hash4, hash6, find4, find6, isFlow6, guess, findMapping, findPeer,
     openOut, openIn, openPlain4, open6, remove, schedule, expire,

@@ -9,8 +9,10 @@ import { SIDE_INSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
-import { CLASSES, CLASS_NONE, CLASS_OF, FLOW_BITS, INSIDE, OUTSIDE, OUTSIDE_PORTS, PORTS } from './flows.ts'
+import { FLOW_BITS, INSIDE, KIND, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, TWICE } from './flows.ts'
+import { CLASSES, CLASS_NONE, CLASS_OF, CLASS_TCP } from './ports.ts'
 import { rewriteAddresses } from './fragments.ts'
+import { FOUND_ADDRESS, FOUND_PORT, type InsideBindings } from './inside-bindings.ts'
 import { isQuery, isReply } from './look.ts'
 import { CHECKSUM_IGNORE } from './options.ts'
 import { FIRST_FRAGMENT } from './rows.ts'
@@ -28,7 +30,7 @@ CHECKSUM_AT[TCP] = 16
 CHECKSUM_AT[UDP] = CHECKSUM_AT[DCCP] = CHECKSUM_AT[UDP_LITE] = 6
 CHECKSUM_AT[ICMP] = 2
 
-export function createIcmpError(shared: Shared) {
+export function createIcmpError(shared: Shared, inside: InsideBindings) {
   const { options, frames, rows, pool, flows, counters } = shared
   const { view, off, capBytes, l3, netBytes, side, verdict } = frames
   const { F, portOwner, find4, find6, findPeer, hash4, hash6 } = flows
@@ -36,6 +38,7 @@ export function createIcmpError(shared: Shared) {
   const walk = ipv6.createWalk()
   const $key = new Int32Array(8)
   const nat44 = options.nat44
+  const { has, toPeer, toInside, found } = inside
 
   /** Is the checksum of the ICMP message in row i known to be wrong? Not if it is fragmented or cut by the capture. */
   function isCorrupt(i: number, pseudo: number): boolean {
@@ -89,17 +92,34 @@ export function createIcmpError(shared: Shared) {
     const p = l3[i]
     const protocol = ipv4.protocol(view, e)
     const kind = (4 << 8) | protocol
-    const inside = ipv4.dst(view, e), peer = ipv4.src(view, e)
+    if (ipv4.src(view, e) !== ipv4.dst(view, p)) return drop(shared, i, NO_FLOW)
+    // Twice-NAT: the inside knows its peer by another address.
+    if (has(ipv4.src(view, e)) && !replaceInQuote(i, e, ipv4.SRC, l4, protocol, 0, toPeer)) return drop(shared, i, NO_FLOW)
+    const local = ipv4.dst(view, e), peer = ipv4.src(view, e)
     const ports = swap(quotedPorts(kind, l4, false))
-    const slot = peer === ipv4.dst(view, p) ? find4(hash4(inside, peer, ports, kind), inside, peer, ports, kind) : 0
+    const slot = find4(hash4(local, peer, ports, kind), local, peer, ports, kind)
     if (slot === 0) return drop(shared, i, NO_FLOW)
     const base = slot << FLOW_BITS
     const outside = nat44 ? F[base + OUTSIDE] : ipv4.src(view, p)
     if (nat44) rewriteQuote(i, e, ipv4.DST, l4, protocol, outside, F[base + OUTSIDE_PORTS] >>> 16, 2)
-    rewriteAddresses(view, p, outside, ipv4.dst(view, p))
+    rewriteAddresses(view, p, outside, peer)
     verdict[i] = TO_OUTSIDE
     if (nat44 && pool.indexOf(peer) >= 0) return hairpin(i, l4)
     counters[TRANSLATED]++
+  }
+
+  /** Gives one end of the quoted packet the endpoint that `find` knows for it. False: it knows none. */
+  function replaceInQuote(
+    i: number, e: number, addressAt: number, l4: number, protocol: number, portAt: number, find: InsideBindings['toPeer'],
+  ): boolean {
+    const hasPorts = CLASS_OF[protocol] <= CLASS_TCP
+    const port = hasPorts ? view.getUint16(l4 + portAt) : 0
+    if (!find(protocol, view.getInt32(e + addressAt), port)) return false
+    // The identifier of an ICMP query is neither end's, and stays.
+    const stays = hasPorts ? port : protocol === ICMP ? icmp.id(view, l4) : 0
+    const newPort = hasPorts && found[FOUND_PORT] >= 0 ? found[FOUND_PORT] : stays
+    rewriteQuote(i, e, addressAt, l4, protocol, found[FOUND_ADDRESS], newPort, portAt)
+    return true
   }
 
   /** An error that one inside host sends another through their outside endpoints (RFC 5508 REQ-7). */
@@ -132,17 +152,20 @@ export function createIcmpError(shared: Shared) {
     const head = portOwner[((poolIndex * CLASSES + portClass) << 16) | (ports >>> 16)]
     if (head === 0) return 0
     const base = head << FLOW_BITS
-    const inside = F[base + INSIDE]
+    const local = F[base + INSIDE]
     const own = (F[base + PORTS] & ~0xffff) | (ports & 0xffff)
-    return find4(hash4(inside, peer, own, kind), inside, peer, own, kind)
+    return find4(hash4(local, peer, own, kind), local, peer, own, kind)
   }
 
   function translateIn4(i: number, e: number, l4: number, slot: number): void {
     const base = slot << FLOW_BITS
     const p = l3[i]
-    const inside = F[base + INSIDE]
-    if (nat44) rewriteQuote(i, e, ipv4.SRC, l4, ipv4.protocol(view, e), inside, F[base + PORTS] >>> 16, 0)
-    rewriteAddresses(view, p, ipv4.src(view, p), inside)
+    const local = F[base + INSIDE]
+    if (nat44) rewriteQuote(i, e, ipv4.SRC, l4, ipv4.protocol(view, e), local, F[base + PORTS] >>> 16, 0)
+    let from = ipv4.src(view, p)
+    if ((F[base + KIND] & TWICE) !== 0 && replaceInQuote(i, e, ipv4.DST, l4, ipv4.protocol(view, e), 2, toInside)
+      && from === F[base + PEER]) from = found[FOUND_ADDRESS]
+    rewriteAddresses(view, p, from, local)
     verdict[i] = TO_INSIDE
   }
 

@@ -11,7 +11,8 @@ import {
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
-import { CLASSES, CLASS_NONE, CLASS_OF, CLASS_TCP, FLOW_BITS, INSIDE, OUTSIDE_PORTS, PEER, PORTS } from './flows.ts'
+import { FLOW_BITS, INSIDE, OUTSIDE_PORTS, PEER, PORTS } from './flows.ts'
+import { CLASSES, CLASS_NONE, CLASS_OF, CLASS_TCP } from './ports.ts'
 import { CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO } from './options.ts'
 import {
   FIRST_FRAGMENT, PATH_4, PATH_4_ERROR, PATH_4_OTHER, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_DROP, PATH_EXPIRED,
@@ -98,7 +99,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
   for (const octet of [0, 127, 169]) closerSource[octet] = closerDestination[octet] = 1
   closerSource.fill(1, 224)
   closerDestination.fill(1, 224)
-  if (nat44) for (const address of options.pool) closerSource[address >>> 24] = 1
+  if (nat44) for (let index = 0; index < pool.size; index++) closerSource[pool.addressAt(index) >>> 24] = 1
 
   function isMartian(address: number): boolean {
     const octet = address >>> 24

@@ -1,4 +1,5 @@
 /** What the engine is told once, when it is built: plain numbers, no configuration text. */
+import type { CommandRing, RuleActivity } from '../channel/commands.ts'
 
 export const FILTER_ENDPOINT_INDEPENDENT = 0
 export const FILTER_ADDRESS_DEPENDENT = 1
@@ -16,7 +17,26 @@ export interface InsidePrefixes {
   has6(word0: number, word1: number, word2: number, word3: number): boolean
 }
 
+/** Rules and bindings that policy sets while packets flow (docs/behaviour.md, Rules). */
+export interface MidcomOptions {
+  /** Rules at once, 1 … 2^20. */
+  rules: number
+  /** Ports bound at once; each takes a record of 64 bytes. */
+  boundPorts: number
+  /** Ports that policy hands out, on every address of the pool; no dynamic mapping takes them. */
+  portLow: number
+  portHigh: number
+  /** Outside addresses that are bound as a whole; none of them in `pool`. */
+  addresses: readonly number[]
+  /** Addresses that stand for outside hosts towards inside (twice-NAT). */
+  insidePool: readonly number[]
+  ring: CommandRing
+  activity: RuleActivity
+}
+
 export interface EngineOptions {
+  /** Absent or null: there are no rules. */
+  midcom?: MidcomOptions | null
   inside: InsidePrefixes
   /** False: a firewall only, IPv4 addresses stay as they are. */
   nat44: boolean

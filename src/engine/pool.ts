@@ -12,7 +12,8 @@ export interface Pool {
 
 const TABLE_BITS = 12
 
-export function createPool(addresses: readonly number[], seed: number): Pool {
+/** `paired`: how many of the addresses, from the first on, hosts are paired with; the others are bound as a whole, by policy. */
+export function createPool(addresses: readonly number[], seed: number, paired = addresses.length): Pool {
   const size = addresses.length
   const list = Int32Array.from(addresses)
   // Open addressing at a load of at most a quarter. An entry is index + 1; 0 is empty.
@@ -38,7 +39,7 @@ export function createPool(addresses: readonly number[], seed: number): Pool {
     h ^= h >>> 15
     h = Math.imul(h, 0x85ebca6b)
     h ^= h >>> 13
-    return (h >>> 0) % size
+    return (h >>> 0) % paired
   }
 
   const start = size > 0 && addresses.every((address, index) => address === (addresses[0] + index | 0)) ? addresses[0] : null

@@ -9,7 +9,8 @@ import type { Frames } from '../wire/frames.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import type { Engine } from '../engine/engine.ts'
-import { CLASS_NONE, CLASS_OF, FLOW_BITS, INSIDE, KIND, OUTSIDE, OUTSIDE_PORTS, PORTS } from '../engine/flows.ts'
+import { FLOW_BITS, INSIDE, KIND, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS } from '../engine/flows.ts'
+import { CLASS_NONE, CLASS_OF } from '../engine/ports.ts'
 import type { InsidePrefixes } from '../engine/options.ts'
 import { FIRST_FRAGMENT, PATH_4_ERROR, PATH_4_PLAIN, PATH_LATER } from '../engine/rows.ts'
 
@@ -22,28 +23,40 @@ export interface World {
 
 export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefixes): World {
   const { view, off, capBytes, l3, netBytes } = frames
-  const { path, local: localColumn, ports: portsColumn, kind: kindColumn, l4: l4Column, hint: hintColumn } = engine.rows
-  const { F, findMapping } = engine.flows
+  const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = engine.rows
+  const { hint: hintColumn } = engine.rows
+  const { F, findMapping, find4, hash4, boundIndex } = engine.flows
   const { pairedIndex, addressAt } = engine.pool
   const { has4 } = inside
   // The endpoint found last: results of `find` without an object.
   const $address = 0, $port = 1
   const $endpoint = new Int32Array(2)
 
-  /** Outside endpoint of an inside one. `hint` is a slot that may be a flow of it. */
-  function find(address: number, port: number, kind: number, hint: number): void {
+  /**
+   * Outside endpoint of the flow that a packet from `peer` belongs to, or else of its inside endpoint: policy may have bound that
+   * since. `hint` is a slot that may be the flow.
+   */
+  function find(address: number, peer: number, ports: number, kind: number, hint: number): void {
     let slot = hint
     const base = slot << FLOW_BITS
-    if (slot === 0 || F[base + INSIDE] !== address || F[base + PORTS] >>> 16 !== port || F[base + KIND] >>> 16 !== kind) {
-      slot = findMapping(address, port, kind)
+    if (slot === 0 || F[base + INSIDE] !== address || F[base + PEER] !== peer || F[base + PORTS] !== ports
+      || F[base + KIND] >>> 16 !== kind) {
+      slot = find4(hash4(address, peer, ports, kind), address, peer, ports, kind)
     }
+    if (slot === 0) slot = findMapping(address, ports >>> 16, kind)
     if (slot === 0) {
-      $endpoint[$address] = addressAt(pairedIndex(address))
-      $endpoint[$port] = port
+      $endpoint[$address] = addressOf(address)
+      $endpoint[$port] = ports >>> 16
     } else {
       $endpoint[$address] = F[(slot << FLOW_BITS) + OUTSIDE]
       $endpoint[$port] = F[(slot << FLOW_BITS) + OUTSIDE_PORTS] >>> 16
     }
+  }
+
+  /** The outside address that a host has to itself, or is paired with. */
+  function addressOf(inside: number): number {
+    const bound = boundIndex(inside)
+    return addressAt(bound >= 0 ? bound : pairedIndex(inside))
   }
 
   function meet(i: number): void {
@@ -53,7 +66,7 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
     if (kindColumn[i] >>> 8 !== 4 || !has4(localColumn[i])) return
     if (whole === PATH_4_PLAIN) meetPacket(i)
     else if (whole === PATH_4_ERROR) meetError(i)
-    else setAddress(i, addressAt(pairedIndex(localColumn[i])))
+    else setAddress(i, addressOf(localColumn[i]))
     engine.look(i)
   }
 
@@ -71,7 +84,7 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
     const protocol = kind & 255
     const l4 = l4Column[i]
     const port = portsColumn[i] >>> 16
-    find(localColumn[i], port, kind, hintColumn[i])
+    find(localColumn[i], peerColumn[i], portsColumn[i], kind, hintColumn[i])
     const addressDelta = setAddress(i, $endpoint[$address])
     const outsidePort = $endpoint[$port]
     if (protocol === TCP || protocol === UDP) {
@@ -101,7 +114,8 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
     const protocol = ipv4.protocol(view, e)
     const portAt = protocol === ICMP ? icmp.ID : 0
     const port = CLASS_OF[protocol] === CLASS_NONE ? 0 : view.getUint16(l4 + portAt)
-    find(localColumn[i], port, (4 << 8) | protocol, 0)
+    const peerPort = protocol === TCP || protocol === UDP ? view.getUint16(l4 + 2) : 0
+    find(localColumn[i], ipv4.dst(view, e), (port << 16) | peerPort, (4 << 8) | protocol, 0)
     engine.rewriteQuote(i, e, ipv4.SRC, l4, protocol, $endpoint[$address], $endpoint[$port], 0)
     setAddress(i, $endpoint[$address])
   }

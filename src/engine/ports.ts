@@ -1,0 +1,62 @@
+/**
+ * Outside ports: which are free on each outside address, and which one a new mapping gets (RFC 4787 REQ-3, REQ-4;
+ * docs/behaviour.md, Ports). UDP, TCP and ICMP identifiers are apart.
+ */
+import { createPrng } from '../base/prng.ts'
+import { createPortSets } from '../storage/port-set.ts'
+import type { EngineOptions } from './options.ts'
+import type { Pool } from './pool.ts'
+
+export const CLASS_UDP = 0, CLASS_TCP = 1, CLASS_ICMP = 2, CLASS_NONE = 3
+export const CLASSES = 3
+
+/** Port class by IPv4 protocol. */
+export const CLASS_OF = new Uint8Array(256).fill(CLASS_NONE)
+CLASS_OF[17] = CLASS_UDP
+CLASS_OF[6] = CLASS_TCP
+CLASS_OF[1] = CLASS_ICMP
+
+/** The set of a class on an address is `pool index * CLASSES + class`. */
+export function createPorts(options: EngineOptions, pool: Pool) {
+  const { isFree, take, release, firstFree } = createPortSets(options.nat44 ? pool.size * CLASSES : 1)
+  const { below } = createPrng(options.seed | 0)
+
+  // Ports that policy hands out are never free to a dynamic mapping.
+  if (options.nat44 && options.midcom) {
+    for (let index = 0; index < options.pool.length; index++) {
+      for (let port = options.midcom.portLow; port <= options.midcom.portHigh; port++) {
+        take(index * CLASSES + CLASS_UDP, port)
+        take(index * CLASSES + CLASS_TCP, port)
+      }
+    }
+  }
+
+  /** Outside port for a new mapping, or -1 (docs/behaviour.md, Ports). Takes it. */
+  function choose(poolIndex: number, portClass: number, insidePort: number): number {
+    const set = poolIndex * CLASSES + portClass
+    let low = options.portLow
+    let high = options.portHigh
+    if (portClass === CLASS_ICMP) {
+      low = 0
+      high = 0xffff
+    } else if (insidePort > 0 && insidePort < 1024) {
+      // RFC 4787 REQ-3a: well-known ports stay among themselves.
+      low = 1
+      high = 1023
+    }
+    let port = insidePort
+    if (!options.portPreservation || port < low || port > high || !isFree(set, port)) {
+      const start = low + below(high - low + 1)
+      const parity = insidePort & 1
+      port = firstFree(set, start, high, parity)
+      if (port < 0) port = firstFree(set, low, start - 1, parity)
+      if (port < 0) port = firstFree(set, start, high, parity ^ 1)
+      if (port < 0) port = firstFree(set, low, start - 1, parity ^ 1)
+      if (port < 0) return -1
+    }
+    take(set, port)
+    return port
+  }
+
+  return { choose, take, release }
+}
