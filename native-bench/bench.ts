@@ -1,7 +1,7 @@
 /**
- * `npm run bench`: the packet path against the C program of `baseline/`, in one run, round by round. Each figure comes
- * from a process of its own; in every round both programs run one after the other, so that what disturbs the machine
- * disturbs both.
+ * `npm run bench`: the packet path against the C program of `baseline/`, and the doors of agents against redis-server, in
+ * one run, round by round. Each figure comes from a process of its own; in every round both programs run one after the
+ * other, so that what disturbs the machine disturbs both.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
@@ -9,10 +9,12 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { Command, InvalidArgumentError } from 'commander'
+import type { Runner } from './child.ts'
 import { changedParameters, compareResults, obstacles } from './compare.ts'
+import { LOAD_DIRECTORY } from './midcom/load.ts'
 import { newResult, rowResult, type BenchResult, type Sample } from './result.ts'
 import { allRows, type Row } from './rows.ts'
-import { BASELINE_DIRECTORY, createRunner, type Runner } from './runners.ts'
+import { BASELINE_DIRECTORY, createRunner } from './runners.ts'
 import { comparisonText, resultText, targetsText } from './table.ts'
 import { judgeTargets } from './targets.ts'
 
@@ -46,7 +48,7 @@ function whole(text: string): number {
 }
 
 const program = new Command('bench')
-  .description('Measure the packet path, alternately with the same work in C.')
+  .description('Measure the packet path and the doors of agents, alternately with the same work in C.')
   .option('--only <prefix>', 'rows whose name begins so, repeatable', (text, all: string[]) => [...all, text], [])
   .option('--rounds <n>', 'rounds of each row (default: 7, with --quick 3)', whole)
   .option('--quick', 'few small rows: does it run?')
@@ -77,7 +79,9 @@ function buildBaseline(): string | null {
     return null
   }
   try {
-    execFileSync('make', ['-s', '-C', BASELINE_DIRECTORY], { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' })
+    for (const directory of [BASELINE_DIRECTORY, LOAD_DIRECTORY]) {
+      execFileSync('make', ['-s', '-C', directory], { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' })
+    }
   } catch (error) {
     const why = (error as Error).message
     process.stderr.write(`bench: the C program cannot be built, only the TypeScript side is measured: ${why}\n`)
@@ -129,7 +133,7 @@ async function measure(row: Row, rounds: number, withC: boolean, directory: stri
     runner?.end()
     progress('')
   }
-  return rowResult(row, ts, c, error)
+  return rowResult(row, ts, c, error, runner?.note ?? null)
 }
 
 function readOld(path: string): BenchResult {

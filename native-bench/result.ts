@@ -19,7 +19,11 @@ export interface Sample {
   counts: Record<string, unknown>
   packets: number
   bytesPerFlow: number | null
+  /** Whatever else is worth keeping, by name. */
+  figures?: Figures
 }
+
+export type Figures = Record<string, number>
 
 export interface RowResult {
   name: string
@@ -37,6 +41,10 @@ export interface RowResult {
   packets: number
   dropPackets: number
   bytesPerFlow: number | null
+  /** Medians over the rounds of what else was measured, of either side. */
+  figures: { ts: Figures; c: Figures }
+  /** What the row was measured against, or why against nothing. */
+  note: string | null
 }
 
 export interface Side extends Estimate {
@@ -94,9 +102,14 @@ function side(samples: readonly Sample[]): Side | null {
   }
 }
 
+function medians(samples: readonly Sample[]): Figures {
+  const names = Object.keys(samples[0]?.figures ?? {})
+  return Object.fromEntries(names.map(name => [name, median(samples.map(({ figures }) => figures![name]))]))
+}
+
 export function rowResult(
   row: { name: string; unit: string; parameters: object }, ts: readonly Sample[], c: readonly Sample[],
-  error: string | null,
+  error: string | null, note: string | null = null,
 ): RowResult {
   const a = side(ts), b = side(c)
   return {
@@ -105,6 +118,6 @@ export function rowResult(
     ratio: a !== null && b !== null ? estimate(ratios(a.samples, b.samples)) : null,
     meanRatio: a?.means && b?.means ? estimate(ratios(a.means, b.means)) : null,
     packets: ts[0]?.packets ?? 0, dropPackets: Number(ts[0]?.counts['dropPackets'] ?? 0),
-    bytesPerFlow: ts[0]?.bytesPerFlow ?? null,
+    bytesPerFlow: ts[0]?.bytesPerFlow ?? null, figures: { ts: medians(ts), c: medians(c) }, note,
   }
 }

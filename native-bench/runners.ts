@@ -1,8 +1,8 @@
 /** Starts the two programs and reads what they say. Everything they need lies in one temporary directory. */
-import { spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync, readSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { node, PINHOLE, ROOT, run, type Runner } from './child.ts'
+import { midcomRunner } from './midcom/runners.ts'
 import { openFlows } from './replay/open-flows.ts'
 import type { Sample } from './result.ts'
 import type {
@@ -10,39 +10,10 @@ import type {
 } from './rows.ts'
 import { FIRST_POOL_ADDRESS, makeFlows, writePreNat, writeSteady, writeWarm, type FlowSet } from './traffic.ts'
 
-// This file runs as build/native-bench/runners.js.
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const ENGINE_CHILD = join(ROOT, 'build/bench/replay/engine-child.js')
 const MICRO_CHILD = join(ROOT, 'build/bench/micro/micro-child.js')
-const PINHOLE = join(ROOT, 'dist/pinhole.js')
 export const BASELINE_DIRECTORY = join(ROOT, 'native-bench/baseline')
 export const NATBASE = join(BASELINE_DIRECTORY, 'natbase')
-
-export interface Runner {
-  ts: () => Promise<Sample>
-  /** Null: there is no peer in C. */
-  c: (() => Promise<Sample>) | null
-  /** After the first round of both: what is different between their results, or null. */
-  check: (() => string | null) | null
-  end: () => void
-}
-
-/** Both programs take what they need from the environment alone; nothing of npm's goes in. */
-async function run(command: string, args: readonly string[]): Promise<{ stdout: string; wallMs: number }> {
-  const start = performance.now()
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-    let stdout = '', stderr = '', wallMs = 0
-    child.stdout.setEncoding('utf8').on('data', text => { stdout += text })
-    child.stderr.setEncoding('utf8').on('data', text => { stderr = (stderr + text).slice(-2000) })
-    child.on('error', reject)
-    child.on('exit', () => { wallMs = performance.now() - start })
-    child.on('close', (code, signal) => {
-      if (code === 0) resolve({ stdout, wallMs })
-      else reject(new Error(`${command} ${args[0]}: ${signal ?? `exit status ${code}`}: ${stderr.trim()}`))
-    })
-  })
-}
 
 interface Percentiles { p50: number; p99: number; mean: number }
 interface EngineOutput {
@@ -66,8 +37,6 @@ function sampleOf(text: string): Sample {
     packets, bytesPerFlow: out.bytesPerFlow,
   }
 }
-
-const node = (...args: string[]) => run(process.execPath, args)
 
 /** Flow sets are the dear part, and rows that follow each other often share one. */
 let kept: { key: string; set: FlowSet } | null = null
@@ -205,5 +174,6 @@ export function createRunner(row: Row, directory: string): Runner {
     case 'churn': return churnRunner(row.parameters)
     case 'replay': return replayRunner(row.parameters, directory)
     case 'micro': return microRunner(row.name.slice('micro/'.length), row.parameters)
+    default: return midcomRunner(row, directory)
   }
 }

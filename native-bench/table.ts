@@ -2,11 +2,12 @@
 import type { RowComparison } from './compare.ts'
 import { LEAST_EFFECT } from './compare.ts'
 import type { BenchResult, RowResult } from './result.ts'
+import { midcomText } from './midcom/table.ts'
 import type { TargetResult } from './targets.ts'
 
 const LEFT = new Set([0])
 
-function grid(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function grid(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((text, column) => Math.max(text.length, ...rows.map(row => (row[column] ?? '').length)))
   const line = (cells: readonly string[]) => cells
     .map((text, column) => LEFT.has(column) ? text.padEnd(widths[column]) : text.padStart(widths[column]))
@@ -14,7 +15,7 @@ function grid(head: readonly string[], rows: readonly (readonly string[])[]): st
   return [line(head), line(widths.map(width => '-'.repeat(width))), ...rows.map(line)].join('\n')
 }
 
-function figure(value: number | null | undefined): string {
+export function figure(value: number | null | undefined): string {
   if (value === null || value === undefined) return '-'
   return value >= 1000 ? value.toFixed(0) : value >= 100 ? value.toFixed(1) : value.toFixed(2)
 }
@@ -37,14 +38,17 @@ export function rowCells(row: RowResult): string[] {
 const HEAD = ['row', 'unit', 'TS p50', 'p99', 'C p50', 'p99', 'TS / C', 'of means', 'M packets/s', 'bytes/flow']
 
 export function resultText(result: BenchResult): string {
-  const good = result.rows.filter(row => row.error === null), bad = result.rows.filter(row => row.error !== null)
+  const bad = result.rows.filter(row => row.error !== null)
+  const good = result.rows.filter(row => row.error === null && !row.name.startsWith('midcom/'))
+  const ofAgents = result.rows.filter(row => row.error === null && row.name.startsWith('midcom/'))
   const confidence = good.find(row => row.ratio !== null)?.ratio?.confidence
-  const parts = [grid(HEAD, good.map(rowCells))]
+  const parts = good.length === 0 ? [] : [grid(HEAD, good.map(rowCells))]
   if (confidence !== undefined) {
     const percent = (confidence * 100).toFixed(0)
     parts.push(`TS / C: median of ${result.rounds} rounds, in brackets the ${percent} % interval. `
       + 'p50 and p99 are over batches of 256 packets.')
   }
+  if (ofAgents.length > 0) parts.push(...midcomText(ofAgents))
   for (const row of bad) parts.push(`FAILED ${row.name}: ${row.error}`)
   return parts.join('\n')
 }
@@ -62,7 +66,9 @@ export function comparisonText(rows: readonly RowComparison[]): string {
 }
 
 export function targetsText(targets: readonly TargetResult[]): string {
-  return grid(['target', 'figure', 'limit', '', ''], targets.map(({ what, figure: value, limit, unit, passed }) => [
-    what, figure(value), String(limit), unit, passed ? 'pass' : value === null ? 'not measured' : 'FAIL',
-  ]))
+  const cells = targets.map(({ what, figure: value, limit, unit, least, passed }) => [
+    what, figure(value), `${least === true ? '>=' : '<='} ${limit}`, unit,
+    passed ? 'pass' : value === null ? 'not measured' : 'FAIL',
+  ])
+  return grid(['target', 'figure', 'limit', '', ''], cells)
 }

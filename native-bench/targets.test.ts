@@ -19,3 +19,11 @@ test('a target holds up to its limit; without a figure, or with a failed row, it
   assert.equal(passed(22).figure, 2.2)
   assert.equal(judgeTargets([])[0].passed, false)
 })
+
+test('a rate is at least its limit, in units of what the peer does in the same time', () => {
+  const row = (tsUs: number) => rowResult(
+    { name: 'midcom/per-c50-p1', unit: 'us/rule', parameters: {} }, [sample(tsUs)], [sample(10)], null)
+  const judged = (tsUs: number) => judgeTargets([row(tsUs)]).find(({ least }) => least)!
+  assert.deepEqual([judged(33).passed, judged(34).passed], [true, false])
+  assert.equal(judged(20).figure, 0.5)
+})

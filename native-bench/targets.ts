@@ -1,11 +1,16 @@
 /** The figures the project has set itself. */
 import type { RowResult } from './result.ts'
 
-interface Goal { what: string; row: string; limit: number; unit: string }
+/** `least`: the figure must not be below the limit; else it must not be above. */
+interface Goal { what: string; row: string; limit: number; unit: string; least?: boolean }
 export interface Target extends Goal { figure: (row: RowResult) => number | null }
 export interface TargetResult extends Goal { figure: number | null; passed: boolean }
 
 const ratio = (row: RowResult) => row.ratio?.median ?? null
+const value = (row: RowResult) => row.ts?.median ?? null
+/** How often as many as the peer in the same time. */
+const rate = (row: RowResult) => row.ratio === null ? null : 1 / row.ratio.median
+const p99 = (row: RowResult) => row.ts?.p99 && row.c?.p99 ? row.ts.p99 / row.c.p99 : null
 
 export const TARGETS: readonly Target[] = [
   { what: 'forwarding, 16k flows', row: 'forward/flows-16k-64b', limit: 2.2, unit: '× C', figure: ratio },
@@ -13,17 +18,30 @@ export const TARGETS: readonly Target[] = [
   { what: 'forwarding, 1M flows, uniform', row: 'forward/flows-1m-64b', limit: 2.2, unit: '× C', figure: ratio },
   { what: 'replay, file to file', row: 'replay/file-to-file', limit: 2.5, unit: '× C', figure: ratio },
   { what: 'memory of a flow', row: 'forward/flows-1m-64b', limit: 96, unit: 'bytes', figure: row => row.bytesPerFlow },
-  { what: 'a new flow', row: 'open/new-flow', limit: 1000, unit: 'ns', figure: row => row.ts?.median ?? null },
+  { what: 'a new flow', row: 'open/new-flow', limit: 1000, unit: 'ns', figure: value },
   {
     what: 'cost of the last hour of churn', row: 'churn/hours', limit: 1.1, unit: '× first',
-    figure: row => row.ts?.median ?? null,
+    figure: value,
   },
+  { what: 'PER/s, one at a time', row: 'midcom/per-c50-p1', limit: 0.3, unit: '× SET/s', least: true, figure: rate },
+  { what: 'PER/s, 16 at a time', row: 'midcom/per-c50-p16', limit: 0.3, unit: '× SET/s', least: true, figure: rate },
+  { what: 'p99 of its replies, one at a time', row: 'midcom/per-c50-p1', limit: 2, unit: '× redis', figure: p99 },
+  { what: 'p99 of its replies, 16 at a time', row: 'midcom/per-c50-p16', limit: 2, unit: '× redis', figure: p99 },
+  { what: 'p99 of replies, 10k transactions/s', row: 'midcom/reply-10k', limit: 2, unit: '× redis', figure: ratio },
+  { what: 'forwarding, 10k transactions/s', row: 'midcom/forward-10k', limit: 1.1, unit: '× without', figure: value },
+  {
+    what: 'packets of other flows lost', row: 'midcom/forward-10k', limit: 0, unit: 'packets',
+    figure: row => row.figures.ts['lost'] ?? null,
+  },
+  { what: 'memory of a rule, 100k rules', row: 'midcom/bytes-100k', limit: 400, unit: 'bytes', figure: value },
+  { what: 'longest turn, 100k rules expire', row: 'midcom/expiry-100k', limit: 1, unit: 'ms', figure: value },
 ]
 
 export function judgeTargets(rows: readonly RowResult[]): TargetResult[] {
-  return TARGETS.map(({ what, row: name, limit, unit, figure }) => {
+  return TARGETS.map(({ what, row: name, limit, unit, least = false, figure }) => {
     const row = rows.find(one => one.name === name && one.error === null)
-    const value = row === undefined ? null : figure(row)
-    return { what, row: name, limit, unit, figure: value, passed: value !== null && value <= limit }
+    const got = row === undefined ? null : figure(row)
+    const passed = got !== null && (least ? got >= limit : got <= limit)
+    return { what, row: name, limit, unit, least, figure: got, passed }
   })
 }

@@ -1,0 +1,58 @@
+/** The rows about agents as text: each kind has figures of its own. */
+import type { RowResult } from '../result.ts'
+import { figure, grid } from '../table.ts'
+
+type Column = [head: string, cell: (row: RowResult) => string]
+
+const own = (name: string) => (row: RowResult) => figure(row.figures.ts[name])
+const peer = (name: string) => (row: RowResult) => figure(row.figures.c[name])
+const interval = (row: RowResult) => {
+  if (row.ratio === null) return '-'
+  const { median, low, high } = row.ratio
+  // Of times, so that the shorter one is the higher rate.
+  return row.unit === 'us/rule' ? `${(1 / median).toFixed(2)} (${(1 / high).toFixed(2)} - ${(1 / low).toFixed(2)})`
+    : `${median.toFixed(2)} (${low.toFixed(2)} - ${high.toFixed(2)})`
+}
+const spread = (row: RowResult) => row.ts === null ? '-' : `${figure(row.ts.low)} - ${figure(row.ts.high)}`
+
+const RATES: Column[] = [
+  ['agents ask as fast as they can', row => row.name], ['PER/s', own('perSecond')], ['SET/s', peer('perSecond')],
+  ['PER / SET', interval], ['PER p50', own('p50')], ['p99 us', own('p99')], ['p99.9', own('p999')],
+  ['SET p50', peer('p50')], ['p99 us', peer('p99')], ['our SET/s', peer('ourPerSecond')], ['our p99', peer('ourP99')],
+  ['PLC/s', own('removedPerSecond')], ['both/s', own('transactionsPerSecond')],
+]
+const REPLIES: Column[] = [
+  ['agents ask at a rate', row => row.name], ['transactions/s', own('transactionsPerSecond')], ['PER p50', own('p50')],
+  ['p99 us', own('p99')], ['p99.9', own('p999')], ['SET p50', peer('p50')], ['p99 us', peer('p99')], ['p99.9', peer('p999')],
+  ['p99 PER / SET', interval],
+]
+const LOADED: Column[] = [
+  ['engine', row => row.name], ['ns/packet without', own('withoutNs')], ['with agents', own('withNs')],
+  ['with / without', row => `${figure(row.ts?.median)} (${spread(row)})`], ['transactions/s', own('transactionsPerSecond')],
+  ['lost', row => String(row.figures.ts['lost'] ?? '-')], ['packets', row => String(row.packets)],
+]
+const BYTES: Column[] = [
+  ['memory of rules', row => row.name], ['bytes/rule', row => figure(row.ts?.median)], ['policy', own('policy')],
+  ['engine', own('engine')], ['resident', own('resident')],
+]
+const EXPIRY: Column[] = [
+  ['rules that end in one second', row => row.name], ['longest turn ms', row => figure(row.ts?.median)], ['spread', spread],
+  ['p99 ms', own('p99')], ['turns', own('turns')], ['all ms', own('allMs')],
+]
+
+const KINDS: [begins: string, columns: Column[]][] = [
+  ['midcom/per-', RATES], ['midcom/reply-', REPLIES], ['midcom/forward-', LOADED], ['midcom/bytes-', BYTES],
+  ['midcom/expiry-', EXPIRY],
+]
+
+export function midcomText(rows: readonly RowResult[]): string[] {
+  const parts: string[] = []
+  for (const [begins, columns] of KINDS) {
+    const some = rows.filter(({ name }) => name.startsWith(begins))
+    if (some.length === 0) continue
+    parts.push(grid(columns.map(([head]) => head), some.map(row => columns.map(([, cell]) => cell(row)))))
+    const notes = new Set(some.flatMap(({ note }) => note ?? []))
+    parts.push(...notes)
+  }
+  return parts
+}
