@@ -1,7 +1,7 @@
 /** `pinhole check`: says what is wrong with configuration files, and where. Findings go to stdout, as a linter's do. */
 import type { Command } from 'commander'
 import { digest } from '../config/config.ts'
-import { checkConfig, ConfigError, problemText, readText, type Checked } from '../config/load.ts'
+import { checkConfig, ConfigError, folderOf, problemText, readText, type Checked } from '../config/load.ts'
 import { SCHEMA } from '../config/schema.ts'
 import { STATUS } from './status.ts'
 
@@ -48,7 +48,7 @@ export function schemaText(): string {
 
 function checkFile(file: string): FileReport {
   try {
-    const { config, problems } = checkConfig(readText(file))
+    const { config, problems } = checkConfig(readText(file), folderOf(file))
     return { file, ok: config !== null, digest: config === null ? null : digest(config), error: null, problems }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error

@@ -4,7 +4,10 @@
  */
 import { createHash } from 'node:crypto'
 import type { Prefix } from '../../base/address.ts'
+import type { SimcoLimits } from '../../control/simco/options.ts'
+import type { TransactionKind } from '../../policy/authorizer.ts'
 import type { Ports } from './quantity.ts'
+import type { Endpoint } from './values.ts'
 
 export interface Config {
   /** None has host bits, no two are alike. */
@@ -46,13 +49,73 @@ export interface Config {
   checks: {
     ipv4Checksum: ChecksumCheck
   }
+  midcom: MidcomConfig
+}
+
+export interface MidcomConfig {
+  enabled: boolean
+  ports: Ports
+  /** Host-order int32. */
+  addresses: number[]
+  insidePool: number[]
+  service: 'traditional' | 'twice'
+  strictNatMode: boolean
+  maxLifetimeSec: number
+  /** 0: off. */
+  idleTimeoutSec: number
+  extend: boolean
+  disableRules: boolean
+  wildcards: { internal: boolean; external: boolean; ports: boolean }
+  limits: { rules: number; portsPerRule: number; sessions: number; boundPorts: number }
+  agents: AgentConfig[]
+  simco: {
+    listen: Endpoint[]
+    /** Paths of PEM files. */
+    tls: { cert: string | null; key: string | null; ca: string | null }
+    allowPlain: boolean
+    loopbackAgent: string | null
+    challenge: boolean
+    limits: Omit<SimcoLimits, 'payloadBytes'>
+  }
+  pdp: {
+    url: string | null
+    timeoutMs: number
+    maxConcurrent: number
+    maxWaiting: number
+    /** 0: off. */
+    cacheMs: number
+    ca: string | null
+    tokenFile: string | null
+  }
+}
+
+/** Who may ask; null where nothing is restricted. */
+export interface AgentConfig {
+  name: string
+  key: Uint8Array | null
+  /** `CN:…`, `DNS:…`, `URI:…`. */
+  certificates: string[]
+  may: TransactionKind[] | null
+  inside: Prefix[] | null
+  outside: Prefix[] | null
+  insidePorts: Ports[] | null
+  outsidePorts: Ports[] | null
+  protocols: number[] | null
+  directions: ('inbound' | 'outbound' | 'bidirectional')[] | null
+  maxLifetimeSec: number | null
+  maxRules: number | null
+  actsFor: string[]
+  pdp: boolean
 }
 
 export type Filtering = 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent'
 export type Policy = 'permit' | 'deny'
 export type ChecksumCheck = 'verify' | 'repair-zero' | 'ignore'
 
-/** SHA-256 of the settings, in hex: two files that mean the same have the same digest. */
+/**
+ * SHA-256 of the settings, in hex: two files that mean the same have the same digest. What a key is does not count, for a digest
+ * goes into reports.
+ */
 export function digest(config: Config): string {
   return createHash('sha256').update(canonical(config)).digest('hex')
 }
@@ -61,6 +124,7 @@ export function digest(config: Config): string {
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, part: unknown) => {
     if (part instanceof Int32Array) return [...part]
+    if (part instanceof Uint8Array) return 'key'
     if (part === null || typeof part !== 'object' || Array.isArray(part)) return part
     return Object.fromEntries(Object.entries(part).sort(([a], [b]) => a < b ? -1 : 1))
   })

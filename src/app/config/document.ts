@@ -99,7 +99,7 @@ export function readDocument(text: string): SettingsDocument {
   const tokens = [...new yaml.Parser(lines.addNewLine).parse(text)]
   const deep = tooDeep(tokens)
   if (deep >= 0) {
-    found(deep, '', 'nested too deeply', 'no setting lies deeper than a list in a section')
+    found(deep, '', 'nested too deeply', 'no setting lies so deep')
     return result(null)
   }
   const composer = new yaml.Composer<ParsedNode>({ prettyErrors: false, uniqueKeys: false, version: '1.2' })

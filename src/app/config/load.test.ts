@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { after, test } from 'node:test'
 import fc from 'fast-check'
 import { parseDocument } from 'yaml'
@@ -10,7 +10,7 @@ import { digest, type Config } from './config.ts'
 import { checkConfig, ConfigError, defaultConfig, loadConfig, problemText } from './load.ts'
 import { durationToText, parseCount, parseDuration } from './quantity.ts'
 import { SCHEMA, settings } from './schema.ts'
-import { template } from './template.ts'
+import { labTemplate, template } from './template.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'pinhole-config-'))
 after(() => rmSync(scratch, { recursive: true }))
@@ -39,14 +39,14 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
     '1:1: udp: no such setting; did you mean timers.udp?',
     '3:3: nat.tcp-midstream: no such setting; did you mean firewall.tcp-midstream?']],
   ['nothing like a setting', 'frobnicate: 1\nbox:\n  frobnicate: 1\n', [
-    '1:1: frobnicate: no such setting; known here: inside, box, nat, firewall, timers, limits, checks',
+    '1:1: frobnicate: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom',
     '3:3: box.frobnicate: no such setting; known in box: inside-address, address6']],
   ['names that JavaScript gives a meaning', '__proto__: 1\nconstructor: {}\nbox:\n  __proto__: 2\n', [
-    '1:1: __proto__: no such setting; known here: inside, box, nat, firewall, timers, limits, checks',
-    '2:1: constructor: no such setting; known here: inside, box, nat, firewall, timers, limits, checks',
+    '1:1: __proto__: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom',
+    '2:1: constructor: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom',
     '4:3: box.__proto__: no such setting; known in box: inside-address, address6']],
   ['a merge key', '<<: {a: 1}\n',
-    ['1:1: <<: no such setting; known here: inside, box, nat, firewall, timers, limits, checks']],
+    ['1:1: <<: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom']],
 
   ['a duplicate key', 'timers:\n  udp: 5m\n  udp: 6m\n',
     ["3:3: timers.udp: 'udp' is set a second time; remove one of the two; the first is in line 2"]],
@@ -54,7 +54,7 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
     ['1:1: this is not a list of settings; write `section:` and below it, indented, `key: value`']],
   ['a list where settings are', '- inside\n',
     ['1:1: a section is needed here, not a list; '
-      + 'write below it, indented, settings such as inside: [10.0.0.0/8, fc00::/7]']],
+      + 'write below it, indented, settings such as inside: [10.0.0.0/8, "fc00::/7"]']],
   ['a value where a section is', 'timers: 5m\n',
     ["1:9: timers: a section is needed here, not '5m'; write below it, indented, settings such as udp: 5m"]],
   ['a setting without a value', 'timers:\n  udp:\n',
@@ -77,7 +77,7 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
   ['an older YAML, where yes is true', '%YAML 1.1\n---\nnat: {nat44: true}\n',
     ['1:1: the file asks for another YAML than 1.2; remove this line']],
   ['a list as a key', '? [a, b]\n: 1\n', ['1:3: a key is needed here; write `key: value`']],
-  ['a bottomless list', '['.repeat(10_000), ['1:16: nested too deeply; no setting lies deeper than a list in a section']],
+  ['a bottomless list', '['.repeat(10_000), ['1:16: nested too deeply; no setting lies so deep']],
 
   ['durations without units', 'timers:\n  udp: 300\n  other: "30"\n', [
     '2:8: timers.udp: 300 has no unit; did you mean 5m? The units are d, h, m, s and ms',
@@ -134,7 +134,7 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
     "1:46: inside[3]: 'lan' is not a prefix: unexpected character; write one such as 10.0.0.0/8 or fc00::/7",
     '1:51: inside[4]: a prefix is needed here, not 5; write one such as 10.0.0.0/8',
     '1:54: inside[5]: a prefix is needed here, not a section; put quotes around a text that holds a colon']],
-  ['no prefixes', 'inside: []\n', ['1:9: inside: the list is empty; write at least one, such as [10.0.0.0/8, fc00::/7]']],
+  ['no prefixes', 'inside: []\n', ['1:9: inside: the list is empty; write at least one, such as [10.0.0.0/8, "fc00::/7"]']],
   ['one prefix twice', 'inside: [10.0.0.0/8, "fc00::/7", "FC00:0::/7"]\n',
     ['1:34: inside[2]: fc00::/7 is in the list twice; remove it']],
   ['a lone prefix', 'inside: 10.0.0.0/8\n', ["1:9: inside: a list is needed here, not '10.0.0.0/8'; write [10.0.0.0/8]"]],
@@ -169,6 +169,76 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
     "3:13: box.address6: 'ff02::1' is a multicast address, and a source is needed here"]],
   ['a box that is in the pool', 'box:\n  inside-address: 203.0.113.2\n',
     ['2:19: box.inside-address: 203.0.113.2 is in nat.pool; write an address outside of the pool']],
+
+  ['a section that belongs into another', 'simco:\n  listen: []\n', ['1:1: simco: no such setting; did you mean midcom.simco?']],
+  ['a setting of a section in a section', 'midcom:\n  wildcards:\n    extern: true\n  port: 1-2\n', [
+    '3:5: midcom.wildcards.extern: no such setting; did you mean external?',
+    '4:3: midcom.port: no such setting; did you mean ports?']],
+  ['an agent without a name, and one with an unknown setting', 'midcom:\n  agents:\n    - may: [read]\n    - name: a\n      mays: []\n', [
+    '3:7: midcom.agents[0]: name is missing; add name: softswitch',
+    '5:7: midcom.agents[1].mays: no such setting; did you mean may?']],
+  ['an agent with nothing right', `midcom:
+  agents:
+    - name: ''
+      key: 0123
+      may: [reserve, delete]
+      inside: [10.0.0.1/8]
+      outside: []
+      inside-ports: [70000-80000]
+      protocols: [udp, tpc, 256]
+      directions: [in]
+      max-lifetime: 1500ms
+      max-rules: many
+      pdp: 1
+`, [
+    '3:13: midcom.agents[0].name: the name is empty',
+    '4:12: midcom.agents[0].key: a key is needed here, not 123; put quotes around it',
+    "5:22: midcom.agents[0].may[1]: 'delete' is none of reserve, enable, disable, lifetime, read",
+    "6:16: midcom.agents[0].inside[0]: '10.0.0.1/8' has bits set after its first 8; did you mean 10.0.0.0/8?",
+    '7:16: midcom.agents[0].outside: the list is empty; write at least one, such as [198.51.100.0/24]',
+    "8:22: midcom.agents[0].inside-ports[0]: '70000-80000' leaves the range of 1 to 65535; write one such as 1-65535",
+    "9:24: midcom.agents[0].protocols[1]: 'tpc' is not a protocol; write udp, tcp, any, or a number from 0 to 255",
+    "9:29: midcom.agents[0].protocols[2]: '256' is not a protocol; write udp, tcp, any, or a number from 0 to 255",
+    "10:20: midcom.agents[0].directions[0]: 'in' is none of inbound, outbound, bidirectional",
+    '11:21: midcom.agents[0].max-lifetime: 1500ms is not a whole number of seconds; did you mean 2s?',
+    "12:18: midcom.agents[0].max-rules: 'many' is not a count; write a whole number, with k for 1024 or M for 1048576 if you like",
+    '13:12: midcom.agents[0].pdp: true or false is needed here, not 1; write true',
+  ]],
+  ['names of certificates', 'midcom: {agents: [{name: a, certificates: [softswitch, dns=x.example]}]}\n', [
+    "1:44: midcom.agents[0].certificates[0]: 'softswitch' does not say which name of a certificate it is; write one such as CN:softswitch or DNS:switch.example",
+    "1:56: midcom.agents[0].certificates[1]: 'dns=x.example' does not say which name of a certificate it is; did you mean DNS:x.example?"]],
+  ['keys that are none', 'midcom:\n  agents:\n    - {name: a, key: secret!}\n    - {name: b, key: 00ff}\n    - {name: c, key-file: absent.key}\n'
+    + '    - {name: d, key: 00112233445566778899aabbccddeeff, key-file: x}\n', [
+    '3:22: midcom.agents[0].key: this is neither hex nor base64; make one by: openssl rand -hex 32',
+    '4:22: midcom.agents[1].key: the key has 2 bytes, and 16 are the least; make one by: openssl rand -hex 32',
+    `5:27: midcom.agents[2].key-file: ${resolve('absent.key')}: no such file or directory (ENOENT); make one by: openssl rand -hex 32`,
+    '6:66: midcom.agents[3].key-file: the agent has a key already; remove one of the two']],
+  ['agents that are not there', 'midcom:\n  agents:\n    - {name: lab, acts-for: [lap, "*", nobody], pdp: true}\n    - {name: lab}\n  simco:\n    loopback-agent: Lab1\n', [
+    "3:30: midcom.agents[0].acts-for[0]: there is no agent 'lap'; did you mean lab?",
+    "3:40: midcom.agents[0].acts-for[2]: there is no agent 'nobody'; add it to midcom.agents",
+    '3:54: midcom.agents[0].pdp: there is no policy decision point to ask; set midcom.pdp.url',
+    "4:14: midcom.agents[1].name: 'lab' is the name of two agents; midcom.agents[0] has it already",
+    "6:21: midcom.simco.loopback-agent: there is no agent 'Lab1'; did you mean lab?"]],
+  ['doors that cannot be opened', 'midcom:\n  simco:\n    listen: [127.0.0.1, 127.0.0.1:70000, "::1", "::1:80", localhost:80, box:80]\n    tls: {cert: absent.pem}\n  pdp: {url: ftp://x}\n', [
+    "3:14: midcom.simco.listen[0]: '127.0.0.1' has no port; did you mean 127.0.0.1:7626?",
+    '3:25: midcom.simco.listen[1]: port 70000 is above 65535',
+    '3:42: midcom.simco.listen[2]: \'::1\' has no port; did you mean "[::1]:7626"?',
+    '3:49: midcom.simco.listen[3]: \'::1:80\' has no port; did you mean "[::1:80]:7626"?',
+    "3:59: midcom.simco.listen[4]: 'localhost:80' names a host; did you mean 127.0.0.1:80?",
+    "3:73: midcom.simco.listen[5]: 'box:80' is not an address with a port: unexpected character; write one such as 127.0.0.1:7626 or \"[::1]:7626\"",
+    `4:17: midcom.simco.tls.cert: ${resolve('absent.pem')}: no such file or directory (ENOENT)`,
+    '4:17: midcom.simco.tls.cert: a certificate and its private key come together; name both',
+    '5:14: midcom.pdp.url: \'ftp://x\' is neither http nor https']],
+  ['addresses that two own', 'midcom:\n  enabled: true\n  addresses: [203.0.113.4-203.0.113.9, 10.0.0.0/30, 198.51.100.1]\n  inside-pool: [198.51.100.0/30, 192.0.0.8]\n', [
+    '3:15: midcom.addresses[0]: 203.0.113.4 is in nat.pool too; nat.pool[0] holds it already',
+    '3:40: midcom.addresses[1]: 10.0.0.0-10.0.0.3 is both an outside address and inside; inside[0] holds it already',
+    '4:17: midcom.inside-pool[0]: 198.51.100.1 is in midcom.addresses too; midcom.addresses[2] holds it already',
+    '4:34: midcom.inside-pool[1]: 192.0.0.8 is the address of the box; box.inside-address holds it already']],
+  ['what cannot work together', 'nat: {ports: 40000-45000}\nmidcom: {enabled: true, service: twice}\n', [
+    '1:14: nat.ports: midcom.ports leaves no port of nat.ports to other flows; write a part of them',
+    '2:34: midcom.service: twice-NAT needs addresses that stand for outside hosts; set midcom.inside-pool, or write traditional']],
+  ['outside addresses of a box that does not translate', 'nat: {nat44: false}\nmidcom: {enabled: true, addresses: [203.0.113.9]}\n',
+    ['2:37: midcom.addresses[0]: without nat.nat44 no address is translated; remove it']],
 ]
 
 for (const [what, text, expected] of FAULTY) {
@@ -219,6 +289,41 @@ firewall: {outbound: deny, inbound6: permit, tcp-midstream: false}
 timers: {udp: 2m, tcp-transitory: 1h, tcp-established: 12d, icmp-query: 1m30s, other: 1s500ms, fragment: 1000ms}
 limits: {flows: 4M, fragment-datagrams: 2k, fragment-hold: 0, icmp-errors-per-second: 1e3}
 checks: {ipv4-checksum: ignore}
+midcom:
+  enabled: true
+  ports: 1-3
+  service: traditional
+  strict-nat-mode: false
+  max-lifetime: 1d
+  idle-timeout: 30s
+  extend: false
+  disable-rules: false
+  wildcards: {internal: true, external: true, ports: false}
+  limits: {rules: 1M, ports-per-rule: 2, sessions: 3, bound-ports: 4}
+  agents:
+    - name: one
+    - name: two
+      key: 00112233445566778899aabbccddeeff
+      certificates: ['CN:two', 'DNS:two.example']
+      may: [read]
+      inside: [10.0.0.0/8]
+      outside: ['::/0']
+      inside-ports: [1-2, 5-6]
+      outside-ports: [3-4]
+      protocols: [udp, 132]
+      directions: [inbound]
+      max-lifetime: 2m
+      max-rules: 0
+      acts-for: ['*']
+      pdp: true
+  simco:
+    listen: ['[::1]:0', 127.0.0.1:1]
+    tls: {ca: package.json, cert: package.json, key: package.json}
+    allow-plain: true
+    loopback-agent: two
+    challenge: false
+    limits: {connections: 1, connections-per-remote: 2, open: 3s, idle: 4s, message: 5s, stalled: 6s, drain: 7s, queued-bytes: 128k, failures-per-minute: 9}
+  pdp: {url: 'https://pdp.example/x', timeout: 1s, concurrent: 2, waiting: 3, cache: 4ms, ca: package.json, token-file: package.json}
 `)
   assert.deepEqual(config, {
     inside: [
@@ -238,19 +343,80 @@ checks: {ipv4-checksum: ignore}
     },
     limits: { flows: 4_194_304, fragmentDatagrams: 2048, fragmentHold: 0, icmpErrorsPerSecond: 1000 },
     checks: { ipv4Checksum: 'ignore' },
+    midcom: {
+      enabled: true, ports: { first: 1, last: 3 }, addresses: [], insidePool: [], service: 'traditional', strictNatMode: false,
+      maxLifetimeSec: 86_400, idleTimeoutSec: 30, extend: false, disableRules: false,
+      wildcards: { internal: true, external: true, ports: false },
+      limits: { rules: 1_048_576, portsPerRule: 2, sessions: 3, boundPorts: 4 },
+      agents: [
+        {
+          name: 'one', key: null, certificates: [], may: null, inside: null, outside: null, insidePorts: null, outsidePorts: null, protocols: null,
+          directions: null, maxLifetimeSec: null, maxRules: null, actsFor: [], pdp: false,
+        },
+        {
+          name: 'two', key: Uint8Array.from({ length: 16 }, (_, i) => i * 17), certificates: ['CN:two', 'DNS:two.example'], may: ['read'],
+          inside: [{ version: 4, words: Int32Array.of(0x0a000000), prefixBits: 8, hostBits: false }],
+          outside: [{ version: 6, words: Int32Array.of(0, 0, 0, 0), prefixBits: 0, hostBits: false }],
+          insidePorts: [{ first: 1, last: 2 }, { first: 5, last: 6 }], outsidePorts: [{ first: 3, last: 4 }], protocols: [17, 132],
+          directions: ['inbound'], maxLifetimeSec: 120, maxRules: 0, actsFor: ['*'], pdp: true,
+        },
+      ],
+      simco: {
+        listen: [{ host: '::1', port: 0 }, { host: '127.0.0.1', port: 1 }],
+        tls: { cert: resolve('package.json'), key: resolve('package.json'), ca: resolve('package.json') },
+        allowPlain: true, loopbackAgent: 'two', challenge: false,
+        limits: {
+          connections: 1, connectionsPerRemote: 2, openMs: 3000, idleMs: 4000, messageMs: 5000, stalledMs: 6000, drainMs: 7000, queuedBytes: 131_072,
+          failuresPerMinute: 9,
+        },
+      },
+      pdp: {
+        url: 'https://pdp.example/x', timeoutMs: 1000, maxConcurrent: 2, maxWaiting: 3, cacheMs: 4, ca: resolve('package.json'),
+        tokenFile: resolve('package.json'),
+      },
+    },
   })
+  const apart = good('nat: {pool: [203.0.113.1]}\nmidcom:\n  addresses: [203.0.113.8/31]\n  inside-pool: [192.0.2.1]\n  service: twice\n').midcom
+  assert.deepEqual([apart.addresses, apart.insidePool, apart.service], [[0xcb007108 | 0, 0xcb007109 | 0], [0xc0000201 | 0], 'twice'])
 })
+
+/** What a file says at a path such as `midcom.limits.rules`. */
+function at(written: unknown, path: string): unknown {
+  return path.split('.').reduce<unknown>((part, key) => (part as Record<string, unknown>)[key], written)
+}
+
+/** Settings that stand for themselves, not in an entry of a list. */
+const single = () => settings().filter(([path]) => !path.includes('[]'))
+
+/** A file with one setting, in an agent that has a name if it belongs to one. */
+function fileOf(path: string, value: unknown): string {
+  const [outer, inner] = path.split('[].')
+  const whole = inner === undefined ? value : [{ name: 'somebody', [inner]: value }]
+  return JSON.stringify(outer!.split('.').reduceRight((part: unknown, key) => ({ [key]: part }), whole))
+}
 
 test('config: what `init` prints means the defaults and names every setting', () => {
   assert.deepEqual(good(template()), defaultConfig())
-  const written = parseDocument(template()).toJS() as Record<string, Record<string, unknown>>
-  for (const [path, { default: fallback, description }] of settings()) {
-    const [section, key] = path.split('.')
-    assert.deepEqual(key === undefined ? written[section!] : written[section!]![key], fallback, path)
+  const written = parseDocument(template()).toJS() as unknown
+  for (const [path, { default: fallback, description }] of single()) {
+    assert.deepEqual(at(written, path), fallback, path)
     assert(description.length > 10, path)
   }
-  assert.deepEqual(Object.keys(written), Object.keys(SCHEMA.properties))
+  assert.deepEqual(Object.keys(written as object), Object.keys(SCHEMA.properties))
   assert(template().split('\n').every(line => line.length <= 100 || line.startsWith('# `pinhole')))
+  // Settings of the entries of lists stand in comments.
+  for (const [path] of settings()) assert.match(template(), new RegExp(`^ *#? *${path.split(/\.|\[]\./).at(-1)!}:`, 'm'), path)
+})
+
+test('config: what `init --lab` prints can be used, and says which values are not the default', () => {
+  const config = good(labTemplate()), plain = defaultConfig()
+  assert.deepEqual(config.midcom.agents.map(({ name }) => name), ['lab'])
+  assert.equal(config.midcom.simco.loopbackAgent, 'lab')
+  assert.deepEqual([config.midcom.enabled, config.midcom.simco.challenge], [true, false])
+  assert.deepEqual(config.midcom.wildcards, { internal: true, external: true, ports: true })
+  assert.deepEqual(config.midcom.simco.listen, [{ host: '127.0.0.1', port: 7626 }])
+  assert.deepEqual({ ...config, inside: plain.inside, midcom: plain.midcom }, plain)
+  assert.deepEqual(config.inside.length, 1)
 })
 
 test('config: two files that mean the same have the same digest', () => {
@@ -263,13 +429,29 @@ test('config: two files that mean the same have the same digest', () => {
 })
 
 test('config: what the schema offers an editor, the checker takes', () => {
-  for (const [path, { examples = [], pattern, enum: choices, default: fallback }] of settings()) {
-    for (const value of [fallback, ...examples, ...choices ?? []]) {
-      const [section, key] = path.split('.')
-      good(JSON.stringify(key === undefined ? { [section!]: value } : { [section!]: { [key]: value } }))
+  for (const [path, { examples = [], pattern, enum: choices, default: fallback, items, 'x-value': rule }] of settings()) {
+    for (const value of [...fallback === undefined ? [] : [fallback], ...examples, ...choices ?? [], ...items?.enum?.map(one => [one]) ?? []]) {
+      // Files, other agents and addresses of the examples need not be there.
+      const complaints = checkConfig(fileOf(path, value)).problems.filter(({ message }) => !/there is no agent|ENOENT|come together|inside-pool/.test(message))
+      assert.deepEqual(complaints, [], `${path}: ${JSON.stringify(value)}`)
       if (pattern !== undefined && typeof value === 'string') assert.match(value, new RegExp(pattern), path)
     }
+    assert(rule !== undefined || choices !== undefined || items !== undefined || fallback !== undefined, path)
   }
+})
+
+test('config: keys are read as hex or base64, from the file or from one beside it, and do not show in the digest', () => {
+  const hex = '00112233445566778899aabbccddeeff', base64 = Buffer.from(hex, 'hex').toString('base64')
+  writeFileSync(join(scratch, 'agent.key'), `${hex}\n`)
+  const ways = [`key: ${hex}`, `key: '${base64}'`, 'key-file: agent.key', `key: ${hex.toUpperCase()}`].map((line) => {
+    const { config, problems } = checkConfig(`midcom: {agents: [{name: a, ${line}}]}`, scratch)
+    assert.deepEqual(problems, [], line)
+    return config!
+  })
+  for (const { midcom } of ways) assert.deepEqual(midcom.agents[0]!.key, Uint8Array.from(Buffer.from(hex, 'hex')))
+  const other = good(`midcom: {agents: [{name: a, key: ${hex.replace('0', '1')}}]}`)
+  assert.equal(digest(other), digest(ways[0]!))
+  assert.notEqual(digest(good('midcom: {agents: [{name: a}]}')), digest(ways[0]!))
 })
 
 test('config: a file that cannot be read is named, with the reason', () => {

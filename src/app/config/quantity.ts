@@ -28,6 +28,18 @@ export function parseDuration(text: string): Parsed<number> {
   return fault(`'${text}' is not a duration`, `did you mean ${durationToText(Math.round(Number(amount) * unitMs))}?`)
 }
 
+const INSTANT = /^(\d+)(?:\.(\d+))?(d|h|m|s|ms)$/
+
+/** A duration, or one quantity with a fraction as in `12.4s`, as long as it is whole milliseconds. */
+export function parseInstant(text: string): Parsed<number> {
+  const [, whole, fraction = '', unit] = INSTANT.exec(text) ?? []
+  if (unit === undefined) return parseDuration(text)
+  const unitMs = UNIT_MS[unit as keyof typeof UNIT_MS]
+  const ms = Math.round(Number(`${whole}.${fraction}`) * unitMs * 1e6) / 1e6
+  if (Number.isInteger(ms)) return { ok: true, value: ms }
+  return fault(`'${text}' is not a whole number of milliseconds`, `did you mean ${durationToText(Math.round(ms))}?`)
+}
+
 export function durationToText(ms: number): string {
   let rest = ms
   let text = ''

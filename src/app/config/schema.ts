@@ -1,82 +1,16 @@
 /**
  * The settings as a JSON Schema (draft 7): what editors complete from, what the checker checks with, and where `pinhole
- * init` takes its comments from. Standard keywords say what a schema can say; `x-value` names the grammar of a text and
- * its limits, which only our checker reads.
+ * init` takes its comments from.
  */
-import { COUNT_PATTERN, DURATION_PATTERN, PORTS_PATTERN } from './quantity.ts'
+import { MIDCOM } from './midcom.ts'
+import {
+  choice, count, duration, flag, isSection, isSectionList, item, list, LONGEST, ports, section, value, type Node, type Section,
+  type Setting,
+} from './setting.ts'
 
-/** What a text means, and the least and the most it may be, both as they are written in the file. */
-export interface ValueRule {
-  kind: 'duration' | 'count' | 'ports' | 'prefix' | 'range' | 'ipv4' | 'ipv6'
-  min?: string
-  max?: string
-  /** Who sets the limit, to be cited, or what is counted. */
-  source?: string
-  unit?: string
-}
-
-/** One setting. */
-export interface Setting {
-  type: string | string[]
-  description: string
-  default: unknown
-  examples?: unknown[]
-  pattern?: string
-  enum?: string[]
-  items?: { type: 'string'; description: string; examples: string[]; 'x-value': ValueRule }
-  minItems?: number
-  maxItems?: number
-  'x-value'?: ValueRule
-}
-
-export interface Section {
-  type: ['object', 'null']
-  description: string
-  additionalProperties: false
-  properties: Record<string, Setting>
-}
-
-export interface Schema {
+export interface Schema extends Section {
   $schema: string
   title: string
-  description: string
-  type: ['object', 'null']
-  additionalProperties: false
-  properties: Record<string, Setting | Section>
-}
-
-export function isSection(node: Setting | Section): node is Section {
-  return 'properties' in node
-}
-
-/** Everything that waits, waits at most so long: in milliseconds it stays below 2^30. */
-const LONGEST = '12d'
-
-function duration(fallback: string, min: string, max: string, source: string, description: string): Setting {
-  return {
-    type: 'string', description, default: fallback, examples: [fallback], pattern: DURATION_PATTERN,
-    'x-value': { kind: 'duration', min, max, ...source !== '' && { source } },
-  }
-}
-
-function count(fallback: number | string, min: string, max: string, unit: string, description: string): Setting {
-  return {
-    type: ['integer', 'string'], description, default: fallback, examples: [fallback], pattern: COUNT_PATTERN,
-    'x-value': { kind: 'count', min, max, unit },
-  }
-}
-
-function flag(fallback: boolean, description: string): Setting {
-  return { type: 'boolean', description, default: fallback, examples: [fallback] }
-}
-
-function choice(fallback: string, choices: string[], description: string): Setting {
-  return { type: 'string', description, default: fallback, examples: [fallback], enum: choices }
-}
-
-// A section may be null: `timers:` with nothing but comments under it is a section whose settings are all defaults.
-function section(description: string, properties: Record<string, Setting>): Section {
-  return { type: ['object', 'null'], description, additionalProperties: false, properties }
 }
 
 export const SCHEMA: Schema = {
@@ -86,53 +20,24 @@ export const SCHEMA: Schema = {
   type: ['object', 'null'],
   additionalProperties: false,
   properties: {
-    inside: {
-      type: 'array',
-      description: 'Prefixes of the inside network: a packet whose source is in one of them comes from inside. '
-        + 'The default is RFC 1918 and RFC 4193.',
-      default: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],
-      examples: [['10.0.0.0/8', 'fc00::/7']],
-      minItems: 1,
-      maxItems: 256,
-      items: {
-        type: 'string', description: 'An IPv4 or IPv6 prefix.', examples: ['10.0.0.0/8'],
-        'x-value': { kind: 'prefix' },
-      },
-    },
+    inside: list(item('prefix', '10.0.0.0/8', 'An IPv4 or IPv6 prefix.'), 256,
+      ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'], [['10.0.0.0/8', 'fc00::/7']],
+      'Prefixes of the inside network: a packet whose source is in one of them comes from inside. '
+      + 'The default is RFC 1918 and RFC 4193.', 1),
     box: section('The box itself: the addresses it speaks from.', {
-      'inside-address': {
-        type: 'string',
-        description: 'Source of the ICMP errors sent towards inside. The default is the IPv4 dummy address (RFC 7600).',
-        default: '192.0.0.8', examples: ['192.0.0.8'], 'x-value': { kind: 'ipv4' },
-      },
-      address6: {
-        type: 'string',
-        description: 'Source of the ICMPv6 errors sent to either side.',
-        default: 'fe80::1', examples: ['fe80::1'], 'x-value': { kind: 'ipv6' },
-      },
+      'inside-address': value('ipv4', '192.0.0.8',
+        'Source of the ICMP errors sent towards inside. The default is the IPv4 dummy address (RFC 7600).', '192.0.0.8'),
+      address6: value('ipv6', 'fe80::1', 'Source of the ICMPv6 errors sent to either side.', 'fe80::1'),
     }),
     nat: section('Translation of IPv4 addresses and ports (RFC 4787, RFC 5382, RFC 5508).', {
       nat44: flag(true, 'Translate IPv4. With false the box is a pure firewall and IPv4 addresses stay as they are.'),
-      pool: {
-        type: 'array',
-        description: 'Outside addresses: single ones, ranges or prefixes (of which every address is used), at most '
-          + '1024 together. An inside host keeps one of them (paired pooling, RFC 4787 REQ-2).',
-        default: ['203.0.113.1-203.0.113.4'],
-        examples: [['203.0.113.1-203.0.113.4'], ['198.51.100.0/28', '203.0.113.9']],
-        minItems: 1,
-        maxItems: 1024,
-        items: {
-          type: 'string', description: 'An IPv4 address, range or prefix.', examples: ['203.0.113.1-203.0.113.4'],
-          'x-value': { kind: 'range' },
-        },
-      },
-      ports: {
-        type: 'string',
-        description: 'Outside ports handed out on each address of the pool. Inside ports below 1024 do not come from '
-          + 'here: they map to 1-1023 (RFC 4787 REQ-3).',
-        default: '1024-65535', examples: ['1024-65535'], pattern: PORTS_PATTERN,
-        'x-value': { kind: 'ports', min: '1024', max: '65535' },
-      },
+      pool: list(item('range', '203.0.113.1-203.0.113.4', 'An IPv4 address, range or prefix.'), 1024,
+        ['203.0.113.1-203.0.113.4'], [['203.0.113.1-203.0.113.4'], ['198.51.100.0/28', '203.0.113.9']],
+        'Outside addresses: single ones, ranges or prefixes (of which every address is used), at most '
+        + '1024 together. An inside host keeps one of them (paired pooling, RFC 4787 REQ-2).', 1),
+      ports: ports('1024-65535', '1024', '65535',
+        'Outside ports handed out on each address of the pool. Inside ports below 1024 do not come from '
+        + 'here: they map to 1-1023 (RFC 4787 REQ-3).'),
       'port-preservation': flag(true, 'Keep the port that the inside host chose, if it is free outside.'),
       filtering: choice('address-dependent',
         ['endpoint-independent', 'address-dependent', 'address-and-port-dependent'],
@@ -171,12 +76,35 @@ export const SCHEMA: Schema = {
         'The IPv4 header checksum: drop what is wrong; the same, but take 0 as left to the network card when the '
         + 'packet was captured, and fill it in; or do not look.'),
     }),
+    midcom: MIDCOM,
   },
 }
 
-/** Every setting with its path, as in `timers.udp`, in the order of the schema. */
-export function settings(): [path: string, setting: Setting][] {
-  return Object.entries(SCHEMA.properties).flatMap(([name, node]): [string, Setting][] => isSection(node)
-    ? Object.entries(node.properties).map(([key, setting]) => [`${name}.${key}`, setting])
-    : [[name, node]])
+/**
+ * Every setting with its path, as in `timers.udp`, in the order of the schema. A setting of each entry of a list of sections is
+ * `midcom.agents[].name`, after the list itself.
+ */
+export function settings(parent: Section = SCHEMA, before = ''): [path: string, setting: Setting][] {
+  return Object.entries(parent.properties).flatMap(([name, node]): [string, Setting][] => {
+    const path = before + name
+    if (isSection(node)) return settings(node, `${path}.`)
+    if (isSectionList(node)) return [[path, listOf(node)], ...settings(node.items, `${path}[].`)]
+    return [[path, node]]
+  })
+}
+
+function listOf({ type, description, default: fallback, maxItems }: Exclude<Node, Setting | Section>): Setting {
+  return { type, description, default: fallback, maxItems }
+}
+
+const FALLBACK = new Map(settings().map(([path, { default: fallback }]) => [path, fallback]))
+
+/** What a section says of a setting, or its default, or undefined. `before` is the path of the section. */
+export function setting(data: unknown, path: string, before = ''): unknown {
+  let written = data
+  for (const key of path.split('.')) {
+    if (written === null || typeof written !== 'object' || !Object.hasOwn(written, key)) { written = undefined; break }
+    written = (written as Record<string, unknown>)[key]
+  }
+  return written ?? FALLBACK.get(before + path)
 }

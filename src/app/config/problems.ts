@@ -1,0 +1,158 @@
+/** What a schema finds wrong with a document, in words, each at its place, with what was probably meant. */
+import { createRequire } from 'node:module'
+import type { ErrorObject, SchemaValidateFunction, ValidateFunction } from 'ajv'
+import { fault, type Fault } from './address.ts'
+import { childPointer, pathOf, type Problem, type SettingsDocument } from './document.ts'
+import { nearest } from './nearest.ts'
+import { durationToText } from './quantity.ts'
+import { inYaml, isSection, isSectionList, type Section, type Setting, type SectionList, type ValueRule } from './setting.ts'
+import { parseValue, takesNumber } from './values.ts'
+
+const readValue: SchemaValidateFunction = (rule: ValueRule, written: unknown) => {
+  // Of a value that is not even of the right type, `type` complains.
+  if (typeof written !== 'string' && (typeof written !== 'number' || !takesNumber(rule))) return true
+  const parsed = parseValue(rule, written)
+  if (parsed.ok) return true
+  readValue.errors = [{ keyword: 'x-value', message: parsed.message, params: parsed }]
+  return false
+}
+
+const compiled = new WeakMap<Section, ValidateFunction>()
+
+/** A schema, compiled when the first file is read; see document.ts. */
+function validatorOf(schema: Section): ValidateFunction {
+  const before = compiled.get(schema)
+  if (before !== undefined) return before
+  const { Ajv } = createRequire(import.meta.url)('ajv') as typeof import('ajv')
+  const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true })
+  ajv.addKeyword({ keyword: 'x-value', schemaType: 'object', validate: readValue, errors: 'full' })
+  const validate = ajv.compile(schema)
+  compiled.set(schema, validate)
+  return validate
+}
+
+/**
+ * Checks a part of a document against the schema of a section. One problem for a value, however many keywords it violates.
+ * @param pointer where the part stands in the document
+ */
+export function schemaProblems({ places, locate }: SettingsDocument, schema: Section, part: unknown, pointer = ''): Problem[] {
+  const validate = validatorOf(schema)
+  if (validate(part)) return []
+  const problems = new Map<string, Problem>()
+  for (const error of validate.errors ?? []) {
+    const { keyword, instancePath } = error
+    if (keyword === 'pattern') continue      // the same value fails `x-value`, which knows why
+    const unknown = keyword === 'additionalProperties'
+    const name = unknown ? String((error.params as { additionalProperty: string }).additionalProperty) : ''
+    const at = pointer + (unknown ? childPointer(instancePath, name) : instancePath)
+    // What is missing is said beside whatever else is wrong with an entry.
+    const key = keyword === 'required' ? `${at} ${(error.params as { missingProperty: string }).missingProperty}` : at
+    if (problems.has(key)) continue
+    const place = places.get(at) ?? { key: null, value: 0 }
+    const { message, suggestion } = unknown
+      ? unknownKey(schema, error.parentSchema as unknown as Section, pathOf(pointer + instancePath), name) : wrongValue(error)
+    problems.set(key, {
+      ...locate(unknown ? place.key ?? place.value : place.value), path: pathOf(at), message,
+      ...suggestion !== undefined && { suggestion },
+    })
+  }
+  return [...problems.values()]
+}
+
+/** Paths of all settings and sections below a section, as in `timers.udp`, those of the entries of a list as in `agents[].key`. */
+function paths(section: Section, before: string): string[] {
+  return Object.entries(section.properties).flatMap(([name, node]) => {
+    const path = before + name
+    if (isSection(node)) return [path, ...paths(node, `${path}.`)]
+    return isSectionList(node) ? [path, ...paths(node.items, `${path}[].`)] : [path]
+  })
+}
+
+function unknownKey(root: Section, section: Section, path: string, name: string): Fault {
+  const here = Object.keys(section.properties)
+  const near = nearest(name, here)
+  if (near !== null) return fault('no such setting', `did you mean ${near}?`)
+  const all = paths(root, '')
+  const last = (one: string) => one.slice(one.lastIndexOf('.') + 1)
+  const similar = nearest(name, all.map(last))
+  const elsewhere = all.find(one => last(one) === name || one.replaceAll('.', '-') === name)
+    ?? all.find(one => last(one) === similar)
+  if (elsewhere !== undefined) return fault('no such setting', `did you mean ${elsewhere}?`)
+  return fault('no such setting', `known ${path === '' ? 'here' : `in ${path}`}: ${here.join(', ')}`)
+}
+
+function wrongValue({ keyword, params, data, parentSchema, instancePath }: ErrorObject): Fault {
+  const schema = parentSchema as unknown as Setting
+  if (keyword === 'x-value') return params as Fault
+  if (keyword === 'minItems') return fault('the list is empty', `write at least one, such as ${sample(schema)}`)
+  if (keyword === 'maxItems') {
+    return fault(`the list has ${(data as unknown[]).length} entries, and at most ${schema.maxItems} are allowed`)
+  }
+  if (keyword === 'enum') {
+    const choices = schema.enum ?? []
+    const near = nearest(String(data), choices)
+    const suggestion = near === null ? undefined : `did you mean ${near}?`
+    return fault(`'${String(data)}' is none of ${choices.join(', ')}`, suggestion)
+  }
+  if (keyword === 'required') {
+    const { missingProperty } = params as { missingProperty: string }
+    const missing = (parentSchema as unknown as Section).properties[missingProperty] as Setting
+    return fault(`${missingProperty} is missing`, `add ${missingProperty}: ${sample(missing)}`)
+  }
+  if (keyword !== 'type') return fault(`${keyword} is violated`)
+
+  const section = 'properties' in schema
+  if (data === null && !section) {
+    const rest = schema.default === undefined ? '' : ' for the default'
+    return fault('the value is missing', `write ${sample(schema)}, or remove the line${rest}`)
+  }
+  const need = (what: string, suggestion: string) => fault(`${what} is needed here, not ${described(data)}`, suggestion)
+  if (section) {
+    const [key, setting] = Object.entries((schema as unknown as Section).properties)[0]!
+    return instancePath === '' && typeof data !== 'object'
+      ? fault('this is not a list of settings', 'write `section:` and below it, indented, `key: value`')
+      : need('a section', `write below it, indented, settings such as ${key}: ${sample(setting as Setting)}`)
+  }
+  if (schema.type === 'array') {
+    return need('a list', typeof data === 'string' ? `write [${data}]` : `write one such as ${sample(schema)}`)
+  }
+  if (schema.type === 'boolean') {
+    const word = String(data).toLowerCase()
+    const meant = ['yes', 'on', 'true', '1', 'y'].includes(word) ? 'true'
+      : ['no', 'off', 'false', '0', 'n'].includes(word) ? 'false' : 'true or false'
+    return need('true or false', `write ${meant}`)
+  }
+  if (schema.enum !== undefined) return need(`one of ${schema.enum.join(', ')}`, `write ${sample(schema)}`)
+  const rule = schema['x-value']!
+  if (typeof data === 'object' && !Array.isArray(data)) {
+    return need(KINDS[rule.kind], 'put quotes around a text that holds a colon')
+  }
+  if (rule.kind === 'duration' && typeof data === 'number') {
+    const ms = Math.round(data * 1000)
+    const meant = ms > 0 ? durationToText(ms) : sample(schema)
+    return fault(`${data} has no unit`, `did you mean ${meant}? The units are d, h, m, s and ms`)
+  }
+  if (typeof data === 'number' && ['key', 'name', 'text'].includes(rule.kind)) return need(KINDS[rule.kind], 'put quotes around it')
+  if (rule.kind === 'ports' && typeof data === 'number') return need(KINDS.ports, `did you mean ${data}-${rule.max}?`)
+  return need(KINDS[rule.kind], `write one such as ${sample(schema)}`)
+}
+
+const KINDS: Record<ValueRule['kind'], string> = {
+  duration: 'a duration', count: 'a whole number', ports: 'a range of ports', prefix: 'a prefix',
+  range: 'an address, a range or a prefix', ipv4: 'an IPv4 address', ipv6: 'an IPv6 address', endpoint: 'an address with a port',
+  protocol: 'a protocol', key: 'a key', certificate: 'a name in a certificate', url: 'a URL', name: 'a name', text: 'a text',
+  instant: 'a time', tuple: 'an address tuple',
+}
+
+function described(data: unknown): string {
+  if (Array.isArray(data)) return 'a list'
+  if (typeof data === 'object') return 'a section'
+  return typeof data === 'string' ? `'${data}'` : String(data)
+}
+
+function sample(node: Setting | SectionList): string {
+  if (isSectionList(node)) {
+    return `[{${(node.items.required ?? []).map(key => `${key}: ${sample(node.items.properties[key] as Setting)}`).join(', ')}}]`
+  }
+  return inYaml(node.examples?.[0])
+}
