@@ -1,3 +1,5 @@
+import { pairedIndex } from '../channel/pairing.ts'
+
 /** The outside addresses: index of an address, address of an index, and which one a host is paired with (RFC 4787 REQ-2). */
 export interface Pool {
   readonly size: number
@@ -34,14 +36,6 @@ export function createPool(addresses: readonly number[], seed: number, paired = 
     }
   }
 
-  function pairedIndex(insideAddr: number): number {
-    let h = Math.imul(insideAddr ^ seed, 0x9e3779b1)
-    h ^= h >>> 15
-    h = Math.imul(h, 0x85ebca6b)
-    h ^= h >>> 13
-    return (h >>> 0) % paired
-  }
-
   const start = size > 0 && addresses.every((address, index) => address === (addresses[0] + index | 0)) ? addresses[0] : null
-  return { size, start, indexOf, addressAt: (index) => list[index], pairedIndex }
+  return { size, start, indexOf, addressAt: (index) => list[index], pairedIndex: (insideAddr) => pairedIndex(insideAddr, seed, paired) }
 }

@@ -74,3 +74,58 @@ test('port-set: every port is handed out once, then there is none', () => {
   }
   assert.equal(ports.firstFree(0, 0, 0xffff, 0), 0)
 })
+
+const run = fc.record({
+  set, lo: port, hi: port, parity: fc.integer({ min: -1, max: 1 }),
+  count: fc.oneof(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 28, max: 36 }), fc.integer({ min: 60, max: 70 }),
+    fc.constantFrom(1024, 2049, 65535)),
+})
+const block = fc.record({ set, from: port, length: fc.integer({ min: 1, max: 80 }), step: fc.constantFrom(1, 1, 2, 3, 33) })
+
+test('port-set: finds the first run of free ports, of any length and parity, beginning in any range', () => {
+  fc.assert(fc.property(fc.array(block, { maxLength: 12 }), fc.array(run, { minLength: 1, maxLength: 12 }), (blocks, runs) => {
+    const ports = createPortSets(SETS), model = createPortSetModel(SETS)
+    for (const { set, from, length, step } of blocks) {
+      for (let p = from; p <= Math.min(from + length * step, 0xffff); p += step) {
+        ports.take(set, p)
+        model.take(set, p)
+      }
+    }
+    for (const { set, lo, hi, count, parity } of runs) {
+      const last = Math.min(hi, 0x10000 - count)
+      const expected = model.firstFreeRun(set, lo, last, count, parity)
+      assert.equal(ports.firstFreeRun(set, lo, last, count, parity), expected, `${count} from ${lo} to ${last}, parity ${parity}`)
+    }
+  }), { numRuns: 300 })
+})
+
+test('port-set: a run is found in the one gap that is long enough, at every place in its words', () => {
+  for (const length of [1, 2, 3, 31, 32, 33, 63, 64, 65, 96, 97]) {
+    const ports = createPortSets(1)
+    for (let port = 0; port < 0x800; port++) ports.take(0, port)
+    for (let start = 1000; start < 1070; start++) {
+      for (let i = 0; i < length; i++) ports.release(0, start + i)
+      // Gaps that are one port too short, on both sides.
+      for (let i = 0; i < length - 1; i++) {
+        ports.release(0, 300 + i)
+        ports.release(0, 1500 + i)
+      }
+      assert.equal(ports.firstFreeRun(0, 0, 0x7ff - length + 1, length, -1), start, `${length} at ${start}`)
+      assert.equal(ports.firstFreeRun(0, 0, 0x7ff - length + 1, length, start & 1), start)
+      assert.equal(ports.firstFreeRun(0, 0, 0x7ff - length + 1, length, 1 - (start & 1)), -1)
+      assert.equal(ports.firstFreeRun(0, start, start, length, -1), start)
+      assert.equal(ports.firstFreeRun(0, 0, start - 1, length, -1), -1)
+      assert.equal(ports.firstFreeRun(0, start + 1, 0x7ff - length + 1, length, -1), -1)
+      for (let i = 0; i < length; i++) ports.take(0, start + i)
+    }
+  }
+})
+
+test('port-set: the last ports of a set make a run', () => {
+  const ports = createPortSets(2)
+  for (let port = 0; port < 0xfff0; port++) ports.take(0, port)
+  ports.take(1, 0)
+  assert.equal(ports.firstFreeRun(0, 0, 0xfff0, 16, -1), 0xfff0)
+  assert.equal(ports.firstFreeRun(0, 0, 0xffef, 17, -1), -1)
+  assert.equal(ports.firstFreeRun(0, 0, 0xffff, 1, 1), 0xfff1)
+})

@@ -8,6 +8,12 @@ export interface PortSets {
   release(set: number, port: number): void
   /** First free port with `port & 1 === parity` in lo … hi, or -1. */
   firstFree(set: number, lo: number, hi: number, parity: number): number
+  /**
+   * First port in lo … hi from which `count` ports in a row are free, or -1. `parity` 0 or 1: of that port; -1: either.
+   * hi + count - 1 is at most 65,535.
+   */
+  firstFreeRun(set: number, lo: number, hi: number, count: number, parity: number): number
+  readonly bytes: () => number
 }
 
 const WORDS = 2048
@@ -63,5 +69,68 @@ export function createPortSets(count: number): PortSets {
     }
   }
 
-  return { isFree, take, release, firstFree }
+  /** Lowest bit of `starts` (of word `word`) as a port, if it is not above hi, else -1. */
+  function lowest(starts: number, word: number, hi: number): number {
+    const port = (word << 5) + 31 - Math.clz32(starts & -starts)
+    return port <= hi ? port : -1
+  }
+
+  /** Runs of 32 ports at most: those that begin in a word end in the next one at the latest. */
+  function firstShortRun(set: number, lo: number, hi: number, count: number, mask: number): number {
+    const even = set * 2 * SUMMARY_WORDS, odd = even + SUMMARY_WORDS
+    const lastWord = hi >>> 5
+    let first = -1 << (lo & 31)
+    for (let word = lo >>> 5; word <= lastWord; word++) {
+      const shut = full[even + (word >>> 5)] & full[odd + (word >>> 5)]
+      if ((shut >>> (word & 31) & 1) !== 0) {
+        // In a crowded set most words are full: step over them by the summary, 32 at a time where it is.
+        if (shut === -1) word |= 31
+        first = -1
+        continue
+      }
+      // Bit b of `starts` stays set while the ports from b on that were looked at so far are free.
+      let starts = ~used[set * WORDS + word]
+      let beyond = word + 1 < WORDS ? ~used[set * WORDS + word + 1] : 0
+      for (let length = 1; length < count && starts !== 0;) {
+        const by = Math.min(length, count - length)
+        // A shift by 32 would be one by 0: by is at most 16 here.
+        starts &= (starts >>> by) | (beyond << (32 - by))
+        beyond &= beyond >>> by
+        length += by
+      }
+      starts &= first & mask
+      if (starts !== 0) return lowest(starts, word, hi)
+      first = -1
+    }
+    return -1
+  }
+
+  /** Longer runs: such a run holds the top port of the word it begins in, so one candidate a word is enough. */
+  function firstLongRun(set: number, lo: number, hi: number, count: number, parity: number): number {
+    const lastWord = (hi + count - 1) >>> 5
+    // Free from here on, as far as we looked.
+    let from = lo
+    for (let word = lo >>> 5; word <= lastWord; word++) {
+      let bits = used[set * WORDS + word]
+      if (word === lo >>> 5) bits &= -1 << (lo & 31)
+      if (bits !== 0) {
+        const start = parity < 0 || (from & 1) === parity ? from : from + 1
+        const lowestUsed = (word << 5) + 31 - Math.clz32(bits & -bits)
+        if (start <= hi && lowestUsed - start >= count) return start
+        from = (word << 5) + 32 - Math.clz32(bits)
+      }
+      if (from > hi) return -1
+    }
+    const start = parity < 0 || (from & 1) === parity ? from : from + 1
+    return start <= hi ? start : -1
+  }
+
+  function firstFreeRun(set: number, lo: number, hi: number, count: number, parity: number): number {
+    if (lo > hi) return -1
+    if (count > 32) return firstLongRun(set, lo, hi, count, parity)
+    if (count === 1 && parity >= 0) return firstFree(set, lo, hi, parity)
+    return firstShortRun(set, lo, hi, count, parity < 0 ? -1 : parity === 0 ? EVEN : ODD)
+  }
+
+  return { isFree, take, release, firstFree, firstFreeRun, bytes: () => used.byteLength + full.byteLength }
 }
