@@ -1,8 +1,8 @@
 /** What can become of a request that did not succeed, and of a session. */
 import { NEGATIVE_NAMES } from './messages.ts'
 
-/** What was asked for: the words of RFC 5189, without its abbreviations. */
-export type Transaction = 'connect' | 'reserve' | 'enable' | 'disable' | 'lifetime' | 'delete' | 'list' | 'status' | 'end'
+/** What was asked for, or `session`: all that is under way. */
+export type Transaction = 'connect' | 'session' | 'reserve' | 'enable' | 'disable' | 'lifetime' | 'delete' | 'list' | 'status' | 'end'
 
 /** Failures that no reply of the middlebox tells; their `code` is 0. */
 export const LOCAL_REASONS = {
@@ -22,7 +22,7 @@ export type LocalReason = keyof typeof LOCAL_REASONS
 
 /**
  * A transaction failed. With a `code` the middlebox has refused and nothing has changed there. With `code` 0 it has not
- * answered: `local` says why, and `sent` whether it may have done what was asked nevertheless.
+ * answered: `local` says why, and `uncertain` whether it may have done what was asked nevertheless.
  */
 export class MidcomError extends Error {
   /** Type of the negative reply, 0x0310 … 0x0358 (RFC 4540 4.2.3), or 0. */
@@ -32,9 +32,11 @@ export class MidcomError extends Error {
   /** Why there was no reply; null if the middlebox has refused. */
   readonly local: LocalReason | null
   readonly transaction: Transaction
-  /** The request has left, or part of it. */
-  readonly sent: boolean
-  constructor(failure: number | LocalReason, transaction: Transaction, sent: boolean, detail = '', options?: ErrorOptions) {
+  /** The request has left and may have been carried out, though no reply says so. */
+  readonly uncertain: boolean
+  /** More about it, or empty. */
+  readonly detail: string
+  constructor(failure: number | LocalReason, transaction: Transaction, uncertain = false, detail = '', options?: ErrorOptions) {
     const code = typeof failure === 'number' ? failure : 0
     const reason = typeof failure === 'number' ? reasonOf(failure) : LOCAL_REASONS[failure]
     super(`${transaction}: ${reason}${detail === '' ? '' : ` (${detail})`}`, options)
@@ -43,7 +45,8 @@ export class MidcomError extends Error {
     this.reason = reason
     this.local = typeof failure === 'number' ? null : failure
     this.transaction = transaction
-    this.sent = sent
+    this.uncertain = uncertain
+    this.detail = detail
   }
 }
 
