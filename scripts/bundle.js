@@ -1,6 +1,6 @@
 /**
- * Bundles the command line into dist/pinhole.js, and in the same way the processes that the benchmark measures, so that it
- * measures what is shipped. Dependencies stay outside: npm installs them beside it.
+ * Bundles the command line into dist/pinhole.js and the agent library into dist/agent.js, and in the same way the processes that
+ * the benchmark measures, so that it measures what is shipped. Dependencies stay outside: npm installs them beside it.
  *
  * rollup (its WebAssembly build, which needs no binary for each platform) joins the modules, and esbuild takes the types off
  * each. esbuild alone would turn every `const` of a module into a `var`, and then the optimizing compiler has to load each of
@@ -29,5 +29,6 @@ async function bundle(input, file) {
 
 await bundle('src/app/cli/main.ts', 'dist/pinhole.js')
 chmodSync('dist/pinhole.js', 0o755)
+await bundle('src/control/simco/agent.ts', 'dist/agent.js')
 await bundle('native-bench/replay/engine-child.ts', 'build/bench/replay/engine-child.js')
 await bundle('native-bench/micro/micro-child.ts', 'build/bench/micro/micro-child.js')

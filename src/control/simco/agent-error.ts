@@ -2,7 +2,8 @@
 import { NEGATIVE_NAMES } from './messages.ts'
 
 /** What was asked for, or `session`: all that is under way. */
-export type Transaction = 'connect' | 'session' | 'reserve' | 'enable' | 'disable' | 'lifetime' | 'delete' | 'list' | 'status' | 'end'
+export type Transaction =
+  | 'connect' | 'session' | 'reserve' | 'enable' | 'disable' | 'lifetime' | 'delete' | 'list' | 'status' | 'end'
 
 /** Failures that no reply of the middlebox tells; their `code` is 0. */
 export const LOCAL_REASONS = {

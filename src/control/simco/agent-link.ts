@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { connect as connectTls, type SecureContextOptions, type TLSSocket } from 'node:tls'
 import { MidcomError, type LocalReason } from './agent-error.ts'
 import { readCapabilities, type Capabilities } from './agent-messages.ts'
 import { composeChallenge, composeToken, MAX_NAME_BYTES, NONCE_BYTES, verifyToken } from './authentication.ts'
@@ -24,10 +24,10 @@ export interface SharedKey {
 
 export interface TlsOptions {
   /** PEM: trusted authorities instead of those that Node trusts. */
-  ca?: string | Buffer
+  ca?: string | Uint8Array
   /** PEM: the agent's certificate and its key. */
-  cert?: string | Buffer
-  key?: string | Buffer
+  cert?: string | Uint8Array
+  key?: string | Uint8Array
   /** Name that the middlebox's certificate must have, if it is not `host`. */
   serverName?: string
 }
@@ -212,12 +212,17 @@ export function openLink(options: LinkOptions, handlers: LinkHandlers): { abort(
 function dial({ host, port, tls, keepAliveMs }: LinkOptions): Socket {
   const timing = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs }
   if (tls === null) return connectTcp(timing)
-  const { ca, cert, key, serverName } = tls
+  const { serverName } = tls
   // An address is no server name (RFC 6066 3); the certificate is checked against it all the same.
   const name = serverName ?? (isIP(host) === 0 ? host : undefined)
   return connectTls({
-    ...timing, minVersion: 'TLSv1.2', ca, cert, key, ...name === undefined ? {} : { servername: name },
+    ...timing, ...secureContext(tls), ...name === undefined ? {} : { servername: name },
   })
+}
+
+/** For Node: any bytes will do, though its types say Buffer. TLS 1.0 and 1.1 are gone (RFC 8996). */
+export function secureContext({ ca, cert, key }: TlsOptions): SecureContextOptions {
+  return { minVersion: 'TLSv1.2', ca, cert, key } as SecureContextOptions
 }
 
 function isVerified(socket: Socket): boolean {

@@ -12,7 +12,9 @@
 import { createSecureContext } from 'node:tls'
 import { createEventQueue, type EventQueue, type Overflow } from './agent-events.ts'
 import { MidcomError, type Transaction } from './agent-error.ts'
-import { checkSharedKey, openLink, type Link, type LinkOptions, type SharedKey, type TlsOptions } from './agent-link.ts'
+import {
+  checkSharedKey, openLink, secureContext, type Link, type LinkOptions, type SharedKey, type TlsOptions,
+} from './agent-link.ts'
 import {
   disableExchange, enableExchange, endExchange, lifetimeExchange, listExchange, reserveExchange, statusExchange, Unexpected,
   type Capabilities, type DisabledRule, type DisableRequest, type EnabledRule, type EnableRequest, type Exchange,
@@ -171,9 +173,9 @@ function positive(value: number, what: string): number {
   throw new RangeError(`${what} is a whole number from 1 to ${MOST_MS}`)
 }
 
-function checkTls({ ca, cert, key }: TlsOptions): void {
+function checkTls(tls: TlsOptions): void {
   try {
-    createSecureContext({ ca, cert, key })
+    createSecureContext(secureContext(tls))
   } catch (error) {
     const detail = `certificates cannot be used: ${(error as Error).message}`
     throw new MidcomError('tls-failed', 'connect', false, detail, { cause: error })
