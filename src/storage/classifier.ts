@@ -1,4 +1,16 @@
-/** First match among prioritised rules over zones, protocol, two address prefixes and two port ranges. */
+/**
+ * First match among rules with a priority, over zones, protocol, two address prefixes and two port ranges, while rules come
+ * and go.
+ *
+ * Rules lie in hash tables by prefix lengths, merged into few tables (tuple merge: Daly and others, INFOCOM 2019). Which of them
+ * are worth a look for a packet is read from an index that has a bit for each table, and the tables are visited in order of
+ * their best priority. `classifier-layout` tells where things lie, `classifier-rules` how rules choose tables, `classifier-index`
+ * how the index stays right at every moment and becomes exact again in small steps.
+ */
+import { createPrng } from '../base/prng.ts'
+import { createFinder4 } from './classifier-find4.ts'
+import { createFinder6, type Finder6 } from './classifier-find6.ts'
+import { createRules, type Condition, type Rules } from './classifier-rules.ts'
 
 /** Words of a rule's condition, in an Int32Array of RULE_KEY_WORDS. */
 export const KEY_VERSION = 0        // 4 or 6
@@ -23,6 +35,9 @@ export interface Classifier {
    * lookups return. Handle >= 1, or 0: full. */
   insert(key: Int32Array, priority: number, value: number): number
   remove(handle: number): void
+  /** Enters many rules at once, which is faster, but one long step: keys lie RULE_KEY_WORDS apart. Returns how many were
+   * entered before it was full; their handles are in `handles`. */
+  build(count: number, keys: Int32Array, priorities: Int32Array, values: Int32Array, handles: Int32Array): number
   /** Value of the first matching rule, or 0. `ports` is local << 16 | peer; 0 for protocols without ports (ICMP: local port =
    * identifier or type << 8 | code as the user of the table decides). */
   lookup4(zone: number, protocol: number, local: number, peer: number, ports: number): number
@@ -39,71 +54,85 @@ export interface Classifier {
   readonly bytes: () => number
 }
 
-interface Entry { handle: number; key: Int32Array; priority: number; value: number }
+/** Handles of both versions are parted by their last bit. */
+const IS_SIX = 1
 
-function covers(key: Int32Array, at: number, words: Int32Array, from: number, bits: number): boolean {
-  for (let word = 0; bits > 0; word++, bits -= 32) {
-    const mask = bits >= 32 ? -1 : -1 << (32 - bits)
-    if (((key[at + word] ^ words[from + word]) & mask) !== 0) return false
+export function createClassifier({ capacity, seed }: ClassifierOptions): Classifier {
+  const prng = createPrng(seed)
+  const four = createRules(4, capacity, prng)
+  const { lookup4, lookupBatch4 } = createFinder4(four)
+  // Most have no rule for IPv6 and need not reserve anything.
+  let six: Rules | null = null
+  let finder6: Finder6 | null = null
+  let count = 0
+  const addresses = new Int32Array(8)
+  const condition: Condition = {
+    addresses, localBits: 0, peerBits: 0, localPorts: 0, peerPorts: 0, protocol: 0, zones: 0,
   }
-  return true
-}
 
-export function createClassifier({ capacity }: ClassifierOptions): Classifier {
-  const rules: Entry[] = []
-  const free: number[] = []
-  const address = new Int32Array(8)
-  let handles = 0
+  function half(version: number): Rules {
+    if (version === 4) return four
+    if (six === null) {
+      six = createRules(6, capacity, prng)
+      finder6 = createFinder6(six)
+    }
+    return six
+  }
+
+  function copyPrefix(to: number, width: number, keys: Int32Array, from: number, bits: number): void {
+    for (let word = 0; word < width; word++, bits -= 32) {
+      addresses[to + word] = bits <= 0 ? 0 : bits >= 32 ? keys[from + word] : keys[from + word] & -1 << 32 - bits
+    }
+  }
+
+  function enter(keys: Int32Array, at: number, priority: number, value: number, findable: boolean): number {
+    if (count === capacity) return 0
+    const version = keys[at + KEY_VERSION], width = version === 4 ? 1 : 4
+    condition.localBits = keys[at + KEY_LOCAL_BITS]
+    condition.peerBits = keys[at + KEY_PEER_BITS]
+    condition.localPorts = keys[at + KEY_LOCAL_PORTS]
+    condition.peerPorts = keys[at + KEY_PEER_PORTS]
+    condition.protocol = keys[at + KEY_PROTOCOL]
+    condition.zones = keys[at + KEY_ZONES] & 0xff
+    copyPrefix(0, width, keys, at + KEY_LOCAL, condition.localBits)
+    copyPrefix(width, width, keys, at + KEY_PEER, condition.peerBits)
+    const rules = half(version)
+    const record = rules.insert(condition, priority, value, findable)
+    count++
+    return record - rules.layout.firstRecord + 1 << 1 | (version === 4 ? 0 : IS_SIX)
+  }
 
   function insert(key: Int32Array, priority: number, value: number): number {
-    if (rules.length === capacity) return 0
-    const handle = free.pop() ?? ++handles
-    rules.push({ handle, key: key.slice(), priority, value })
-    rules.sort((a, b) => a.priority - b.priority || a.handle - b.handle)
-    return handle
+    return enter(key, 0, priority, value, true)
   }
 
   function remove(handle: number): void {
-    const at = rules.findIndex((rule) => rule.handle === handle)
-    if (at < 0) return
-    rules.splice(at, 1)
-    free.push(handle)
+    const rules = (handle & IS_SIX) === 0 ? four : six
+    if (rules !== null && rules.remove(rules.layout.firstRecord - 1 + (handle >>> 1))) count--
   }
 
-  function find(version: number, zone: number, protocol: number, words: Int32Array, at: number, ports: number): number {
-    const localPort = ports >>> 16, peerPort = ports & 0xffff
-    for (const { key, value } of rules) {
-      const peer = version === 4 ? at + 1 : at + 4
-      if (key[KEY_VERSION] === version && (key[KEY_ZONES] >>> zone & 1) === 1
-        && (key[KEY_PROTOCOL] < 0 || key[KEY_PROTOCOL] === protocol)
-        && covers(key, KEY_LOCAL, words, at, key[KEY_LOCAL_BITS]) && covers(key, KEY_PEER, words, peer, key[KEY_PEER_BITS])
-        && localPort >= key[KEY_LOCAL_PORTS] >>> 16 && localPort <= (key[KEY_LOCAL_PORTS] & 0xffff)
-        && peerPort >= key[KEY_PEER_PORTS] >>> 16 && peerPort <= (key[KEY_PEER_PORTS] & 0xffff)) return value
-    }
-    return 0
-  }
-
-  function lookup4(zone: number, protocol: number, local: number, peer: number, ports: number): number {
-    address[0] = local
-    address[1] = peer
-    return find(4, zone, protocol, address, 0, ports)
+  function build(many: number, keys: Int32Array, priorities: Int32Array, values: Int32Array, handles: Int32Array): number {
+    let n = 0
+    for (; n < many && count < capacity; n++) handles[n] = enter(keys, n * RULE_KEY_WORDS, priorities[n], values[n], false)
+    four.index.rebuild()
+    six?.index.rebuild()
+    return n
   }
 
   function lookup6(zone: number, protocol: number, key: Int32Array, at: number, ports: number): number {
-    return find(6, zone, protocol, key, at, ports)
+    return finder6 === null ? 0 : finder6.lookup6(zone, protocol, key, at, ports)
   }
 
-  function lookupBatch4(
-    count: number, zones: Uint8Array, protocols: Uint8Array, locals: Int32Array, peers: Int32Array, ports: Int32Array,
-    answers: Int32Array,
-  ): void {
-    for (let i = 0; i < count; i++) answers[i] = lookup4(zones[i], protocols[i], locals[i], peers[i], ports[i])
+  function maintain(budget: number): boolean {
+    let left = budget
+    while (left > 0 && four.index.step()) left--
+    while (left > 0 && six !== null && six.index.step()) left--
+    return four.index.isDue() || (six !== null && six.index.isDue())
   }
 
   return {
-    insert, remove, lookup4, lookup6, lookupBatch4,
-    maintain: () => false,
-    count: () => rules.length,
-    bytes: () => rules.length * RULE_KEY_WORDS * 4,
+    insert, remove, build, lookup4, lookup6, lookupBatch4, maintain,
+    count: () => count,
+    bytes: () => four.bytes() + (six === null ? 0 : six.bytes()),
   }
 }

@@ -1,0 +1,323 @@
+/**
+ * The pruning index of a classifier: for a value of a field, the tables that may hold a rule for it. Sets may be too large, so
+ * entering a rule only adds bits and removing one touches nothing. What has been lost of precision and order comes back by
+ * building the other generation beside the one in use, a little at a time, and changing over.
+ */
+import {
+  ACTIVE, ANY_PROTOCOL, COUNT, FIELDS, fieldBitsFor, HIGH, LOCAL_PORTS, META_LOCAL_BITS, META_PEER_BITS, META_ZONES,
+  MOST_TABLES, MULTIPLIERS, NEVER, PEER_PORTS, portEntry, SHARED_RANK, SHIFTS, T_BEST, T_BEST_RULE, T_LOCAL, T_PEER, T_PORTS,
+  T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES, WILD, ZONES, type Layout,
+} from './classifier-layout.ts'
+
+/** What is known of a table outside the path of packets, by its number. */
+export interface Tables {
+  readonly localBits: Uint8Array
+  readonly peerBits: Uint8Array
+  /** 1: the local port is part of the hash, 2: the peer's. */
+  readonly exact: Uint8Array
+  readonly salt: Int32Array
+  readonly count: Int32Array
+}
+
+/** Where a record belongs: its table's number + 1, or 0 if it is free, and what it is. */
+export const HOME_TABLE = 0xff, IN_TRIE = 0x4000, IS_TRIE = 0x8000
+
+export interface PruningIndex {
+  /** The table's rank in the generation in use, -1 before its first rule. */
+  rankOf(table: number): number
+  /** Makes a rule of `table` findable. */
+  enter(record: number, table: number): void
+  noteRemoval(): void
+  /** One step of re-indexing, a microsecond at most. False: nothing is due. */
+  step(): boolean
+  isDue(): boolean
+  /** All steps at once. */
+  rebuild(): void
+  /** Has no rank anywhere: its number can be used for another table. */
+  isRetired(table: number): boolean
+  bytes(): number
+}
+
+const IDLE = 0, CLEAR = 1, BESTS = 2, PLAN = 3, SCAN = 4
+const CLEARED_WORDS = 2048, COMPARED_RECORDS = 128, ENTERED_RECORDS = 16
+
+export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Array, tables: Tables): PruningIndex {
+  const { width, recordBits, generations, kinds, fieldWords, firstRecord } = layout
+  const w = words
+  const ranks = [new Int16Array(MOST_TABLES).fill(-1), new Int16Array(MOST_TABLES).fill(-1)]
+  // Entries of the port fields that a table has all of: from `low` to `high`, for generation, table and side.
+  const coveredLow = new Uint16Array(4 * MOST_TABLES).fill(1)
+  const coveredHigh = new Uint16Array(4 * MOST_TABLES)
+  const coveredZones = new Uint8Array(2 * MOST_TABLES)
+  const best = new Int32Array(MOST_TABLES), bestRule = new Int32Array(MOST_TABLES)
+  const fieldBits = [10, 10], touchedBits = [0, 0]
+  let active = 0, phase = IDLE, at = 0
+  let changes = 0, removals = 0, inversions = 0
+
+  use(0, 10)
+  forget(0)
+  w[ACTIVE] = generations[0]
+
+  function use(generation: number, bits: number): void {
+    const base = generations[generation]
+    fieldBits[generation] = bits
+    touchedBits[generation] = Math.max(touchedBits[generation], bits)
+    for (let kind = 0; kind < kinds; kind++) w[base + SHIFTS + kind] = 32 - kindBits(kind, bits)
+  }
+
+  /** A /16 of IPv4 needs no more than 2^16 entries, and then has one of its own. */
+  function kindBits(kind: number, bits: number): number {
+    return width === 1 && kind === 0 ? Math.min(bits, 16) : bits
+  }
+
+  function descriptor(generation: number, rank: number): number {
+    return generations[generation] + TABLE + (rank << TABLE_BITS)
+  }
+
+  function mask(bits: number, word: number): number {
+    const left = bits - 32 * word
+    return left <= 0 ? 0 : left >= 32 ? -1 : -1 << 32 - left
+  }
+
+  /** Gives a table the next rank. */
+  function append(generation: number, table: number, priority: number, rule: number): void {
+    const base = generations[generation], rank = w[base + TABLES]++
+    const d = descriptor(generation, rank)
+    for (let word = 0; word < width; word++) {
+      w[d + T_LOCAL + word] = mask(tables.localBits[table], word)
+      w[d + T_PEER + word] = mask(tables.peerBits[table], word)
+    }
+    const exact = tables.exact[table]
+    w[d + T_PORTS] = ((exact & 1) !== 0 ? -65536 : 0) | ((exact & 2) !== 0 ? 0xffff : 0)
+    w[d + T_SALT] = tables.salt[table]
+    w[d + T_BEST] = w[d + T_BEST_RULE] = w[d + T_SUFFIX] = NEVER
+    ranks[generation][table] = rank
+    const cover = 2 * (generation * MOST_TABLES + table)
+    for (let side = 0; side < 2; side++) {
+      coveredLow[cover + side] = 1
+      coveredHigh[cover + side] = 0
+    }
+    coveredZones[generation * MOST_TABLES + table] = 0
+    lower(generation, rank, priority, rule)
+  }
+
+  function lower(generation: number, rank: number, priority: number, rule: number): void {
+    let d = descriptor(generation, rank)
+    const before = w[d + T_BEST] - priority
+    if (before < 0 || (before === 0 && w[d + T_BEST_RULE] <= rule)) return
+    w[d + T_BEST] = priority
+    w[d + T_BEST_RULE] = rule
+    if (rank > 0 && w[d - (1 << TABLE_BITS) + T_BEST] > priority) inversions++
+    for (; rank >= 0 && w[d + T_SUFFIX] > priority; rank--, d -= 1 << TABLE_BITS) w[d + T_SUFFIX] = priority
+  }
+
+  function enter(record: number, table: number): void {
+    const priority = w[(record << recordBits) + layout.priority]
+    changes++
+    if (priority < best[table] || (priority === best[table] && record < bestRule[table])) {
+      best[table] = priority
+      bestRule[table] = record
+    }
+    if (ranks[active][table] < 0) append(active, table, priority, record)
+    else lower(active, ranks[active][table], priority, record)
+    add(active, record, table)
+    if (phase < PLAN) return
+    const other = 1 - active
+    if (ranks[other][table] >= 0) lower(other, ranks[other][table], priority, record)
+    else if (phase === SCAN) append(other, table, priority, record)
+    else return
+    add(other, record, table)
+  }
+
+  function add(generation: number, record: number, table: number): void {
+    const base = generations[generation], r = record << recordBits
+    const bit = Math.min(ranks[generation][table], SHARED_RANK), one = 1 << (bit & 31)
+    // Each entry is two words; this is the one with our bit.
+    const g = base + (bit >>> 5)
+    const meta = w[r + layout.meta]
+    if (width === 1) {
+      addAddress4(g, base, 0, w[r], meta >>> META_LOCAL_BITS & 63, w[MULTIPLIERS + 1], one)
+      addAddress4(g, base, 2, w[r + 1], meta >>> META_PEER_BITS & 63, w[MULTIPLIERS + 5], one)
+    } else {
+      addAddress6(g, base, 0, r, w[r + layout.bits] >>> 8, MULTIPLIERS + 1, one)
+      addAddress6(g, base, 3, r + 4, w[r + layout.bits] & 0xff, MULTIPLIERS + 5, one)
+    }
+    const cover = 2 * (generation * MOST_TABLES + table)
+    addPorts(g + LOCAL_PORTS, cover, w[r + layout.ports], one)
+    addPorts(g + PEER_PORTS, cover + 1, w[r + layout.ports + 1], one)
+    addZones(g + ZONES, generation * MOST_TABLES + table, meta, one)
+  }
+
+  function addAddress4(
+    g: number, base: number, field: number, address: number, bits: number, multiplier: number, one: number,
+  ): void {
+    const at = g + FIELDS + field * fieldWords
+    if (bits >= 16) w[at + 2 * (Math.imul(address & -65536, multiplier) >>> w[base + SHIFTS])] |= one
+    else if (bits > 8) {
+      // Too short for one entry, but not for all of them.
+      for (let n = (1 << 16 - bits) - 1; n >= 0; n--) {
+        w[at + 2 * (Math.imul(address + (n << 16), multiplier) >>> w[base + SHIFTS])] |= one
+      }
+    } else w[g + WILD + 2 * field] |= one
+    if (bits >= 24) w[at + fieldWords + 2 * (Math.imul(address & -256, multiplier) >>> w[base + SHIFTS + 1])] |= one
+    else w[g + WILD + 2 * field + 2] |= one
+  }
+
+  function addAddress6(
+    g: number, base: number, field: number, from: number, bits: number, multiplier: number, one: number,
+  ): void {
+    const at = g + FIELDS + field * fieldWords, wild = g + WILD + 2 * field
+    const first = Math.imul(w[from], w[multiplier])
+    if (bits >= 32) w[at + 2 * (first >>> w[base + SHIFTS])] |= one
+    else w[wild] |= one
+    const second = first + Math.imul(w[from + 1] & -65536, w[multiplier + 1]) | 0
+    if (bits >= 48) w[at + fieldWords + 2 * (second >>> w[base + SHIFTS + 1])] |= one
+    else w[wild + 2] |= one
+    const third = first + Math.imul(w[from + 1], w[multiplier + 1]) | 0
+    if (bits >= 64) w[at + 2 * fieldWords + 2 * (third >>> w[base + SHIFTS + 2])] |= one
+    else w[wild + 4] |= one
+  }
+
+  function addPorts(at: number, cover: number, ports: number, one: number): void {
+    const low = portEntry(ports >>> 16), high = portEntry(ports & 0xffff)
+    const from = coveredLow[cover], to = coveredHigh[cover]
+    if (from <= low && high <= to) return
+    for (let entry = low; entry <= high; entry++) w[at + 2 * entry] |= one
+    if (low <= to + 1 && high >= from - 1) {
+      coveredLow[cover] = Math.min(low, from)
+      coveredHigh[cover] = Math.max(high, to)
+    } else if (high - low > to - from) {
+      coveredLow[cover] = low
+      coveredHigh[cover] = high
+    }
+  }
+
+  function addZones(at: number, cover: number, meta: number, one: number): void {
+    for (let zones = meta >>> META_ZONES & 0xff; zones !== 0; zones &= zones - 1) {
+      const zone = 31 - Math.clz32(zones & -zones)
+      if ((coveredZones[cover] >>> zone & 1) !== 0) continue
+      if ((meta & ANY_PROTOCOL) === 0) w[at + 2 * (zone << 8 | meta & 0xff)] |= one
+      else {
+        coveredZones[cover] |= 1 << zone
+        for (let protocol = 0; protocol < 256; protocol++) w[at + 2 * (zone << 8 | protocol)] |= one
+      }
+    }
+  }
+
+  /** Something is under way, or should be. */
+  function isDue(): boolean {
+    if (phase !== IDLE) return true
+    const count = w[COUNT]
+    if (fieldBitsFor(count) > fieldBits[active] && fieldBits[active] < layout.fieldBits) return true
+    return changes + removals > (count >>> 2) + 256 && (inversions > 0 || removals > (count >>> 1) + 256)
+  }
+
+  function begin(): void {
+    ranks[1 - active].fill(-1)
+    best.fill(NEVER)
+    bestRule.fill(NEVER)
+    at = 0
+    phase = touchedBits[1 - active] === 0 ? BESTS : CLEAR
+    if (phase === BESTS) beginBests()
+  }
+
+  /** Words that a generation has to have cleared: all up to its fields, then of each field as much as was ever in use. */
+  function clear(): void {
+    const other = 1 - active, base = generations[other]
+    const size = 2 << touchedBits[other], total = FIELDS + 2 * kinds * size
+    for (let done = 0; done < CLEARED_WORDS && at < total;) {
+      const field = at < FIELDS ? -1 : Math.floor((at - FIELDS) / size)
+      const end = field < 0 ? FIELDS : FIELDS + (field + 1) * size
+      const many = Math.min(CLEARED_WORDS - done, end - at)
+      const from = base + (field < 0 ? at : FIELDS + field * fieldWords + at - FIELDS - field * size)
+      w.fill(0, from, from + many)
+      at += many
+      done += many
+    }
+    if (at < total) return
+    beginBests()
+  }
+
+  /** No table, so nothing comes before anything. */
+  function forget(generation: number): void {
+    for (let rank = 0; rank < MOST_TABLES; rank++) w[descriptor(generation, rank) + T_SUFFIX] = NEVER
+  }
+
+  function beginBests(): void {
+    const other = 1 - active
+    forget(other)
+    use(other, Math.min(layout.fieldBits, fieldBitsFor(w[COUNT])))
+    at = firstRecord
+    phase = BESTS
+  }
+
+  function compareBests(): void {
+    const end = Math.min(at + COMPARED_RECORDS, w[HIGH])
+    for (; at < end; at++) {
+      const home = homes[at - firstRecord]
+      if (home === 0 || home >= IS_TRIE) continue
+      const table = (home & HOME_TABLE) - 1, priority = w[(at << recordBits) + layout.priority]
+      if (priority > best[table] || (priority === best[table] && bestRule[table] < at)) continue
+      best[table] = priority
+      bestRule[table] = at
+    }
+    if (at >= w[HIGH]) phase = PLAN
+  }
+
+  /** The best of the tables that have no rank yet. */
+  function plan(): void {
+    const taken = ranks[1 - active]
+    let first = -1
+    for (let table = 0; table < MOST_TABLES; table++) {
+      if (taken[table] >= 0 || tables.count[table] === 0) continue
+      const before = first < 0 ? -1 : best[table] - best[first]
+      if (before < 0 || (before === 0 && bestRule[table] < bestRule[first])) first = table
+    }
+    if (first >= 0) append(1 - active, first, best[first], bestRule[first])
+    else {
+      phase = SCAN
+      at = firstRecord
+      changes = removals = inversions = 0
+    }
+  }
+
+  function scan(): void {
+    const end = Math.min(at + ENTERED_RECORDS, w[HIGH])
+    for (; at < end; at++) {
+      const home = homes[at - firstRecord]
+      if (home !== 0 && home < IS_TRIE) add(1 - active, at, (home & HOME_TABLE) - 1)
+    }
+    if (at < w[HIGH]) return
+    ranks[active].fill(-1)
+    active = 1 - active
+    w[ACTIVE] = generations[active]
+    phase = IDLE
+  }
+
+  function step(): boolean {
+    if (phase === CLEAR) clear()
+    else if (phase === BESTS) compareBests()
+    else if (phase === PLAN) plan()
+    else if (phase === SCAN) scan()
+    else if (isDue()) begin()
+    else return false
+    return true
+  }
+
+  function rebuild(): void {
+    begin()
+    while (phase !== IDLE) step()
+  }
+
+  function bytes(): number {
+    let total = 4 * MOST_TABLES * 2 + best.byteLength * 2
+    for (const bits of touchedBits) if (bits > 0) total += 4 * (FIELDS + kinds * 2 * (2 << bits))
+    return total
+  }
+
+  return {
+    rankOf: (table) => ranks[active][table], enter, step, isDue, rebuild, bytes,
+    noteRemoval: () => { removals++ },
+    isRetired: (table) => ranks[0][table] < 0 && ranks[1][table] < 0 && tables.count[table] === 0,
+  }
+}

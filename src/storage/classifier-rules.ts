@@ -1,0 +1,391 @@
+/**
+ * The rules of one half of a classifier: which merged table each belongs to, and the buckets of all tables in one hash.
+ *
+ * A table hashes what its rules have in common: so many bits of both addresses, and perhaps ports. A rule fits into every table
+ * that asks for no more than it has, so it goes into a coarse one of few, and into finer ones when the rules that share its place
+ * there become many. A bucket is a chain of rules by priority, of whatever table: a rule that does not apply is no harm, for its
+ * whole condition is compared. The hash grows by one bucket at a time (linear hashing: Litwin, VLDB 1980).
+ *
+ * Rules that share a place in the finest table too are put into a trie over one of their port ranges. A record stands for the
+ * trie in the chain, with the condition that all its rules have in common.
+ */
+import {
+  ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, createLayout, FREE, HEAD_MIXED, HEAD_RECORD, HEAD_TAG, HIGH, META_LOCAL_BITS,
+  META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, type Layout,
+} from './classifier-layout.ts'
+import { createIndex, HOME_TABLE, IN_TRIE, IS_TRIE, type PruningIndex } from './classifier-index.ts'
+import { createRangeTries, type RangeTries } from './range-trie.ts'
+import type { Prng } from '../base/prng.ts'
+
+export interface Rules {
+  readonly layout: Layout
+  readonly words: Int32Array
+  readonly tries: RangeTries
+  readonly index: PruningIndex
+  /** The record, or 0. `findable`: false leaves it out of the index, for a rebuild follows. */
+  insert(condition: Condition, priority: number, value: number, findable: boolean): number
+  /** False if there is no such rule. */
+  remove(record: number): boolean
+  bytes(): number
+}
+
+/** A rule's condition, checked and with the host bits cleared. */
+export interface Condition {
+  readonly addresses: Int32Array
+  localBits: number
+  peerBits: number
+  localPorts: number
+  peerPorts: number
+  /** 0..255 or -1 */
+  protocol: number
+  zones: number
+}
+
+/** Prefix lengths of the coarse tables. Chosen by counting probes and comparisons in the ClassBench sets. */
+const COARSE_4 = [0, 8, 14, 18, 22, 26, 30], COARSE_6 = [0, 24, 32, 40, 48, 56, 64, 128]
+const ANY_PORT = 0xffff
+/** Rules in one place of a coarse table, of the finest; more are sent on, or put into a trie. */
+const CROWD = 4, FINEST_CROWD = 8
+/** Above so many tables a new one has to save more. */
+const FEW_TABLES = 32, MANY_TABLES = 60
+const CROWD_AT_MANY = 16
+
+export function createRules(version: 4 | 6, capacity: number, prng: Prng): Rules {
+  const layout = createLayout(version, capacity)
+  const { width, recordBits, heads, firstRecord, mostRecords, mostBuckets } = layout
+  const { ports: PORTS, meta: META, priority: PRIORITY, value: VALUE, next: NEXT, bits: BITS } = layout
+  const words = new Int32Array(layout.words), w = words
+  const homes = new Uint16Array(mostRecords)
+  const tables = {
+    localBits: new Uint8Array(MOST_TABLES), peerBits: new Uint8Array(MOST_TABLES), exact: new Uint8Array(MOST_TABLES),
+    salt: new Int32Array(MOST_TABLES), count: new Int32Array(MOST_TABLES),
+  }
+  const numbers = new Map<number, number>()
+  const tries = createRangeTries()
+  let trieCount = 0
+  const coarse = new Uint8Array(129)
+  for (let bits = 0, at = 0; bits <= 128; bits++) {
+    const grid = width === 1 ? COARSE_4 : COARSE_6
+    if (at + 1 < grid.length && bits >= grid[at + 1]) at++
+    coarse[bits] = grid[at]
+  }
+
+  for (let n = 0; n < 9; n++) w[MULTIPLIERS + n] = prng.next() | 1
+  for (let table = 0; table < MOST_TABLES; table++) tables.salt[table] = prng.next()
+  w[BUCKETS] = 64
+  w[BUCKET_MASK] = 63
+  w[HIGH] = firstRecord
+  const index = createIndex(layout, words, homes, tables)
+  openTable(0, 0, 0)
+
+  function mask(bits: number, word: number): number {
+    const left = bits - 32 * word
+    return left <= 0 ? 0 : left >= 32 ? -1 : -1 << 32 - left
+  }
+
+  function isExact(ports: number): boolean {
+    return ports >>> 16 === (ports & 0xffff)
+  }
+
+  function tableKey(localBits: number, peerBits: number, exact: number): number {
+    return localBits << 16 | peerBits << 8 | exact
+  }
+
+  /** A table of that kind, new if need be and if there is a number left. -1: none. */
+  function openTable(localBits: number, peerBits: number, exact: number): number {
+    const key = tableKey(localBits, peerBits, exact)
+    const known = numbers.get(key)
+    if (known !== undefined) return known
+    let table = 0
+    // Table 0 takes any rule and stays.
+    if (numbers.size > 0) for (table = 1; table < MOST_TABLES; table++) if (!isNamed(table)) break
+    if (table === MOST_TABLES) table = retire()
+    if (table < 0) return -1
+    numbers.set(key, table)
+    tables.localBits[table] = localBits
+    tables.peerBits[table] = peerBits
+    tables.exact[table] = exact
+    return table
+  }
+
+  function keyOf(table: number): number {
+    return tableKey(tables.localBits[table], tables.peerBits[table], tables.exact[table])
+  }
+
+  function isNamed(table: number): boolean {
+    return numbers.get(keyOf(table)) === table
+  }
+
+  /** A table that is of no more use, forgotten; or -1. */
+  function retire(): number {
+    for (let table = 1; table < MOST_TABLES; table++) {
+      if (!index.isRetired(table)) continue
+      numbers.delete(keyOf(table))
+      return table
+    }
+    return -1
+  }
+
+  function hash(addresses: Int32Array, at: number, ports: number, table: number): number {
+    const localBits = tables.localBits[table], peerBits = tables.peerBits[table], exact = tables.exact[table]
+    const portMask = ((exact & 1) !== 0 ? -65536 : 0) | ((exact & 2) !== 0 ? 0xffff : 0)
+    let sum = tables.salt[table] + Math.imul(ports & portMask, w[MULTIPLIERS])
+    for (let word = 0; word < width; word++) {
+      sum = sum + Math.imul(addresses[at + word] & mask(localBits, word), w[MULTIPLIERS + 1 + word]) | 0
+      sum = sum + Math.imul(addresses[at + width + word] & mask(peerBits, word), w[MULTIPLIERS + 5 + word]) | 0
+    }
+    sum = Math.imul(sum ^ sum >>> 15, 0x2c1b3c6d)
+    return sum ^ sum >>> 13
+  }
+
+  function lowPorts(localPorts: number, peerPorts: number): number {
+    return localPorts & -65536 | peerPorts >>> 16
+  }
+
+  function hashOf(record: number): number {
+    const r = record << recordBits
+    return hash(w, r, lowPorts(w[r + PORTS], w[r + PORTS + 1]), (homes[record - firstRecord] & HOME_TABLE) - 1)
+  }
+
+  function bucketOf(hashed: number): number {
+    const bucket = hashed & w[BUCKET_MASK]
+    return heads + (bucket < w[BUCKETS] ? bucket : hashed & w[BUCKET_MASK] >>> 1)
+  }
+
+  /** Whether a record of `table` has the place in it that the rule at `r` has. */
+  function sharesPlace(record: number, r: number, table: number): boolean {
+    if ((homes[record - firstRecord] & HOME_TABLE) - 1 !== table) return false
+    const other = record << recordBits
+    for (let word = 0; word < width; word++) {
+      if (((w[other + word] ^ w[r + word]) & mask(tables.localBits[table], word)) !== 0) return false
+      if (((w[other + width + word] ^ w[r + width + word]) & mask(tables.peerBits[table], word)) !== 0) return false
+    }
+    const exact = tables.exact[table], ports = other + PORTS
+    return ((exact & 1) === 0 || w[ports] === w[r + PORTS]) && ((exact & 2) === 0 || w[ports + 1] === w[r + PORTS + 1])
+  }
+
+  /** What the walk through a bucket has found: how many share the place, and their trie. */
+  let crowd = 0, trie = 0
+
+  function inspect(r: number, table: number): void {
+    crowd = trie = 0
+    const at = bucketOf(hash(w, r, lowPorts(w[r + PORTS], w[r + PORTS + 1]), table))
+    for (let record = w[at] & HEAD_RECORD; record !== 0; record = w[(record << recordBits) + NEXT]) {
+      if (!sharesPlace(record, r, table)) continue
+      if (homes[record - firstRecord] >= IS_TRIE) trie = record
+      else crowd++
+    }
+  }
+
+  /** The order of a chain. A trie may hold a rule of any number, so it comes before rules of the same priority. */
+  function isBefore(a: number, b: number): boolean {
+    const difference = w[(a << recordBits) + PRIORITY] - w[(b << recordBits) + PRIORITY]
+    if (difference !== 0) return difference < 0
+    const trieA = homes[a - firstRecord] >= IS_TRIE, trieB = homes[b - firstRecord] >= IS_TRIE
+    return trieA !== trieB ? trieA : a < b
+  }
+
+  function link(record: number): void {
+    const hashed = hashOf(record), at = bucketOf(hashed), head = w[at]
+    const others = (head ^ hashed) >>> 24 === 0 ? 0 : HEAD_MIXED
+    const flags = head === 0 ? hashed & HEAD_TAG : head & ~HEAD_RECORD | others
+    let before = 0, next = head & HEAD_RECORD
+    while (next !== 0 && isBefore(next, record)) {
+      before = next
+      next = w[(next << recordBits) + NEXT]
+    }
+    w[(record << recordBits) + NEXT] = next
+    if (before === 0) w[at] = flags | record
+    else {
+      w[(before << recordBits) + NEXT] = record
+      w[at] = flags | head & HEAD_RECORD
+    }
+  }
+
+  function unlink(record: number): void {
+    const at = bucketOf(hashOf(record)), next = w[(record << recordBits) + NEXT]
+    let before = w[at] & HEAD_RECORD
+    if (before === record) {
+      w[at] = next === 0 ? 0 : w[at] & ~HEAD_RECORD | next
+      return
+    }
+    while (w[(before << recordBits) + NEXT] !== record) before = w[(before << recordBits) + NEXT]
+    w[(before << recordBits) + NEXT] = next
+  }
+
+  /** Adds a bucket: its rules are those of the bucket half as far whose hash has one more bit set. */
+  function split(): void {
+    const bucket = w[BUCKETS]
+    if (bucket > w[BUCKET_MASK]) w[BUCKET_MASK] = 2 * w[BUCKET_MASK] + 1
+    w[BUCKETS] = bucket + 1
+    const from = heads + (bucket & w[BUCKET_MASK] >>> 1)
+    let record = w[from] & HEAD_RECORD, lastKept = 0, lastMoved = 0
+    let kept = 0, moved = 0
+    while (record !== 0) {
+      const next = w[(record << recordBits) + NEXT], hashed = hashOf(record)
+      const moves = (hashed & w[BUCKET_MASK]) === bucket
+      const last = moves ? lastMoved : lastKept
+      if (last !== 0) w[(last << recordBits) + NEXT] = record
+      w[(record << recordBits) + NEXT] = 0
+      if (moves) {
+        moved = moved === 0 ? hashed & HEAD_TAG | record : (moved ^ hashed) >>> 24 === 0 ? moved : moved | HEAD_MIXED
+        lastMoved = record
+      } else {
+        kept = kept === 0 ? hashed & HEAD_TAG | record : (kept ^ hashed) >>> 24 === 0 ? kept : kept | HEAD_MIXED
+        lastKept = record
+      }
+      record = next
+    }
+    w[from] = kept
+    w[heads + bucket] = moved
+  }
+
+  function take(): number {
+    const record = w[FREE]
+    if (record === 0) return w[HIGH]++
+    w[FREE] = w[(record << recordBits) + NEXT]
+    return record
+  }
+
+  function give(record: number): void {
+    homes[record - firstRecord] = 0
+    w[(record << recordBits) + VALUE] = 0
+    w[(record << recordBits) + NEXT] = w[FREE]
+    w[FREE] = record
+  }
+
+  function write(record: number, { addresses, localBits, peerBits, localPorts, peerPorts, protocol, zones }: Condition): void {
+    const r = record << recordBits
+    for (let word = 0; word < 2 * width; word++) w[r + word] = addresses[word]
+    w[r + PORTS] = localPorts
+    w[r + PORTS + 1] = peerPorts
+    w[r + META] = (protocol < 0 ? ANY_PROTOCOL : protocol) | zones << META_ZONES
+    if (width === 1) w[r + META] |= localBits << META_LOCAL_BITS | peerBits << META_PEER_BITS
+    else w[r + BITS] = localBits << 8 | peerBits
+  }
+
+  /** Chooses a table for the rule at `r`; `crowd` and `trie` tell of the place it has there. */
+  function choose(r: number, { localBits, peerBits, localPorts, peerPorts }: Condition): number {
+    const exact = (isExact(localPorts) ? 1 : 0) | (isExact(peerPorts) ? 2 : 0)
+    let chosen = 0, least = -1
+    for (let level = 0; level < 3; level++) {
+      const local = level < 2 ? coarse[localBits] : localBits, peer = level < 2 ? coarse[peerBits] : peerBits
+      const kind = level === 0 ? 0 : exact
+      if (level > 0 && !numbers.has(tableKey(local, peer, kind))) {
+        const many = numbers.size
+        if (many >= MANY_TABLES || least < (many < FEW_TABLES ? CROWD : CROWD_AT_MANY)) continue
+      }
+      const table = openTable(local, peer, kind)
+      if (table < 0) continue
+      inspect(r, table)
+      if (crowd < CROWD || trie !== 0) return table
+      if (least < 0 || crowd < least) {
+        least = crowd
+        chosen = table
+      }
+    }
+    inspect(r, chosen)
+    return chosen
+  }
+
+  function insert(condition: Condition, priority: number, value: number, findable: boolean): number {
+    const record = take(), r = record << recordBits
+    write(record, condition)
+    w[r + PRIORITY] = priority
+    w[r + VALUE] = value
+    const table = choose(r, condition)
+    homes[record - firstRecord] = table + 1
+    tables.count[table]++
+    w[COUNT]++
+    if (trie === 0 && crowd >= FINEST_CROWD && trieCount < capacity >>> 3) convert(record, table)
+    else if (trie === 0) link(record)
+    else enterTrie(trie, record)
+    if (findable) index.enter(record, table)
+    // Half as many rules as buckets; growing takes two buckets a rule, and catches up where rules went into tries.
+    for (let n = 0; n < 4 && w[BUCKETS] < 2 * w[COUNT] && w[BUCKETS] < mostBuckets; n++) split()
+    return record
+  }
+
+  function side(trie: number): number {
+    return -w[(trie << recordBits) + VALUE] & 1
+  }
+
+  function root(trie: number): number {
+    return -w[(trie << recordBits) + VALUE] & -2
+  }
+
+  function enterTrie(trie: number, record: number): void {
+    const t = trie << recordBits, r = record << recordBits
+    const range = w[r + PORTS + side(trie)], priority = w[r + PRIORITY]
+    tries.insert(root(trie), range >>> 16, range & 0xffff, priority, record)
+    homes[record - firstRecord] |= IN_TRIE
+    if (priority >= w[t + PRIORITY]) return
+    unlink(trie)
+    w[t + PRIORITY] = priority
+    link(trie)
+  }
+
+  /** Puts a rule and those that share its place into a trie, over the side whose ranges are the narrower. */
+  function convert(record: number, table: number): void {
+    const trie = take(), t = trie << recordBits, r = record << recordBits
+    const members: number[] = [record]
+    const at = bucketOf(hashOf(record))
+    for (let one = w[at] & HEAD_RECORD; one !== 0; one = w[(one << recordBits) + NEXT]) {
+      if (sharesPlace(one, r, table)) members.push(one)
+    }
+    let local = 0, peer = 0
+    for (const one of members) {
+      if (one !== record) unlink(one)
+      const ports = (one << recordBits) + PORTS
+      local += (w[ports] & 0xffff) - (w[ports] >>> 16)
+      peer += (w[ports + 1] & 0xffff) - (w[ports + 1] >>> 16)
+    }
+    const localBits = tables.localBits[table], peerBits = tables.peerBits[table], exact = tables.exact[table]
+    const addresses = new Int32Array(2 * width)
+    for (let word = 0; word < width; word++) {
+      addresses[word] = w[r + word] & mask(localBits, word)
+      addresses[width + word] = w[r + width + word] & mask(peerBits, word)
+    }
+    write(trie, {
+      addresses, localBits, peerBits, localPorts: (exact & 1) !== 0 ? w[r + PORTS] : ANY_PORT,
+      peerPorts: (exact & 2) !== 0 ? w[r + PORTS + 1] : ANY_PORT, protocol: -1, zones: 0xff,
+    })
+    w[t + VALUE] = -(tries.create() | (peer < local ? 1 : 0))
+    w[t + PRIORITY] = w[r + PRIORITY]
+    homes[trie - firstRecord] = table + 1 | IS_TRIE
+    trieCount++
+    link(trie)
+    for (const one of members) enterTrie(trie, one)
+  }
+
+  function remove(record: number): boolean {
+    const home = record < firstRecord || record >= w[HIGH] ? 0 : homes[record - firstRecord]
+    if (home === 0 || home >= IS_TRIE) return false
+    const table = (home & HOME_TABLE) - 1, r = record << recordBits
+    if ((home & IN_TRIE) === 0) unlink(record)
+    else leaveTrie(record, r, table)
+    give(record)
+    tables.count[table]--
+    w[COUNT]--
+    index.noteRemoval()
+    return true
+  }
+
+  function leaveTrie(record: number, r: number, table: number): void {
+    inspect(r, table)
+    const range = w[r + PORTS + side(trie)]
+    tries.remove(root(trie), range >>> 16, range & 0xffff, record)
+    if (!tries.isEmpty(root(trie))) return
+    unlink(trie)
+    tries.destroy(root(trie))
+    trieCount--
+    give(trie)
+  }
+
+  function bytes(): number {
+    return words.BYTES_PER_ELEMENT * (32 + w[BUCKETS] + (w[HIGH] - firstRecord << recordBits)) + 2 * (w[HIGH] - firstRecord)
+      + 16 * MOST_TABLES + index.bytes() + tries.bytes()
+  }
+
+  return { layout, words, tries, index, insert, remove, bytes }
+}
