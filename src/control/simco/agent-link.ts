@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
-import { connect as connectTls, type SecureContextOptions, type TLSSocket } from 'node:tls'
+import { connect as connectTls, createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls'
 import { MidcomError, type LocalReason } from './agent-error.ts'
 import { readCapabilities, type Capabilities } from './agent-messages.ts'
 import { composeChallenge, composeToken, MAX_NAME_BYTES, NONCE_BYTES, verifyToken } from './authentication.ts'
@@ -71,6 +71,16 @@ export function checkSharedKey({ name, key }: SharedKey): void {
   const bytes = Buffer.byteLength(name)
   if (bytes < 1 || bytes > MAX_NAME_BYTES) throw new RangeError('the name of a shared key has 1 to 255 bytes of UTF-8')
   if (key.length < 16) throw new RangeError('a shared key has at least 16 bytes')
+}
+
+/** @throws {MidcomError} for certificates that cannot be used */
+export function checkTls(tls: TlsOptions): void {
+  try {
+    createSecureContext(secureContext(tls))
+  } catch (error) {
+    const detail = `certificates cannot be used: ${(error as Error).message}`
+    throw new MidcomError('tls-failed', 'connect', false, detail, { cause: error })
+  }
 }
 
 /** Begins at once. `abort` gives up, with `closed`; after `opened` it does nothing. */
@@ -221,7 +231,7 @@ function dial({ host, port, tls, keepAliveMs }: LinkOptions): Socket {
 }
 
 /** For Node: any bytes will do, though its types say Buffer. TLS 1.0 and 1.1 are gone (RFC 8996). */
-export function secureContext({ ca, cert, key }: TlsOptions): SecureContextOptions {
+function secureContext({ ca, cert, key }: TlsOptions): SecureContextOptions {
   return { minVersion: 'TLSv1.2', ca, cert, key } as SecureContextOptions
 }
 

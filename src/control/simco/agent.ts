@@ -9,11 +9,10 @@
  * Each agent is a session with one middlebox; there may be any number, and they share nothing. Requests do not wait for each
  * other's replies. Rules outlive sessions (RFC 5189 2.2.3): a middlebox keeps them until their lifetime ends.
  */
-import { createSecureContext } from 'node:tls'
 import { createEventQueue, type EventQueue, type Overflow } from './agent-events.ts'
 import { MidcomError, type Transaction } from './agent-error.ts'
 import {
-  checkSharedKey, openLink, secureContext, type Link, type LinkOptions, type SharedKey, type TlsOptions,
+  checkSharedKey, checkTls, openLink, type Link, type LinkOptions, type SharedKey, type TlsOptions,
 } from './agent-link.ts'
 import {
   disableExchange, enableExchange, endExchange, lifetimeExchange, listExchange, reserveExchange, statusExchange, Unexpected,
@@ -171,15 +170,6 @@ export async function connect(host: string, port: number = SIMCO_PORT, options: 
 function positive(value: number, what: string): number {
   if (Number.isInteger(value) && value >= 1 && value <= MOST_MS) return value
   throw new RangeError(`${what} is a whole number from 1 to ${MOST_MS}`)
-}
-
-function checkTls(tls: TlsOptions): void {
-  try {
-    createSecureContext(secureContext(tls))
-  } catch (error) {
-    const detail = `certificates cannot be used: ${(error as Error).message}`
-    throw new MidcomError('tls-failed', 'connect', false, detail, { cause: error })
-  }
 }
 
 function createAgent(
