@@ -101,7 +101,7 @@ export interface Message {
   type: number
   /** Transaction identifier, unsigned. */
   tid: number
-  /** Bits of attributes, `1 << GID` and so on; of tuples `tupleBit(A0)` … Decoding sets all, encoding asks for those of optional ones. */
+  /** Bits of attributes, `1 << GID`, and of tuples, `tupleBit(A0)`. Decoding sets all, encoding asks for optional ones only. */
   present: number
   /** The whole attribute: VERSION_3_0. */
   version: number

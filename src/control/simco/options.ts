@@ -9,7 +9,7 @@ export interface SimcoServerOptions {
   agents: readonly SimcoAgent[]
   /** Whatever is left out has its default. */
   limits?: Partial<SimcoLimits>
-  /** Name of the box in its log and nowhere else; what happens to sessions, not what they ask. */
+  /** Told what happens to connections and sessions, not what they ask. */
   log?: (record: SimcoLogRecord) => void
   /** Time and randomness; by default the system's. */
   timers?: SimcoTimers
@@ -60,7 +60,10 @@ export interface SimcoLimits {
   idleMs: number
   /** Without a further octet of a message that has begun (RFC 4540 6). */
   messageMs: number
-  /** Octets of replies and notifications that a client has not taken: above half of it no more is read from it, above it it is cut off. */
+  /**
+   * Octets of replies and notifications that a client has not taken, 65,536 or more: above half of it no more is read from this
+   * client, above all of it the client is cut off.
+   */
   queuedBytes: number
   /** Without a client taking anything of what waits for it. */
   stalledMs: number
@@ -71,7 +74,7 @@ export interface SimcoLimits {
 }
 
 export const DEFAULT_LIMITS: Readonly<SimcoLimits> = {
-  connections: 4096, connectionsPerRemote: 1024, payloadBytes: 65_528, openMs: 10_000, idleMs: 0, messageMs: 60_000,
+  connections: 4096, connectionsPerRemote: 1024, payloadBytes: 65_528, openMs: 90_000, idleMs: 0, messageMs: 60_000,
   queuedBytes: 1_048_576, stalledMs: 60_000, drainMs: 2_000, failuresPerMinute: 10,
 }
 

@@ -1,0 +1,416 @@
+/**
+ * SIMCO over TCP and TLS 1.3 (RFC 4540 3): listeners, who may connect, limits and time. Sessions do the rest. All sessions of a
+ * server share one thread, so each has its turn: what a chunk asks for is carried out, the data plane is pumped once, and all
+ * replies leave in one write; then the others.
+ */
+import { randomBytes } from 'node:crypto'
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls'
+import { MAX_NAME_BYTES } from './authentication.ts'
+import { createSimcoCounters, type SimcoCounters } from './counters.ts'
+import { MAX_OPENING_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES } from './messages.ts'
+import { DEFAULT_LIMITS } from './options.ts'
+import { OutputPool } from './outbox.ts'
+import { Failures, RemoteConnections, certificateNames, isLoopback, remoteKey } from './remotes.ts'
+import { CLOSED, ENDED, NOAUTH, OPEN, SimcoSession, type Connection, type Peer, type Shared } from './session.ts'
+import type { SimcoAgent, SimcoLimits, SimcoListener, SimcoServerOptions, SimcoTimer, SimcoTimers } from './options.ts'
+
+export * from './options.ts'
+export { SIMCO_COUNTERS, type SimcoCounter, type SimcoCounters } from './counters.ts'
+
+/** The server cannot work as configured. */
+export class SimcoConfigError extends Error {
+  readonly code: 'simco-plain-refused' | 'simco-no-identity' | 'simco-bad-agent' | 'simco-bad-limit' | 'simco-bad-listener'
+  /** Setting, such as `listeners[0].challenge`. */
+  readonly path: string
+  constructor(code: SimcoConfigError['code'], path: string, message: string) {
+    super(`${path}: ${message}`)
+    this.name = 'SimcoConfigError'
+    this.code = code
+    this.path = path
+  }
+}
+
+/** One connection, for `sessions()`. */
+export interface SimcoSessionInfo {
+  /** Number of the connection, from 1. */
+  id: number
+  /** Address and port. */
+  remote: string
+  agent: string | undefined
+  state: 'closed' | 'noauth' | 'open' | 'ended'
+  tls: boolean
+  requests: number
+  ageMs: number
+  /** Octets for the client that it has not taken. */
+  queuedBytes: number
+}
+
+export interface SimcoServer {
+  /** Opens all listeners, or none. Rejects with the system's error, or SimcoConfigError. */
+  listen(): Promise<AddressInfo[]>
+  /** AST to everybody, behind the replies they are owed; resolves when all are gone, `drainMs` later at the latest. */
+  close(): Promise<void>
+  readonly counters: Readonly<SimcoCounters>
+  sessions(): SimcoSessionInfo[]
+}
+
+const STATE_NAMES = { [CLOSED]: 'closed', [NOAUTH]: 'noauth', [OPEN]: 'open', [ENDED]: 'ended' } as const
+/** Time limits are looked at this often. */
+const SWEEP_MS = 250
+const KEEP_ALIVE_MS = 60_000
+/** HMAC-SHA-256 with less than this is guessed. */
+const MIN_KEY_BYTES = 16
+const MIN_QUEUED_BYTES = 65_536
+const NAME_RULE = `a name has 1 to ${MAX_NAME_BYTES} octets of UTF-8`
+
+const systemTimers: SimcoTimers = {
+  nowMs: () => performance.now(),
+  after(ms, callback) {
+    const timer = setTimeout(callback, ms)
+    return { cancel: () => clearTimeout(timer) }
+  },
+}
+
+function checkAgents(agents: readonly SimcoAgent[]): void {
+  const names = new Set<string>(), certificates = new Set<string>()
+  agents.forEach(({ name, key, certificates: own }, i) => {
+    const path = `agents[${i}]`, bytes = Buffer.byteLength(name, 'utf8')
+    const fail = (where: string, why: string) => { throw new SimcoConfigError('simco-bad-agent', path + where, why) }
+    if (bytes < 1 || bytes > MAX_NAME_BYTES) fail('.name', NAME_RULE)
+    if (names.has(name)) fail('.name', `there are two agents named ${name}`)
+    names.add(name)
+    if (key !== undefined && key.length < MIN_KEY_BYTES) fail('.key', `a key has ${MIN_KEY_BYTES} octets or more`)
+    for (const certificate of own ?? []) {
+      if (!/^(CN|DNS|URI):./.test(certificate)) fail('.certificates', `${certificate} does not begin with CN:, DNS: or URI:`)
+      if (certificates.has(certificate)) fail('.certificates', `${certificate} would be two agents`)
+      certificates.add(certificate)
+    }
+  })
+}
+
+function checkListeners(listeners: readonly SimcoListener[], agents: readonly SimcoAgent[]): void {
+  if (listeners.length === 0) throw new SimcoConfigError('simco-bad-listener', 'listeners', 'there is none')
+  listeners.forEach(({ host, port, tls, allowPlain, loopbackAgent, challenge }, i) => {
+    const path = `listeners[${i}]`
+    if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+      throw new SimcoConfigError('simco-bad-listener', path + '.port', 'a port is 0 to 65,535')
+    }
+    if (tls === undefined && allowPlain !== true && !isLoopback(host)) {
+      throw new SimcoConfigError('simco-plain-refused', path, `plain TCP on ${host}, which is not loopback, without allowPlain`)
+    }
+    if (challenge && !agents.some(({ key }) => key !== undefined)) {
+      throw new SimcoConfigError('simco-no-identity', path + '.challenge', 'no agent has a key')
+    }
+    const certified = tls?.ca !== undefined && agents.some(({ certificates = [] }) => certificates.length > 0)
+    if (!challenge && loopbackAgent === undefined && !certified) {
+      throw new SimcoConfigError('simco-no-identity', path, 'neither a challenge nor client certificates nor a loopback agent')
+    }
+    if (loopbackAgent !== undefined && (loopbackAgent === '' || Buffer.byteLength(loopbackAgent) > MAX_NAME_BYTES)) {
+      throw new SimcoConfigError('simco-bad-listener', path + '.loopbackAgent', NAME_RULE)
+    }
+  })
+}
+
+function checkLimits(limits: SimcoLimits): void {
+  const least: Partial<Record<keyof SimcoLimits, number>> = {
+    connections: 1, connectionsPerRemote: 1, payloadBytes: MAX_OPENING_PAYLOAD_BYTES, openMs: 1, idleMs: 0, messageMs: 1,
+    queuedBytes: MIN_QUEUED_BYTES, stalledMs: 1, drainMs: 1, failuresPerMinute: 1,
+  }
+  for (const [name, from] of Object.entries(least)) {
+    const value = limits[name as keyof SimcoLimits], to = name === 'payloadBytes' ? MAX_PAYLOAD_BYTES : Number.MAX_SAFE_INTEGER
+    if (!Number.isInteger(value) || value < from || value > to) {
+      throw new SimcoConfigError('simco-bad-limit', `limits.${name}`, `${value} is not a whole number from ${from} to ${to}`)
+    }
+  }
+}
+
+/** A socket as its session sees it. */
+class SocketConnection implements Connection {
+  readonly socket: Socket
+  session: SimcoSession | null = null
+  /** Octets in the socket when the sweep last came by, and since when they have not become less. */
+  stalledBytes = 0
+  stalledSinceMs = 0
+  private readonly onWritten = (): void => { this.session?.written() }
+
+  constructor(socket: Socket) { this.socket = socket }
+
+  get queuedBytes(): number { return this.socket.writableLength }
+  write(bytes: Uint8Array): void { this.socket.write(bytes, this.onWritten) }
+  pause(): void { this.socket.pause() }
+  resume(): void { this.socket.resume() }
+  end(): void { if (!this.socket.writableEnded) this.socket.end() }
+  destroy(): void { this.socket.destroy() }
+}
+
+/** @throws SimcoConfigError */
+export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
+  const { policy, listeners, log = () => { /* nobody listens */ } } = options
+  const limits: SimcoLimits = { ...DEFAULT_LIMITS, ...options.limits }
+  const timers = options.timers ?? systemTimers
+  checkLimits(limits)
+  checkAgents(options.agents)
+  checkListeners(listeners, options.agents)
+
+  const counters = createSimcoCounters()
+  const connections = new Map<SimcoSession, SocketConnection>()
+  const sockets = new Set<Socket>()
+  const remotes = new RemoteConnections(), failures = new Failures(limits.failuresPerMinute)
+  const certified = new Map(options.agents.flatMap(({ name, certificates = [] }) => certificates.map(text => [text, name] as const)))
+  const servers: Server[] = []
+  let lastId = 0, sweeper: SimcoTimer | null = null, isClosing = false, onAllGone: (() => void) | null = null
+
+  /* Sessions with something to send, and sessions whose turn comes again. */
+  let awake: SimcoSession[] = [], late: SimcoSession[] = []
+  let isFlushDue = false, isContinuationDue = false, isPumping = false
+
+  const shared: Shared = {
+    policy, limits, counters, log, pool: new OutputPool(),
+    agents: new Map(options.agents.map(agent => [agent.name, agent])),
+    nowMs: () => timers.nowMs(),
+    randomBytes: options.randomBytes ?? randomBytes,
+    wake(session) {
+      rouse(session)
+      if (isFlushDue) return
+      isFlushDue = true
+      setImmediate(() => {
+        isFlushDue = false
+        pump()
+        flushAwake()
+      })
+    },
+    turned(session) {
+      pump()
+      session.send()
+      if (session.outbox.isHeld) rouse(session)
+      flushAwake()
+    },
+    later(session) {
+      late.push(session)
+      if (isContinuationDue) return
+      isContinuationDue = true
+      setImmediate(() => {
+        isContinuationDue = false
+        const now = late
+        late = []
+        for (const one of now) one.continue()
+      })
+    },
+  }
+
+  function rouse(session: SimcoSession): void {
+    if (session.isAwake) return
+    session.isAwake = true
+    awake.push(session)
+  }
+
+  /** Replies that the data plane has not yet made true stay; `onApplied` comes for them. */
+  function flushAwake(): void {
+    if (awake.length === 0) return
+    const now = awake
+    awake = []
+    for (const session of now) session.isAwake = false
+    for (const session of now) {
+      session.send()
+      if (session.outbox.isHeld) rouse(session)
+    }
+  }
+
+  function pump(): void {
+    if ((policy.appliedTicket() - policy.ticket() | 0) >= 0) return
+    // The session whose turn it is answers first, and only then are others told (RFC 4540 8.9).
+    isPumping = true
+    policy.pump()
+    isPumping = false
+  }
+
+  policy.onApplied(() => { if (!isPumping) flushAwake() })
+
+  function sweep(): void {
+    const nowMs = timers.nowMs()
+    for (const [session, connection] of connections) sweepOne(session, connection, nowMs)
+    sweeper = connections.size > 0 ? timers.after(SWEEP_MS, sweep) : null
+  }
+
+  function sweepOne(session: SimcoSession, connection: SocketConnection, nowMs: number): void {
+    if (nowMs - session.endedMs >= limits.drainMs) {
+      if (!session.outbox.isEmpty || session.state !== ENDED) counters['drop-drain-timeout-connections']++
+      connection.destroy()
+      return
+    }
+    if (session.state === ENDED) return
+    const { queuedBytes } = connection
+    if (connection.stalledBytes === 0 || queuedBytes < connection.stalledBytes) connection.stalledSinceMs = nowMs
+    connection.stalledBytes = queuedBytes
+    if (queuedBytes > 0 && nowMs - connection.stalledSinceMs >= limits.stalledMs) {
+      counters['drop-stalled-connections']++
+      session.terminate('the client has stopped reading')
+    } else if (session.waitsForOctets && nowMs - session.lastOctetMs >= limits.messageMs) {
+      counters['drop-message-timeout-connections']++
+      session.breakOff('the rest of a message did not come')
+    } else if (session.state !== OPEN && nowMs - session.bornMs >= limits.openMs) {
+      counters['drop-open-timeout-connections']++
+      if (session.waitsForOctets) session.breakOff('the session was not opened in time')
+      else session.terminate('the session was not opened in time')
+    } else if (limits.idleMs > 0 && session.state === OPEN && session.isIdle && nowMs - session.lastRequestMs >= limits.idleMs) {
+      counters['drop-idle-connections']++
+      session.terminate('idle')
+    }
+  }
+
+  /** Takes a connection, or closes it. */
+  function admit(socket: Socket): boolean {
+    const address = socket.remoteAddress
+    if (address === undefined || isClosing) return false
+    const remote = remoteKey(address)
+    const reason = sockets.size >= limits.connections ? 'drop-limit-connections'
+      : remotes.count(remote) >= limits.connectionsPerRemote ? 'drop-remote-limit-connections' : undefined
+    if (reason !== undefined) {
+      counters[reason]++
+      log({ event: 'connection-refused', connection: 0, remote: name(socket), detail: reason })
+      return false
+    }
+    counters['in-connections']++
+    sockets.add(socket)
+    remotes.add(remote)
+    counters['connections-current'] = sockets.size
+    counters['connections-peak'] = Math.max(counters['connections-peak'], sockets.size)
+    socket.on('close', () => {
+      sockets.delete(socket)
+      remotes.remove(remote)
+      counters['connections-current'] = sockets.size
+      if (sockets.size === 0) onAllGone?.()
+    })
+    return true
+  }
+
+  function name(socket: Socket): string {
+    const { remoteAddress = '', remotePort = 0 } = socket
+    return remoteAddress.includes(':') ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`
+  }
+
+  function peerOf(socket: Socket, listener: SimcoListener): Peer {
+    const address = socket.remoteAddress ?? '', remote = remoteKey(address)
+    const certificate = listener.tls === undefined ? undefined : (socket as TLSSocket).getPeerX509Certificate()
+    const names = certificate === undefined ? [] : certificateNames(certificate)
+    const byCertificate = names.map(text => certified.get(text)).find(agent => agent !== undefined)
+    const granted = listener.loopbackAgent !== undefined && isLoopback(address)
+    return {
+      id: ++lastId, remote: name(socket), secure: listener.tls !== undefined,
+      agent: byCertificate ?? (granted ? listener.loopbackAgent : undefined), challenged: listener.challenge && !granted,
+      isThrottled() {
+        const throttled = failures.isThrottled(remote, timers.nowMs())
+        if (throttled) counters['drop-throttled-sessions']++
+        return throttled
+      },
+      authenticationFailed() { failures.add(remote, timers.nowMs()) },
+    }
+  }
+
+  function begin(socket: Socket, listener: SimcoListener): void {
+    const connection = new SocketConnection(socket)
+    const session = new SimcoSession(shared, connection, peerOf(socket, listener))
+    connection.session = session
+    connections.set(session, connection)
+    sweeper ??= timers.after(SWEEP_MS, sweep)
+    socket.on('data', (chunk: Buffer) => session.receive(chunk))
+    socket.on('end', () => session.halfClosed())
+    socket.on('close', () => {
+      connections.delete(session)
+      session.disconnected()
+    })
+    if (isClosing) session.terminate('shutdown')
+  }
+
+  function serve(listener: SimcoListener): Server {
+    const { tls, challenge, loopbackAgent } = listener
+    let secure: TlsServer | undefined
+    if (tls !== undefined) {
+      const { cert, key, ca } = tls
+      const secret = (pem: string | Uint8Array) => typeof pem === 'string' ? pem : Buffer.from(pem)
+      const authorities = ca === undefined ? [] : typeof ca === 'string' || ca instanceof Uint8Array ? [ca] : ca
+      secure = createTlsServer({
+        cert: secret(cert), key: secret(key), minVersion: 'TLSv1.3', handshakeTimeout: limits.openMs,
+        requestCert: ca !== undefined, rejectUnauthorized: ca !== undefined && !challenge && loopbackAgent === undefined,
+        ...ca === undefined ? {} : { ca: authorities.map(secret) },
+      })
+      secure.on('secureConnection', socket => {
+        socket.on('error', () => { /* 'close' follows */ })
+        // A certificate nobody vouches for is not the same as none.
+        if (ca !== undefined && !socket.authorized && socket.getPeerX509Certificate() !== undefined) {
+          counters['drop-tls-connections']++
+          socket.destroy()
+        } else begin(socket, listener)
+      })
+      secure.on('tlsClientError', (error, socket) => {
+        counters['drop-tls-connections']++
+        log({ event: 'connection-refused', connection: 0, remote: name(socket), detail: error.message })
+        socket.destroy()
+      })
+    }
+    const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS, allowHalfOpen: true })
+    server.on('connection', socket => {
+      socket.on('error', () => { /* 'close' follows */ })
+      if (!admit(socket)) socket.destroy()
+      else if (secure === undefined) begin(socket, listener)
+      else secure.emit('connection', socket)
+    })
+    return server
+  }
+
+  function listenOn(server: Server, { host, port }: SimcoListener): Promise<AddressInfo> {
+    return new Promise((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ host, port }, () => {
+        server.removeListener('error', reject)
+        // Running out of descriptors ends no session; the connection waits in the backlog.
+        server.on('error', (error: Error) => log({ event: 'connection-refused', connection: 0, remote: '', detail: error.message }))
+        const address = server.address() as AddressInfo
+        log({ event: 'listening', connection: 0, remote: `${address.address} port ${address.port}` })
+        resolve(address)
+      })
+    })
+  }
+
+  const stop = (server: Server) => new Promise<void>(resolve => { server.close(() => resolve()) })
+
+  return {
+    counters,
+    async listen() {
+      const addresses: AddressInfo[] = []
+      try {
+        for (const listener of listeners) {
+          const server = serve(listener)
+          servers.push(server)
+          addresses.push(await listenOn(server, listener))
+        }
+        return addresses
+      } catch (error) {
+        await Promise.all(servers.splice(0).map(stop))
+        throw error
+      }
+    },
+    async close() {
+      isClosing = true
+      const stopped = servers.splice(0).map(stop)
+      for (const session of connections.keys()) session.terminate('shutdown')
+      const gone = sockets.size === 0 ? Promise.resolve() : new Promise<void>(resolve => { onAllGone = resolve })
+      // Handshakes have no session that could end them.
+      const last = timers.after(limits.drainMs, () => { for (const socket of sockets) socket.destroy() })
+      await gone
+      last.cancel()
+      sweeper?.cancel()
+      sweeper = null
+      await Promise.all(stopped)
+    },
+    sessions() {
+      const nowMs = timers.nowMs()
+      return [...connections.keys()].map(session => ({
+        id: session.peer.id, remote: session.peer.remote, agent: session.agent, state: STATE_NAMES[session.state],
+        tls: session.peer.secure, requests: session.requests, ageMs: nowMs - session.bornMs,
+        queuedBytes: session.outbox.queuedBytes,
+      }))
+    },
+  }
+}
