@@ -2,48 +2,9 @@
 import assert from 'node:assert/strict'
 import { performance } from 'node:perf_hooks'
 import { test } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { createPlaneRig, type FrameIn, type PlaneRig } from '../src/plane/testing.ts'
 import { buildPacket, fragment, icmpError, type PacketSpec } from '../src/wire/build.ts'
-
-setFlagsFromString('--expose-gc')
-const collect = runInNewContext('gc') as () => void
-
-const BATCH = 256
-/** Few enough that nothing is collected within one: then the heap grows by all that is allocated. */
-const CHUNK_BATCHES = 128
-/** Half a million packets: until then code is compiled, thrown away and compiled again, and what is not compiled allocates. */
-const WARM_UP_CHUNKS = 16
-const MAX_BYTES = 1
-
-interface Measured { packets: number; bytesPerPacket: number; collected: number }
-
-/**
- * Heap bytes that a packet costs, once the code is hot: the median over chunks. What allocates for packets does so in every chunk;
- * a compilation that happens to end in one of them is not of the packets.
- */
-function measure(runBatch: () => void, chunks: number): Measured {
-  let collected = 0
-  const samples: number[] = []
-  for (let chunk = -WARM_UP_CHUNKS; chunk < chunks; chunk++) {
-    collect()
-    const before = process.memoryUsage().heapUsed
-    for (let n = 0; n < CHUNK_BATCHES; n++) runBatch()
-    const grown = process.memoryUsage().heapUsed - before
-    if (chunk < 0) continue
-    if (grown < 0) collected++
-    else samples.push(grown)
-  }
-  const packets = chunks * CHUNK_BATCHES * BATCH
-  const median = samples.sort((a, b) => a - b)[samples.length >> 1]
-  return { packets, bytesPerPacket: median / (CHUNK_BATCHES * BATCH), collected }
-}
-
-function judge({ packets, bytesPerPacket, collected }: Measured): void {
-  assert.equal(collected, 0, 'something was collected in between: the measurement says nothing')
-  assert.ok(bytesPerPacket < MAX_BYTES, `${bytesPerPacket.toFixed(2)} bytes a packet over ${packets} packets`)
-}
+import { BATCH, MAX_BYTES, judge, measure } from './allocation.ts'
 
 /** Reading the clock makes a number: 16 bytes, once or twice a batch, but also for each packet that provokes others. */
 let clockStands = false
