@@ -114,7 +114,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = rows
   const { word2: word2Column, hash: hashColumn, hint: hintColumn } = rows
   const { F, portOwner, addressOwner, isBinding, hash4, find4, find6, findPeer, schedule } = flows
-  const { openOut, openIn, openPlain4, open6 } = flows
+  const { openOut, openIn, openPlain4, open6, remove } = flows
   const { expire: expireFlows } = flows
   const { has4, has6 } = options.inside
   const { indexOf } = pool
@@ -380,11 +380,17 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const inside = F[base + INSIDE]
     const own = (F[base + PORTS] & ~0xffff) | (ports & 0xffff)
     const slot = find4(hash4(inside, peer, own, kind), inside, peer, own, kind)
-    return slot === 0 ? admitIn4(i, owner, keep) : meet(i, slot, DIR_IN)
+    if (slot === 0) return admitIn4(i, owner, 0, keep)
+    // A flow that is older than the binding has another outside endpoint.
+    const isOwn = F[(slot << FLOW_BITS) + OUTSIDE] === localColumn[i] && F[(slot << FLOW_BITS) + OUTSIDE_PORTS] === ports
+    return isOwn ? meet(i, slot, DIR_IN) : admitIn4(i, owner, slot, keep)
   }
 
-  /** Opens a flow from outside in the mapping of `owner` in the port table, if its filter admits that. 0: dropped. */
-  function admitIn4(i: number, owner: number, keep: number): number {
+  /**
+   * Opens a flow from outside in the mapping of `owner` in the port table, if its filter admits that. `rival` has the same five
+   * words on another mapping, or is 0. 0: dropped.
+   */
+  function admitIn4(i: number, owner: number, rival: number, keep: number): number {
     const peer = peerColumn[i], kind = kindColumn[i]
     if (isTwice && hasInside(peer)) return refuse(i, MARTIAN_SOURCE)
     if (isIcmpReply(i)) return refuse(i, NO_STATE)
@@ -402,6 +408,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     }
     const state = opening(i, DIR_IN)
     if (state < 0) return refuse(i, TCP_MIDSTREAM)
+    if (rival !== 0) remove(rival)
     const slot = openIn(owner, peer, portsColumn[i] & 0xffff, kind, state, keep, $now[0])
     if (slot === 0) return refuse(i, NO_MAPPING)
     adopt(slot, DIR_IN, rule)
@@ -419,6 +426,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
     if (rule === NO_RULE) return refuse(i, FILTERED)
     const state = opening(i, DIR_IN)
+    const rival = find4(hash4(inside, peer, portsColumn[i], kindColumn[i]), inside, peer, portsColumn[i], kindColumn[i])
+    if (rival !== 0) remove(rival)
     const slot = openOut(inside, peer, portsColumn[i], kindColumn[i], state, keep, $now[0])
     if (slot <= 0) return refuse(i, PROTOCOL_CONFLICT)
     adopt(slot, DIR_IN, rule)

@@ -154,7 +154,10 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     const base = head << FLOW_BITS
     const local = F[base + INSIDE]
     const own = (F[base + PORTS] & ~0xffff) | (ports & 0xffff)
-    return find4(hash4(local, peer, own, kind), local, peer, own, kind)
+    const slot = find4(hash4(local, peer, own, kind), local, peer, own, kind)
+    // A flow that is older than a binding of its inside endpoint has another outside endpoint.
+    const isOwn = F[(slot << FLOW_BITS) + OUTSIDE] === outside && F[(slot << FLOW_BITS) + OUTSIDE_PORTS] >>> 16 === ports >>> 16
+    return isOwn ? slot : 0
   }
 
   function translateIn4(i: number, e: number, l4: number, slot: number): void {

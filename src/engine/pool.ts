@@ -37,5 +37,7 @@ export function createPool(addresses: readonly number[], seed: number, paired = 
   }
 
   const start = size > 0 && addresses.every((address, index) => address === (addresses[0] + index | 0)) ? addresses[0] : null
-  return { size, start, indexOf, addressAt: (index) => list[index], pairedIndex: (insideAddr) => pairedIndex(insideAddr, seed, paired) }
+  return {
+    size, start, indexOf, addressAt: (index) => list[index], pairedIndex: (insideAddr) => pairedIndex(insideAddr, seed, paired),
+  }
 }

@@ -344,3 +344,16 @@ test('a full flow table evicts flows, never bindings', () => {
   box.end(1)
   assert.equal(box.count('flows-current'), 0)
 })
+
+test('a packet that comes to a binding takes the place of a flow that is older than the binding', () => {
+  const box = createBox()
+  assert.equal(box.go(OUT, udp(host, 5004, peer, 6000)), `out ${ADDRESS}:5004 > ${peer}:6000`)
+  box.bind(command.OP_BIND_PORTS, host, 5004, 40000)
+  assert.equal(box.go(IN, udp(peer, 6000, ADDRESS, 40000)), 'filtered')
+  assert.equal(box.go(IN, udp(peer, 6000, ADDRESS, 5004)), `in ${peer}:6000 > ${host}:5004`)
+  box.add({ rule: 1, flags: ENABLE_IN, protocol: 17, local: host, localPorts: [5004, 5004], peer })
+  assert.equal(box.go(IN, udp(peer, 6000, ADDRESS, 40000)), `in ${peer}:6000 > ${host}:5004`)
+  assert.equal(box.count('flows-current'), 1)
+  assert.equal(box.go(OUT, udp(host, 5004, peer, 6000)), `out ${ADDRESS}:40000 > ${peer}:6000`)
+  assert.equal(box.go(IN, udp(peer, 6000, ADDRESS, 5004)), 'no-mapping')
+})
