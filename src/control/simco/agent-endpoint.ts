@@ -138,7 +138,7 @@ export function printEndpoint({ version, address, prefixBits, port, range }: End
 }
 
 export function parseProtocol(text: string): { ok: true; value: number } | Fault {
-  const named = { any: 0, tcp: TCP, udp: UDP }[text.toLowerCase()]
+  const named = new Map([['any', 0], ['tcp', TCP], ['udp', UDP]]).get(text.toLowerCase())
   if (named !== undefined) return { ok: true, value: named }
   if (/^\d{1,3}$/.test(text) && Number(text) <= 255) return { ok: true, value: Number(text) }
   return fail('udp, tcp, any or a number from 0 to 255 expected', 1)

@@ -12,7 +12,7 @@ export interface EventQueue<T> extends AsyncIterableIterator<T | Overflow, undef
 }
 
 /**
- * @param capacity events kept for the reader, 1 or more; a marker is kept beyond it
+ * @param capacity events and markers kept for the reader, 1 or more; the last marker may be kept beyond it
  * @param onReturn the reader has left
  */
 export function createEventQueue<T>(capacity: number, onReturn: () => void): EventQueue<T> {

@@ -10,8 +10,8 @@ import { readCapabilities, type Capabilities } from './agent-messages.ts'
 import { composeChallenge, composeToken, MAX_NAME_BYTES, NONCE_BYTES, verifyToken } from './authentication.ts'
 import { BAD, BROKEN, createDecoder, createOutput, encode, MESSAGE, type Fault } from './codec.ts'
 import {
-  AST, BFM, CHALLENGE, createMessage, NEGATIVE_REPLY, SA_REPLY, SA_REQUEST, SE_REPLY, SE_REQUEST, TOKEN, VERSION_3_0,
-  VERSION_MISMATCH, type Message,
+  AST, BFM, CHALLENGE, createMessage, MAX_CHALLENGE_BYTES, MAX_PAYLOAD_BYTES, NEGATIVE_REPLY, SA_REPLY, SA_REQUEST, SE_REPLY,
+  SE_REQUEST, TOKEN, VERSION_3_0, VERSION_MISMATCH, type Message,
 } from './messages.ts'
 
 /** A key that agent and middlebox share: each proves to the other that it has it. */
@@ -63,6 +63,8 @@ export interface Link {
   destroy(): void
 }
 
+/** Two challenges' worth: longer is no SA reply, and probably no SIMCO. */
+const OPENING_BYTES = 2 * (MAX_CHALLENGE_BYTES + 4)
 const MOST_TID = 0xffffffff
 const NOTHING = new Uint8Array(0)
 
@@ -104,7 +106,7 @@ export function openLink(options: LinkOptions, handlers: LinkHandlers): { abort(
   function begin(version: number): void {
     const mine = dial(options)
     socket = mine
-    const decoder = createDecoder(), output = createOutput(), inbound = createMessage()
+    const decoder = createDecoder(OPENING_BYTES), output = createOutput(), inbound = createMessage()
     const { sharedKey } = options
     const challenge = sharedKey === null ? NOTHING : composeChallenge(sharedKey.name, randomBytes(NONCE_BYTES))
     let lastTid = 0, expected = 0, connected = false, rounds = 0, flushing = false
@@ -153,6 +155,7 @@ export function openLink(options: LinkOptions, handlers: LinkHandlers): { abort(
         // One round is enough where the layer below has shown who the middlebox is (RFC 5189 2.2.1).
         if (sharedKey !== null && rounds === 0 && !isVerified(mine)) return give('not-authenticated', 'it left our challenge out')
         open = true
+        decoder.maxPayloadBytes = MAX_PAYLOAD_BYTES
         clearTimeout(timer)
         return handlers.opened({
           capabilities: readCapabilities(message), send, end: () => { flush(); mine.destroySoon() }, destroy: () => mine.destroy(),

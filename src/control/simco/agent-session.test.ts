@@ -1,0 +1,377 @@
+/** How the agent library opens sessions, loses them, gets them back and ends them, and what it tells meanwhile. */
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { afterEach, test } from 'node:test'
+import { createCertificates, NO_OPENSSL } from '../../../test/certificates.ts'
+import { connect, MidcomError, type Agent, type AgentEvent, type ConnectOptions, type LocalReason } from './agent.ts'
+import { createFakeBox, type FakeBox, type FakeSession } from './agent-testing.ts'
+import { composeChallenge, composeToken, readCredential, verifyToken } from './authentication.ts'
+import {
+  ARE, AST, BFM, CHALLENGE, PLC_REPLY, PLC_REQUEST, PRL_REPLY, SA_REPLY, SA_REQUEST, SE_REPLY, ST_REPLY, ST_REQUEST, TOKEN,
+  VERSION_MISMATCH,
+} from './messages.ts'
+
+const KEY = { name: 'b2bua-1', key: Buffer.from('0123456789abcdef') }
+const NOTHING = new Uint8Array(0)
+const toClose: (() => unknown)[] = []
+afterEach(async () => { for (const close of toClose.splice(0).reverse()) await close() })
+
+async function fakeBox(tls: Parameters<typeof createFakeBox>[0] = null): Promise<FakeBox> {
+  const fake = await createFakeBox(tls)
+  toClose.push(() => fake.close())
+  return fake
+}
+async function begin(fake: FakeBox, options: ConnectOptions = {}): Promise<{ connecting: Promise<Agent>; box: FakeSession }> {
+  const connecting = connect('127.0.0.1', fake.port, options)
+  connecting.then((agent) => toClose.push(() => agent.close()), () => {})
+  return { connecting, box: await fake.next() }
+}
+async function opened(fake: FakeBox, options: ConnectOptions = {}): Promise<{ agent: Agent; box: FakeSession }> {
+  const { connecting, box } = await begin(fake, options)
+  await box.open()
+  return { agent: await connecting, box }
+}
+async function failure(promise: Promise<unknown>): Promise<MidcomError> {
+  try {
+    await promise
+  } catch (error) {
+    if (error instanceof MidcomError) return error
+    throw error
+  }
+  throw new Error('it should have failed')
+}
+async function failsLocally(promise: Promise<unknown>, local: LocalReason, uncertain = false): Promise<void> {
+  const error = await failure(promise)
+  assert.deepEqual({ code: error.code, local: error.local, uncertain: error.uncertain }, { code: 0, local, uncertain }, error.message)
+}
+async function take(events: AsyncIterator<AgentEvent, undefined>, count: number): Promise<AgentEvent[]> {
+  const found: AgentEvent[] = []
+  while (found.length < count) {
+    const { value, done } = await events.next()
+    if (done === true) break
+    found.push(value)
+  }
+  return found
+}
+
+test('with a shared key both sides prove themselves (RFC 4540 7.2, 7.3)', async () => {
+  const { connecting, box } = await begin(await fakeBox(), { sharedKey: KEY })
+  const first = await box.take()
+  const credential = readCredential(first.challenge)
+  assert.equal(credential?.name, KEY.name)
+  const challenge = composeChallenge('', randomBytes(32))
+  const token = composeToken('', KEY.key, 'mbox', challenge, first.challenge)
+  box.send(SA_REPLY, first.tid, { challenge, token, present: 1 << CHALLENGE | 1 << TOKEN })
+  const second = await box.take()
+  assert.deepEqual([second.type, readCredential(second.token)?.name], [SA_REQUEST, KEY.name])
+  assert(second.tid !== first.tid)
+  assert(verifyToken(second.token, KEY.key, 'agent', first.challenge, challenge))
+  box.send(SE_REPLY, second.tid)
+  assert.equal((await connecting).state, 'open')
+})
+
+test('each opening has a nonce of its own', async () => {
+  const fake = await fakeBox()
+  const challenges = []
+  for (let n = 0; n < 2; n++) challenges.push((await (await begin(fake, { sharedKey: KEY })).box.take()).challenge)
+  assert.notDeepEqual(challenges[0], challenges[1])
+})
+
+test('a middlebox that proves itself and asks for nothing gets an empty SA request (RFC 4540 7.2)', async () => {
+  const { connecting, box } = await begin(await fakeBox(), { sharedKey: KEY })
+  const first = await box.take()
+  box.send(SA_REPLY, first.tid, { token: composeToken('', KEY.key, 'mbox', NOTHING, first.challenge), present: 1 << TOKEN })
+  const second = await box.take()
+  assert.deepEqual([second.type, second.present & 1 << TOKEN], [SA_REQUEST, 0])
+  box.send(SE_REPLY, second.tid)
+  await connecting
+})
+
+test('a middlebox that does not prove itself gets no session, and not our token either (RFC 4540 7.2)', async () => {
+  const fake = await fakeBox()
+  const challenge = composeChallenge('', randomBytes(32))
+  const otherKey = randomBytes(16)
+  const answers: ((box: FakeSession, tid: number, theirs: Uint8Array) => void)[] = [
+    // No answer to the challenge at all, a token of zero length, one of another key, one of another role, our own challenge.
+    (box, tid) => box.send(SE_REPLY, tid),
+    (box, tid) => box.send(SA_REPLY, tid, { challenge, token: NOTHING, present: 1 << CHALLENGE | 1 << TOKEN }),
+    (box, tid, theirs) => box.send(SA_REPLY, tid, {
+      challenge, token: composeToken('', otherKey, 'mbox', challenge, theirs), present: 1 << CHALLENGE | 1 << TOKEN,
+    }),
+    (box, tid, theirs) => box.send(SA_REPLY, tid, {
+      challenge, token: composeToken('', KEY.key, 'agent', challenge, theirs), present: 1 << CHALLENGE | 1 << TOKEN,
+    }),
+    (box, tid, theirs) => box.send(SA_REPLY, tid, { challenge: theirs, token: theirs, present: 1 << CHALLENGE | 1 << TOKEN }),
+    (box, tid) => box.send(SA_REPLY, tid, { challenge, present: 1 << CHALLENGE }),
+  ]
+  for (const answer of answers) {
+    const { connecting, box } = await begin(fake, { sharedKey: KEY })
+    const first = await box.take()
+    answer(box, first.tid, first.challenge)
+    await failsLocally(connecting, 'not-authenticated')
+    await box.closed
+    assert.equal(box.untaken, 0)
+  }
+})
+
+test('a middlebox that wants a key meets an agent without one', async () => {
+  const { connecting, box } = await begin(await fakeBox())
+  box.send(SA_REPLY, (await box.take()).tid, { challenge: randomBytes(8), present: 1 << CHALLENGE })
+  await failsLocally(connecting, 'authentication-required')
+})
+
+test('refusals of a session keep their code (RFC 4540 7.2, 7.3)', async () => {
+  const fake = await fakeBox()
+  for (const code of [0x0321, 0x0323, 0x0324, 0x0325, 0x0326]) {
+    const { connecting, box } = await begin(fake)
+    box.send(code, (await box.take()).tid)
+    const error = await failure(connecting)
+    assert.deepEqual([error.code, error.transaction], [code, 'connect'])
+  }
+})
+
+test('another minor version is tried once, another major version is not (RFC 4540 7.2)', async () => {
+  const fake = await fakeBox()
+  const { connecting, box } = await begin(fake)
+  box.send(VERSION_MISMATCH, (await box.take()).tid, { version: 0x03010000 })
+  const again = await fake.next()
+  assert.equal((await again.open()).version, 0x03010000)
+  assert.equal((await connecting).state, 'open')
+
+  for (const offered of [0x03000000, 0x02000000, 0x04000000]) {
+    const refused = await begin(fake)
+    refused.box.send(VERSION_MISMATCH, (await refused.box.take()).tid, { version: offered })
+    const error = await failure(refused.connecting)
+    assert.deepEqual([error.code, error.detail], [0x0322, `it speaks ${offered >>> 24}.0`])
+  }
+  const twice = await begin(fake)
+  twice.box.send(VERSION_MISMATCH, (await twice.box.take()).tid, { version: 0x03010000 })
+  const second = await fake.next()
+  second.send(VERSION_MISMATCH, (await second.take()).tid, { version: 0x03020000 })
+  assert.equal((await failure(twice.connecting)).code, 0x0322)
+})
+
+test('what is no SIMCO, nobody at all, silence and a change of mind end an opening', async () => {
+  const fake = await fakeBox()
+  const garbage = await begin(fake)
+  garbage.box.sendOctets(Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n').toString('hex'))
+  await failsLocally(garbage.connecting, 'protocol-error')
+  const stranger = await begin(fake)
+  stranger.box.send(SE_REPLY, (await stranger.box.take()).tid + 1)
+  await failsLocally(stranger.connecting, 'protocol-error')
+  const dropped = await begin(fake)
+  dropped.box.destroy()
+  await failsLocally(dropped.connecting, 'connection-lost')
+  const told = await begin(fake)
+  told.box.send(BFM, 9)
+  await failsLocally(told.connecting, 'session-terminated')
+  const silent = await begin(fake, { connectTimeoutMs: 40 })
+  await failsLocally(silent.connecting, 'timed-out')
+  const stop = new AbortController()
+  const stopped = await begin(fake, { signal: stop.signal })
+  stop.abort()
+  await failsLocally(stopped.connecting, 'aborted')
+  await failsLocally(connect('127.0.0.1', fake.port, { signal: stop.signal }), 'aborted')
+  await fake.close()
+  await failsLocally(connect('127.0.0.1', fake.port), 'unreachable')
+  await assert.rejects(connect('127.0.0.1', 0), RangeError)
+  await assert.rejects(connect('127.0.0.1', fake.port, { sharedKey: { name: '', key: KEY.key } }), RangeError)
+  await assert.rejects(connect('127.0.0.1', fake.port, { sharedKey: { name: 'a', key: randomBytes(15) } }), RangeError)
+})
+
+test('TLS checks the middlebox and shows the certificate of the agent', { skip: NO_OPENSSL }, async () => {
+  const { ca, of } = createCertificates('box', 'b2bua-1')
+  const fake = await fakeBox({ ...of.box!, ca, requestCert: true, rejectUnauthorized: true })
+  const { agent } = await opened(fake, { tls: { ca, ...of['b2bua-1']! } })
+  assert.equal(agent.state, 'open')
+  // Whom TLS has verified need not answer our challenge (RFC 5189 2.2.1).
+  await opened(fake, { tls: { ca: Buffer.from(ca), ...of['b2bua-1']! }, sharedKey: KEY })
+  await failsLocally(connect('127.0.0.1', fake.port, { tls: of['b2bua-1']! }), 'tls-failed')
+  await failsLocally(connect('127.0.0.1', fake.port, { tls: { ca, serverName: 'other.example', ...of['b2bua-1']! } }), 'tls-failed')
+  await failsLocally(connect('127.0.0.1', fake.port, { tls: { ca } }), 'tls-failed')
+  await failsLocally(connect('127.0.0.1', fake.port, { tls: { cert: 'x', key: 'y' } }), 'tls-failed')
+})
+
+test('events that come with the reply to the opening are not lost', async () => {
+  const { connecting, box } = await begin(await fakeBox())
+  const { tid } = await box.take()
+  box.sendOctets(`0201000c ${tid.toString(16).padStart(8, '0')} 00040008 d1750000 00000e10`
+    + '04030010 00000001 00050004 00000065 00070004 00000000  04030010 00000002 00050004 00000066 00070004 0000003c')
+  const agent = await connecting
+  assert.deepEqual(await take(agent.events(), 2), [
+    { kind: 'rule', rule: 0x65, lifetimeSec: 0 }, { kind: 'rule', rule: 0x66, lifetimeSec: 60 },
+  ])
+})
+
+test('each reader has its events; a reader that leaves gets no more, and others do', async () => {
+  const { agent, box } = await opened(await fakeBox())
+  const one = agent.events(), two = agent.events()
+  const tell = (rule: number) => box.send(ARE, rule, { pid: rule, lifetimeSec: 0 })
+  tell(1)
+  const seen: number[] = []
+  for await (const event of one) {
+    if (event.kind === 'rule') seen.push(event.rule)
+    break
+  }
+  tell(2)
+  assert.deepEqual(seen, [1])
+  assert.deepEqual((await take(two, 2)).map((event) => event.kind === 'rule' ? event.rule : 0), [1, 2])
+  assert.deepEqual(await one.next(), { done: true, value: undefined })
+})
+
+test('a slow reader sees how much it lost, and where', async () => {
+  const { agent, box } = await opened(await fakeBox(), { maxEvents: 3 })
+  const events = agent.events()
+  const tell = async (...rules: number[]) => {
+    for (const rule of rules) box.send(ARE, rule, { pid: rule, lifetimeSec: rule })
+    // A reply comes behind the events: they are in the queue by then.
+    const listing = agent.list()
+    box.send(PRL_REPLY, (await box.take()).tid)
+    await listing
+  }
+  await tell(1, 2, 3, 4, 5)
+  const rule = (n: number): AgentEvent => ({ kind: 'rule', rule: n, lifetimeSec: n })
+  assert.deepEqual(await take(events, 2), [rule(1), rule(2)])
+  await tell(6, 7)
+  assert.deepEqual(await take(events, 3), [rule(3), { kind: 'overflow', lost: 2 }, rule(6)])
+  await tell(8, 9, 10)
+  assert.deepEqual(await take(events, 4), [{ kind: 'overflow', lost: 1 }, rule(8), rule(9), { kind: 'overflow', lost: 1 }])
+  await tell(11)
+  assert.deepEqual(await take(events, 1), [rule(11)])
+})
+
+test('AST ends the session: what is not answered was not carried out (RFC 4540 7.5)', async () => {
+  const { agent, box } = await opened(await fakeBox())
+  const events = agent.events()
+  const asking = agent.list()
+  await box.take()
+  box.send(BFM, 1)
+  box.send(AST, 2)
+  await failsLocally(asking, 'session-terminated', false)
+  const told = await take(events, 9)
+  assert.deepEqual(told.map(({ kind }) => kind), ['malformed', 'terminated', 'lost'])
+  assert.equal((await agent.closed)?.local, 'session-terminated')
+  await failsLocally(agent.list(), 'session-terminated', false)
+  assert.equal(agent.state, 'closed')
+  await box.closed
+})
+
+test('a lost connection fails what was sent, as uncertain (RFC 5189 2.2.4)', async () => {
+  const { agent, box } = await opened(await fakeBox(), { maxOutstanding: 1 })
+  const asking = [agent.list(), agent.status(1)]
+  await box.take()
+  box.destroy()
+  await Promise.all([failsLocally(asking[0]!, 'connection-lost', true), failsLocally(asking[1]!, 'connection-lost', false)])
+  assert.equal((await agent.closed)?.local, 'connection-lost')
+})
+
+test('a reply to nothing and a header that cannot be end the session; unknown notifications do not', async () => {
+  const fake = await fakeBox()
+  for (const octets of ['02220000 00000099', '0201ffff 00000000', '09010000 00000000']) {
+    const { agent, box } = await opened(fake)
+    box.sendOctets('04550000 00000001')
+    box.sendOctets(octets)
+    assert.equal((await agent.closed)?.local, 'protocol-error', octets)
+    await box.closed
+  }
+})
+
+test('with reconnecting, what was not sent waits for the next session, and readers are told', async () => {
+  const fake = await fakeBox()
+  const { agent, box } = await opened(fake, { maxOutstanding: 1, reconnect: { baseMs: 1 } })
+  const events = agent.events()
+  const sent = agent.changeLifetime(1, 1), waits = agent.changeLifetime(2, 2)
+  await box.take()
+  box.destroy()
+  await failsLocally(sent, 'connection-lost', true)
+  assert.equal(agent.state, 'reconnecting')
+  const meanwhile = agent.changeLifetime(3, 3)
+  const next = await fake.next()
+  await next.open({ maxLifetimeSec: 7 })
+  for (const rule of [2, 3]) {
+    const { type, tid, pid } = await next.take()
+    assert.deepEqual([type, pid], [PLC_REQUEST, rule])
+    next.send(PLC_REPLY, tid, { lifetimeSec: rule })
+  }
+  assert.deepEqual(await Promise.all([waits, meanwhile]), [2, 3])
+  const [lost, back] = await take(events, 2)
+  assert(lost?.kind === 'lost' && lost.reconnecting && lost.error.local === 'connection-lost')
+  assert(back?.kind === 'reconnected' && back.attempts === 0 && back.capabilities.maxLifetimeSec === 7)
+  assert.deepEqual([agent.state, agent.capabilities.maxLifetimeSec], ['open', 7])
+})
+
+test('attempts to reconnect are spread at random, further and further apart, until there are enough', async () => {
+  const fake = await fakeBox()
+  let draws = 0
+  const { agent, box } = await opened(fake, { reconnect: { baseMs: 1, maxMs: 4, attempts: 5, random: () => { draws++; return 1 } } })
+  const waits = agent.list()
+  const events = agent.events()
+  await fake.close()
+  await box.closed
+  await failsLocally(waits, 'connection-lost', true)
+  const error = await agent.closed
+  assert.equal(error?.local, 'unreachable')
+  assert.equal(draws, 5)
+  assert.deepEqual((await take(events, 9)).map((event) => event.kind === 'lost' && event.reconnecting), [true, false])
+})
+
+test('a request that waits for a session that does not come back fails with its end', async () => {
+  const fake = await fakeBox()
+  const { agent, box } = await opened(fake, { reconnect: { baseMs: 1 } })
+  box.send(AST, 1)
+  const events = agent.events()
+  await take(events, 2)
+  const waits = agent.list()
+  const next = await fake.next()
+  next.send(0x0324, (await next.take()).tid)
+  const error = await failure(waits)
+  assert.deepEqual([error.code, error.transaction, error.uncertain], [0x0324, 'list', false])
+  assert.equal((await agent.closed)?.code, 0x0324)
+})
+
+test('ST comes after what was sent, and its reply is the end (RFC 5189 2.2.2)', async () => {
+  const { agent, box } = await opened(await fakeBox(), { maxOutstanding: 1 })
+  const sent = agent.list(), waits = agent.status(1)
+  const ending = agent.end()
+  assert.equal(agent.end(), ending)
+  await failsLocally(waits, 'session-ended')
+  await failsLocally(agent.list(), 'session-ended')
+  const list = await box.take(), st = await box.take()
+  assert.equal(st.type, ST_REQUEST)
+  box.send(PRL_REPLY, list.tid, { pids: [4] })
+  box.send(ST_REPLY, st.tid)
+  await ending
+  assert.deepEqual(await sent, [4])
+  assert.deepEqual([agent.state, await agent.closed], ['closed', null])
+  assert.deepEqual(await take(agent.events(), 1), [])
+  await box.closed
+})
+
+test('ending does not fail: not without a reply, not without a connection, not twice', async () => {
+  const fake = await fakeBox()
+  const silent = await opened(fake)
+  await silent.agent.end({ timeoutMs: 20 })
+  await silent.box.closed
+  const dropped = await opened(fake)
+  const ending = dropped.agent.end()
+  dropped.box.destroy()
+  await ending
+  assert.equal(await dropped.agent.closed, null)
+  await dropped.agent.end()
+  const away = await opened(fake, { reconnect: { baseMs: 60_000, random: () => 1 } })
+  away.box.destroy()
+  await take(away.agent.events(), 1)
+  const waits = away.agent.list()
+  await Promise.all([away.agent.end(), failsLocally(waits, 'session-ended')])
+  assert.equal(await away.agent.closed, null)
+})
+
+test('closing drops the connection and all requests', async () => {
+  const { agent, box } = await opened(await fakeBox())
+  const asking = agent.list()
+  await box.take()
+  agent.close()
+  await failsLocally(asking, 'session-ended', true)
+  await box.closed
+  assert.equal(await agent.closed, null)
+})
