@@ -157,7 +157,8 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   const connections = new Map<SimcoSession, SocketConnection>()
   const sockets = new Set<Socket>()
   const remotes = new RemoteConnections(), failures = new Failures(limits.failuresPerMinute)
-  const certified = new Map(options.agents.flatMap(({ name, certificates = [] }) => certificates.map(text => [text, name] as const)))
+  const certified = new Map<string, string>()
+  for (const { name, certificates = [] } of options.agents) for (const text of certificates) certified.set(text, name)
   const servers: Server[] = []
   let lastId = 0, sweeper: SimcoTimer | null = null, isClosing = false, onAllGone: (() => void) | null = null
 
