@@ -5,8 +5,10 @@ import { Command, CommanderError } from 'commander'
 import { tuneCompiler } from '../compiler.ts'
 import { ConfigError } from '../config/load.ts'
 import { registerCheck } from './check.ts'
+import { registerCtl } from './ctl.ts'
 import { registerInit } from './init.ts'
 import { registerReplay } from './replay.ts'
+import { registerRun } from './run.ts'
 import { Failure, STATUS, STATUS_HELP, type Status } from './status.ts'
 
 function createProgram(): Command {
@@ -22,10 +24,13 @@ Examples:
   pinhole replay capture.pcapng --out-outside wan.pcapng --report report.json
   pinhole init -o pinhole.yaml && pinhole check pinhole.yaml
   pinhole replay capture.pcapng --config pinhole.yaml --pace original
+  pinhole init --lab -o lab.yaml && pinhole run --simulate --config lab.yaml
 ${STATUS_HELP}`)
   registerReplay(program)
+  registerRun(program)
   registerCheck(program)
   registerInit(program)
+  registerCtl(program)
   for (const command of program.commands) command.copyInheritedSettings(program)
   return program
 }
