@@ -1,8 +1,246 @@
-import type { Policy } from './api.ts'
+/**
+ * The policy core: the middlebox of RFC 5189 behind the door of `api.ts`. What it does is in docs/midcom.md.
+ *
+ * A transaction asks the authorizer first. If the answer takes time, nothing is held meanwhile: when it comes, everything is
+ * checked as if the request had come then, so transactions take effect one after the other in the order in which they were
+ * permitted. State is touched synchronously only; notifications follow when it is whole again.
+ */
+import type {
+  Capabilities, Cause, Outcome, Policy, PolicyStatistics, Question, Reason, Session, SessionListener, TerminationReason, Verdict,
+} from './api.ts'
+import { bytesOf, createBox, ownerName } from './box.ts'
+import { createEnds } from './ends.ts'
+import type { Party } from './events.ts'
 import type { PolicyOptions } from './options.ts'
+import { createReading } from './reading.ts'
+import { createRules, fail } from './rules.ts'
+import { ACTION, DISABLE, ENABLE, META, RESERVE, RULE_BITS } from './store.ts'
 
-export type { PolicyOptions } from './options.ts'
+export type { PolicyAuthorizer, PolicyOptions } from './options.ts'
 
+const REFUSED: Verdict = { permit: false }
+const MOST_NAME_BYTES = 255
+
+/** Bytes of a text in UTF-8. */
+function utf8Bytes(text: string): number {
+  let bytes = 0
+  for (const char of text) {
+    const code = char.codePointAt(0)!
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4
+  }
+  return bytes
+}
+
+/** @throws RangeError if the ring is too small for the end of the largest rule */
 export function createPolicy(options: PolicyOptions): Policy {
-  throw new Error('policy core for ' + options.limits.rules + ' rules is being built')
+  const { ring, activity, authorizer, limits, nat44, wildcards, insidePool } = options
+  const box = createBox(options)
+  const { store, owners, groups, events } = box
+  const { words } = store
+  const ends = createEnds(box)
+  const rules = createRules(box, ends)
+  const reading = createReading(box, rules)
+  const twiceNat = nat44 && insidePool.length > 0
+  const capabilities: Capabilities = {
+    firewall: true, nat: nat44, portTranslation: nat44, protocolTranslation: false, twiceNat,
+    disableRules: options.disableRules,
+    internalWildcards: wildcards.internal, externalWildcards: wildcards.external, portWildcards: wildcards.ports,
+    persistentRules: false,
+    internalVersions: [4, 6], externalVersions: [4, 6],
+    interfaceRules: false, groupTransactions: true,
+    maxLifetimeSec: options.maxLifetimeSec, idleTimeoutSec: options.idleTimeoutSec, maxSessions: limits.sessions,
+  }
+
+  const failures: Partial<Record<Reason, number>> = {}
+  let transactions = 0, sessionsSoFar = 0
+  /** Above 0 while tables may be half way between two states. */
+  let busy = 0
+  let isAppliedDue = false
+  const appliedCallbacks: (() => void)[] = []
+
+  /** Runs what changes state, then tells those who wait to hear of it. */
+  function whole<T>(work: () => T): T {
+    busy++
+    try {
+      return work()
+    } finally {
+      busy--
+      if (busy === 0) {
+        events.deliver()
+        tellApplied()
+      }
+    }
+  }
+
+  /** Every transaction ends here. */
+  function answer<T>(outcome: Outcome<T>): Outcome<T> {
+    transactions++
+    if (!outcome.ok) failures[outcome.reason] = (failures[outcome.reason] ?? 0) + 1
+    return outcome
+  }
+
+  function decide(question: Question): Verdict | Promise<Verdict> {
+    try {
+      return authorizer.decide(question)
+    } catch {
+      return REFUSED      // who cannot decide does not permit
+    }
+  }
+
+  /** Asks, at once or later, and goes on with the verdict. */
+  function ask<T>(question: Question, goOn: (verdict: Verdict) => Outcome<T>): Outcome<T> | Promise<Outcome<T>> {
+    const verdict = decide(question)
+    return 'then' in verdict ? verdict.then(goOn, () => goOn(REFUSED)) : goOn(verdict)
+  }
+
+  function refusal(verdict: Verdict & { permit: false }): { ok: false; reason: Reason } {
+    return fail(verdict.reason ?? 'not-authorized-for-transaction')
+  }
+
+  function openSession(agent: string, listener: SessionListener): Outcome<Session> | Promise<Outcome<Session>> {
+    const bytes = utf8Bytes(agent)
+    if (bytes < 1 || bytes > MOST_NAME_BYTES) return answer(refusal({ permit: false }))
+    return ask(
+      { kind: 'session', agent },
+      (verdict) => {
+        if (!verdict.permit) return answer(refusal(verdict))
+        if (events.parties.length >= limits.sessions) return answer(fail('lack-of-resources'))
+        return answer({ ok: true, value: createSession(agent, listener) })
+      })
+  }
+
+  function close(party: Party): void {
+    party.isOpen = false
+    events.parties.splice(events.parties.indexOf(party), 1)
+    owners.leave(party.owner)
+  }
+
+  function createSession(agent: string, listener: SessionListener): Session {
+    const party: Party = { agent, listener, owner: owners.enter(agent), isOpen: true, serial: ++sessionsSoFar }
+    events.parties.push(party)
+
+    function transact<T>(question: Question, work: (maxSec: number) => Outcome<T>): Outcome<T> | Promise<Outcome<T>> {
+      if (!party.isOpen) return answer(fail('session-not-open'))
+      return ask(question, (verdict) => {
+        if (!party.isOpen) return answer(fail('session-not-open'))
+        if (!verdict.permit) return answer(refusal(verdict))
+        const maxSec = verdict.maxLifetimeSec ?? Infinity
+        return whole(() => answer(work(maxSec)))
+      })
+    }
+
+    /** Of a rule or group whose first rule this is; of none, the authorizer hears of no owner. */
+    function ownerOf(slot: number): string { return slot === 0 ? '' : ownerName(box, slot) }
+    function ownerOfGroup(id: number): string {
+      const group = groups.find(id)
+      return group === 0 ? '' : ownerOf(groups.first(group))
+    }
+    const read: Question = { kind: 'read', agent }
+
+    return {
+      agent,
+      get isOpen() { return party.isOpen },
+      reserve: (request) => transact({ kind: 'reserve', agent, request }, (maxSec) => rules.reserve(party, request, maxSec)),
+      enable: (request) => transact({ kind: 'enable', agent, request }, (maxSec) => rules.enable(party, request, maxSec)),
+      disable: (request) => transact({ kind: 'disable', agent, request }, (maxSec) => rules.disable(party, request, maxSec)),
+      changeLifetime: (rule, lifetimeSec) => transact(
+        { kind: 'lifetime', agent, owner: ownerOf(store.find(rule)), rule, lifetimeSec },
+        (maxSec) => rules.changeLifetime(party, rule, lifetimeSec, maxSec)),
+      // Rule 0 says that it is about a group.
+      changeGroupLifetime: (group, lifetimeSec) => transact(
+        { kind: 'lifetime', agent, owner: ownerOfGroup(group), rule: 0, lifetimeSec },
+        (maxSec) => rules.changeGroupLifetime(party, group, lifetimeSec, maxSec)),
+      listRules: () => transact(read, () => reading.listRules(party)),
+      ruleStatus: (rule) => transact(read, () => reading.ruleStatus(party, rule)),
+      listGroups: () => transact(read, () => reading.listGroups(party)),
+      groupStatus: (group) => transact(read, () => reading.groupStatus(party, group)),
+      end() { if (party.isOpen) close(party) },
+    }
+  }
+
+  function advance(nowMs: number, budget: number): boolean {
+    if (nowMs > box.nowMs) box.nowMs = nowMs
+    return whole(() => {
+      ends.flush()
+      return ends.expire(budget)
+    })
+  }
+
+  function tellApplied(): void {
+    while (isAppliedDue && busy === 0) {
+      isAppliedDue = false
+      for (const callback of appliedCallbacks) {
+        try {
+          callback()
+        } catch {
+          // As with listeners: the others are still to be told.
+        }
+      }
+    }
+  }
+
+  function applied(): void {
+    // In the middle of a transaction that asked the data plane for room, callers must not find tables half changed.
+    isAppliedDue = true
+    if (busy === 0) whole(ends.flush)
+  }
+
+  function pump(): void {
+    whole(() => {
+      ends.settle()
+      options.pump?.()
+    })
+  }
+
+  function terminateRule(rule: number, cause: Cause): boolean {
+    const slot = store.find(rule)
+    if (slot === 0) return false
+    whole(() => ends.endAloud(slot, cause, null))
+    return true
+  }
+
+  function terminateSessions(agent: string | undefined, reason: TerminationReason): number {
+    const ending = events.parties.filter((party) => agent === undefined || party.agent === agent)
+    for (const party of ending) close(party)
+    for (const party of ending) {
+      try {
+        party.listener.terminated(reason)
+      } catch {
+        // The others are ended all the same.
+      }
+    }
+    return ending.length
+  }
+
+  function ruleTraffic(rule: number): { packets: number; bytes: number } | undefined {
+    const slot = store.find(rule)
+    if (slot === 0) return undefined
+    // Until the data plane knows the rule, its numbers are those of the one before.
+    const isKnown = (words[(slot << RULE_BITS) + META] & ACTION) !== RESERVE && ((ring.applied() - store.ticket[slot]) | 0) >= 0
+    return isKnown ? { packets: activity.packets[slot], bytes: activity.bytes[slot] } : { packets: 0, bytes: 0 }
+  }
+
+  function statistics(): PolicyStatistics {
+    const { counts, outside, expired, idle } = box
+    return {
+      sessions: events.parties.length,
+      rules: counts[RESERVE] + counts[ENABLE] + counts[DISABLE],
+      reserveRules: counts[RESERVE], enableRules: counts[ENABLE], disableRules: counts[DISABLE],
+      groups: groups.count(),
+      boundPorts: outside?.boundPorts() ?? 0, boundAddresses: outside?.boundAddresses() ?? 0,
+      transactions, failures: { ...failures }, expired, idle,
+    }
+  }
+
+  return {
+    capabilities, openSession, advance, applied, pump, terminateRule, terminateSessions, ruleTraffic, statistics,
+    nextDeadlineMs() {
+      const slot = box.deadlines.first()
+      return slot === 0 ? Infinity : box.deadlines.atMs(slot)
+    },
+    ticket: () => (ring.written() + ends.waitingRecords()) | 0,
+    appliedTicket: () => ring.applied(),
+    onApplied(callback) { appliedCallbacks.push(callback) },
+    bytes: () => bytesOf(box),
+  }
 }
