@@ -196,12 +196,17 @@ export function createBindings(options: BindingOptions): Bindings {
     protocol: number, real: number, realPort: number, count: number, parity: number, held: Hold,
   ): Reason | null {
     const whole = wholeOf(real)
-    if (whole >= 0) return held.kind === BY_PORTS ? 'conflict' : planned(BY_ADDRESS, whole, realPort, false)
+    // A port of a bound address is shown as itself.
+    if (whole >= 0) {
+      const isOther = held.kind === BY_PORTS || (parity >= 0 && (realPort & 1) !== parity)
+      return isOther ? 'conflict' : planned(BY_ADDRESS, whole, realPort, false)
+    }
     const first = find(protocol, real, realPort)
     for (let i = 1; i < count; i++) {
       const entry = find(protocol, real, realPort + i)
       // All or none of them, and side by side.
-      if ((entry === 0) !== (first === 0) || (entry !== 0 && entries[entry + SHOWN] !== entries[first + SHOWN] + i)) return 'conflict'
+      if ((entry === 0) !== (first === 0)) return 'conflict'
+      if (entry !== 0 && entries[entry + SHOWN] !== entries[first + SHOWN] + i) return 'conflict'
     }
     if (first === 0) {
       if (held.kind === BY_PORTS) return planned(BY_PORTS, held.index, held.port, true)

@@ -2,6 +2,7 @@
  * The transactions that change rules (RFC 5189 2.3.8-2.3.10, 2.4.2; RFC 4540 8.8), once the authorizer has agreed. Each checks and
  * plans first, in the order of docs/midcom.md, then makes sure of room in the ring, and from there on cannot fail.
  */
+import { maskWord } from '../base/address.ts'
 import { pairedIndex } from '../channel/pairing.ts'
 import {
   ALL_PORTS, OUTBOUND, PARITY_ANY, PARITY_EVEN, PARITY_ODD, PARITY_SAME, TRADITIONAL, TWICE,
@@ -12,7 +13,7 @@ import type {
 import type { Hold } from './bindings.ts'
 import { ownerName, remainingSec } from './box.ts'
 import type { Box } from './box.ts'
-import { createChecks, fullBits, isWithin, wordOf } from './checks.ts'
+import { createChecks, isWithin, wordOf } from './checks.ts'
 import { overlaps } from './conflicts.ts'
 import type { Ends } from './ends.ts'
 import type { Party } from './events.ts'
@@ -208,10 +209,13 @@ export function createRules(box: Box, ends: Ends): Rules {
       if (insideKind(meta) === BY_PORTS && ((bound ^ external.port) & 1) !== 0) return 'parity-mismatch'
     }
     if ((meta & WITH_LOCAL) === 0) return null
-    if (internal.prefixBits !== fullBits(internal)) return 'reserved-internal-mismatch'
-    for (let i = 0; i < 4; i++) if (store.word(slot, LOCAL, i) !== wordOf(internal, i)) return 'reserved-internal-mismatch'
+    const bits = words[at + SHAPE] >>> 8 & 255
+    if (bits !== internal.prefixBits) return 'reserved-internal-mismatch'
+    for (let i = 0; i < 4; i++) {
+      if (((store.word(slot, LOCAL, i) ^ wordOf(internal, i)) & maskWord(bits, i)) !== 0) return 'reserved-internal-mismatch'
+    }
     const port = words[at + PORTS] >>> 16
-    return hasPorts(protocol) && range !== ALL_PORTS && port !== 0 && port !== internal.port ? 'reserved-internal-mismatch' : null
+    return hasPorts(protocol) && range !== ALL_PORTS && port !== internal.port ? 'reserved-internal-mismatch' : null
   }
 
   /** How A2 comes about (docs/midcom.md, Binding): its kind, planned, or why not. */
