@@ -9,7 +9,6 @@
 import { type Counters, counterIndex } from '../channel/counters.ts'
 import { reasonIndex } from '../channel/reasons.ts'
 import { type Frames, SIDE_INSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
-import { apply, delta16, delta32, fold } from '../wire/checksum.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
@@ -21,6 +20,7 @@ import {
   createFlows, type Flows,
 } from './flows.ts'
 import { CLASS_ICMP, CLASS_NONE, CLASS_OF, CLASS_TCP, CLASSES } from './ports.ts'
+import { createEnds } from './ends.ts'
 import { createFragments } from './fragments.ts'
 import { createIcmpError } from './icmp-error.ts'
 import { createIcmpReply } from './icmp-reply.ts'
@@ -119,12 +119,11 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const { has4, has6 } = options.inside
   const { indexOf } = pool
   const { nat44, filtering, hairpinning, outboundPermit, inboundPermit, tcpMidstream } = options
-  const HAIRPINS = counterIndex('hairpin-packets')
+  const HAIRPINS = counterIndex('hairpin-packets'), RULE_FLOWS_ENDED = counterIndex('rule-flows-ended')
   const { consult4, consult6, adopt, unblock, isBound, count } = rules
   const isTwice = insidePool.length !== 0
   const { has: hasInside, toPeer, toInside, found } = insideBindings
-  // The row whose destination, an address of the inside pool, was replaced: its number + 1, and the old address and port.
-  const $turned = new Int32Array(3)
+  const { replaceEnd, remember, restore, forget } = createEnds(shared, updateSum)
   const $key = new Int32Array(8)
   const timeouts = timeoutsByState(options)
   const closing = Uint8Array.from(timeouts, (_, state) => isClosing(state) ? 1 : 0)
@@ -144,7 +143,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   /** Drops row i and says so to its sender (RFC 5508 REQ-8), who is shown the packet as it came. */
   function prohibit(i: number, reason: number): 0 {
     drop(i, reason)
-    if ($turned[0] === i + 1) replaceEnd(i, ipv4.DST, 2, $turned[1], $turned[2])
+    if (isTwice) restore(i)
     prohibited(i, $now[0])
     return 0
   }
@@ -245,22 +244,6 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     } else if ((flags & HAIRPIN) !== 0) hairpin(i, slot)
   }
 
-  /** Gives row i another source or destination: address, and port unless that is -1. The sums follow. */
-  function replaceEnd(i: number, addressAt: number, portAt: number, address: number, port: number): void {
-    const p = l3[i], l4 = l4Column[i], protocol = kindColumn[i] & 255
-    const delta = delta32(view.getInt32(p + addressAt), address)
-    view.setInt32(p + addressAt, address)
-    ipv4.setChecksum(view, p, apply(ipv4.checksum(view, p), delta))
-    let transport = delta
-    if (port >= 0 && CLASS_OF[protocol] <= CLASS_TCP) {
-      transport = fold(delta + delta16(view.getUint16(l4 + portAt), port))
-      view.setUint16(l4 + portAt, port)
-    }
-    const at = l4 + CHECKSUM_AT[protocol]
-    const isThere = at !== l4 && protocol !== ICMP && at + 2 <= Math.min(p + netBytes[i], off[i] + capBytes[i])
-    if (isThere) updateSum(at, protocol, transport)
-  }
-
   /**
    * Row i is for an address that stands for an outside host: it gets the real one, and goes on with it (RFC 5189, twice-NAT).
    * Its flow shows that address to the inside from now on. 0: dropped.
@@ -270,9 +253,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const address = peerColumn[i], port = portsColumn[i] & 0xffff
     if (!toPeer(kind & 255, address, port)) return refuse(i, NO_MAPPING)
     const hasPorts = CLASS_OF[kind & 255] <= CLASS_TCP
-    $turned[0] = i + 1
-    $turned[1] = address
-    $turned[2] = hasPorts ? port : -1
+    remember(i)
     const peer = found[FOUND_ADDRESS]
     const newPort = hasPorts && found[FOUND_PORT] >= 0 ? found[FOUND_PORT] : port
     replaceEnd(i, ipv4.DST, 2, peer, newPort)
@@ -281,7 +262,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     portsColumn[i] = (portsColumn[i] & ~0xffff) | newPort
     const slot = find4(hash4(local, peer, portsColumn[i], kind), local, peer, portsColumn[i], kind)
     const known = slot === 0 ? admitOut4(i) : meet(i, slot, DIR_OUT)
-    $turned[0] = 0
+    forget()
     if (known !== 0) F[(known << FLOW_BITS) + KIND] |= TWICE
     return known
   }
@@ -408,11 +389,17 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     }
     const state = opening(i, DIR_IN)
     if (state < 0) return refuse(i, TCP_MIDSTREAM)
-    if (rival !== 0) remove(rival)
+    if (rival !== 0) supersede(rival)
     const slot = openIn(owner, peer, portsColumn[i] & 0xffff, kind, state, keep, $now[0])
     if (slot === 0) return refuse(i, NO_MAPPING)
     adopt(slot, DIR_IN, rule)
     return slot
+  }
+
+  /** Ends a flow that is older than the binding that a packet of its five words came to. */
+  function supersede(slot: number): void {
+    counters[RULE_FLOWS_ENDED]++
+    remove(slot)
   }
 
   /** Opens a flow from outside to an address that is bound as a whole, where no port is mapped yet. 0: dropped. */
@@ -427,7 +414,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (rule === NO_RULE) return refuse(i, FILTERED)
     const state = opening(i, DIR_IN)
     const rival = find4(hash4(inside, peer, portsColumn[i], kindColumn[i]), inside, peer, portsColumn[i], kindColumn[i])
-    if (rival !== 0) remove(rival)
+    if (rival !== 0) supersede(rival)
     const slot = openOut(inside, peer, portsColumn[i], kindColumn[i], state, keep, $now[0])
     if (slot <= 0) return refuse(i, PROTOCOL_CONFLICT)
     adopt(slot, DIR_IN, rule)
