@@ -4,7 +4,7 @@ import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
   FILTER_ENDPOINT_INDEPENDENT,
 } from '../engine/options.ts'
-import { engineOptions } from './compose.ts'
+import { composeAuthorizer, createChannel, engineOptions, policyOptions, profileOf } from './compose.ts'
 import { checkConfig, defaultConfig } from './config/load.ts'
 
 function optionsOf(yaml: string) {
@@ -20,7 +20,7 @@ test('compose: the defaults reach the engine', () => {
     portPreservation: true, filtering: FILTER_ADDRESS_DEPENDENT, hairpinning: true, outboundPermit: true, inboundPermit: false,
     tcpMidstream: true, udpMs: 300_000, tcpTransitoryMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
     fragmentMs: 2000, flows: 262_144, fragmentDatagrams: 1024, fragmentHold: 256, icmpErrorsPerSecond: 100,
-    ipv4Checksum: CHECKSUM_REPAIR_ZERO, boxAddress4: 0xc0000008 | 0, boxAddress6: [0xfe800000 | 0, 0, 0, 1], seed: 1, scratchStart: 64,
+    ipv4Checksum: CHECKSUM_REPAIR_ZERO, boxAddress4: 0xc0000008 | 0, boxAddress6: [0xfe800000 | 0, 0, 0, 1], seed: 1, scratchStart: 64, midcom: null,
   })
   for (const [address, is] of [[0x0a000001, true], [0xac1fffff, true], [0xc0a80001, true], [0x08080808, false], [0xac200000, false]] as const) {
     assert.equal(inside.has4(address | 0), is)
@@ -43,9 +43,70 @@ checks: {ipv4-checksum: verify}
     hairpinning: false, outboundPermit: false, inboundPermit: true, tcpMidstream: false, udpMs: 180_000, tcpTransitoryMs: 300_000,
     tcpEstablishedMs: 10_800_000, icmpQueryMs: 61_000, otherMs: 7000, fragmentMs: 3000, flows: 32, fragmentDatagrams: 5, fragmentHold: 6,
     icmpErrorsPerSecond: 8, ipv4Checksum: CHECKSUM_VERIFY, boxAddress4: 0x64400001, boxAddress6: [0xfe800000 | 0, 0, 0, 2], seed: 7,
-    scratchStart: 4096,
+    scratchStart: 4096, midcom: null,
   })
   assert.deepEqual([inside.has4(0x64400001), inside.has4(0x0a000001)], [true, false])
   assert.equal(optionsOf('nat: {filtering: address-and-port-dependent}').filtering, FILTER_ADDRESS_AND_PORT_DEPENDENT)
   assert.equal(optionsOf('checks: {ipv4-checksum: ignore}').ipv4Checksum, CHECKSUM_IGNORE)
+})
+
+test('compose: without midcom there is no channel, and its ring has room for the end of the largest rule', () => {
+  assert.equal(createChannel(defaultConfig()), null)
+  for (const [limits, records] of [['{}', 65_536], ['{rules: 16, ports-per-rule: 1}', 1024], ['{rules: 16, ports-per-rule: 32768}', 65_536], ['{rules: 1k}', 4096]]) {
+    const channel = createChannel(checkConfig(`midcom: {enabled: true, limits: ${limits}}`).config!)!
+    assert.equal(channel.ring.capacity, records, String(limits))
+  }
+})
+
+test('compose: every setting of MIDCOM reaches engine, policy and authorizer', () => {
+  const config = checkConfig(`
+inside: [10.0.0.0/8]
+nat: {pool: [203.0.113.1]}
+midcom:
+  enabled: true
+  ports: 2000-2999
+  addresses: [203.0.113.9]
+  inside-pool: [192.0.2.1]
+  service: twice
+  strict-nat-mode: false
+  max-lifetime: 2m
+  idle-timeout: 30s
+  extend: false
+  disable-rules: false
+  wildcards: {internal: true, external: true, ports: false}
+  limits: {rules: 32, ports-per-rule: 4, sessions: 5, bound-ports: 6}
+  agents:
+    - {name: free}
+    - name: bound
+      may: [enable]
+      inside: [10.1.0.0/16]
+      outside: [198.51.100.0/24]
+      inside-ports: [1-9]
+      outside-ports: [10-19]
+      protocols: [udp]
+      directions: [inbound, bidirectional]
+      max-lifetime: 60s
+      max-rules: 2
+      acts-for: [free]
+`).config!
+  const channel = createChannel(config)!
+  assert.deepEqual(engineOptions(config, config.inside, 7, 64, channel).midcom, {
+    rules: 32, boundPorts: 6, portLow: 2000, portHigh: 2999, addresses: [0xcb007109 | 0], insidePool: [0xc0000201 | 0], ...channel,
+  })
+  const authorizer = composeAuthorizer(config, null), pump = () => { /* elsewhere */ }
+  assert.deepEqual(policyOptions(config, config.inside, 7, channel, authorizer, pump), {
+    ...channel, nat44: true, pool: [0xcb007101 | 0], portLow: 2000, portHigh: 2999, addresses: [0xcb007109 | 0], insidePool: [0xc0000201 | 0],
+    inside: config.inside, seed: 7, limits: { rules: 32, portsPerRule: 4, sessions: 5, boundPorts: 6 }, maxLifetimeSec: 120, idleTimeoutSec: 30,
+    extend: false, wildcards: { internal: true, external: true, ports: false }, service: 'twice', strictNatMode: false, disableRules: false,
+    authorizer, pump,
+  })
+  assert.deepEqual(profileOf(config.midcom.agents[0]!), { name: 'free', actsFor: [] })
+  const [inside, outside] = [[0x0a010000, 16], [0xc6336400 | 0, 24]].map(([word, prefixBits]) => ({ version: 4, words: Int32Array.of(word!), prefixBits, hostBits: false }))
+  assert.deepEqual(profileOf(config.midcom.agents[1]!), {
+    name: 'bound', transactions: ['enable'], inside: [inside], outside: [outside], insidePorts: [{ low: 1, high: 9 }],
+    outsidePorts: [{ low: 10, high: 19 }], protocols: [17], directions: [1, 3], maxLifetimeSec: 60, maxRules: 2, actsFor: ['free'],
+  })
+  assert.deepEqual([authorizer.decide({ kind: 'read', agent: 'bound' }), authorizer.decide({ kind: 'session', agent: 'nobody' })],
+    [{ permit: false }, { permit: false }])
+  assert.deepEqual([authorizer.mayAccess('bound', 'free'), authorizer.mayAccess('free', 'bound'), authorizer.maxRules?.('bound')], [true, false, 2])
 })

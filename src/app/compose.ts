@@ -1,5 +1,8 @@
-/** The machine of a replay on one screen. Nothing below knows its neighbours. */
+/** The machine on one screen: the packet path, and the policy that tells it what agents may. Nothing below knows its neighbours. */
+import { type CommandRing, createCommandRing, createRuleActivity, type RuleActivity } from '../channel/commands.ts'
 import { type Counters, createCounters } from '../channel/counters.ts'
+import { combine } from '../control/pdp/combine.ts'
+import type { Pdp } from '../control/pdp/pdp.ts'
 import { createEngine, engineScratchBytes, type Engine } from '../engine/engine.ts'
 import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
@@ -10,9 +13,13 @@ import { openPcapngWriter, writerBytes, type PcapngWriter } from '../phy/pcapng-
 import { PLANE_SCRATCH_BYTES, createPlane, type Plane } from '../plane/plane.ts'
 import type { Sides } from '../plane/sides.ts'
 import { createWorld } from '../plane/world.ts'
+import { BIDIRECTIONAL, INBOUND, OUTBOUND, type Policy } from '../policy/api.ts'
+import { createAuthorizer, type AgentProfile } from '../policy/authorizer.ts'
+import type { PolicyAuthorizer, PolicyOptions } from '../policy/options.ts'
+import { createPolicy } from '../policy/policy.ts'
 import { createPrefixSet, type Prefix } from '../base/address.ts'
 import { createFrames, type Frames } from '../wire/frames.ts'
-import type { Config } from './config/config.ts'
+import type { AgentConfig, Config } from './config/config.ts'
 
 /** Frames looked at together. */
 export const BATCH_FRAMES = 256
@@ -25,9 +32,25 @@ const FILTERS = {
 }
 const CHECKSUMS = { verify: CHECKSUM_VERIFY, 'repair-zero': CHECKSUM_REPAIR_ZERO, ignore: CHECKSUM_IGNORE }
 
+/** The one slot in the wall between policy and packets. */
+export interface Channel { ring: CommandRing; activity: RuleActivity }
+
+/** Records. A transaction that writes more lets the packet path catch up in between; what ends one rule fits in any case. */
+const LEAST_RING = 1024, ENOUGH_RING = 65_536
+
+/** null: no agent may set rules, and the packet path knows of none. */
+export function createChannel({ midcom }: Config): Channel | null {
+  if (!midcom.enabled) return null
+  const { rules, portsPerRule } = midcom.limits
+  const records = Math.max(LEAST_RING, Math.min(ENOUGH_RING, rules * 4), portsPerRule + 3)
+  return { ring: createCommandRing(2 ** Math.ceil(Math.log2(records))), activity: createRuleActivity(rules) }
+}
+
 /** The settings as the engine takes them. */
-export function engineOptions(config: Config, inside: readonly Prefix[], seed: number, scratchStart: number): EngineOptions {
-  const { box, nat, firewall, timers, limits, checks } = config
+export function engineOptions(
+  config: Config, inside: readonly Prefix[], seed: number, scratchStart: number, channel: Channel | null = null,
+): EngineOptions {
+  const { box, nat, firewall, timers, limits, checks, midcom } = config
   const [word0, word1, word2, word3] = box.address6
   return {
     inside: createPrefixSet(inside),
@@ -39,7 +62,59 @@ export function engineOptions(config: Config, inside: readonly Prefix[], seed: n
     ipv4Checksum: CHECKSUMS[checks.ipv4Checksum],
     boxAddress4: box.insideAddress, boxAddress6: [word0, word1, word2, word3],
     seed, scratchStart,
+    midcom: channel === null ? null : {
+      rules: midcom.limits.rules, boundPorts: midcom.limits.boundPorts, portLow: midcom.ports.first, portHigh: midcom.ports.last,
+      addresses: midcom.addresses, insidePool: midcom.insidePool, ...channel,
+    },
   }
+}
+
+const DIRECTIONS = { inbound: INBOUND, outbound: OUTBOUND, bidirectional: BIDIRECTIONAL }
+
+/** What an agent may do, as the authorizer takes it: there, too, what is not said is not restricted. */
+export function profileOf(agent: AgentConfig): AgentProfile {
+  const ports = (list: AgentConfig['insidePorts']) => list!.map(({ first, last }) => ({ low: first, high: last }))
+  return {
+    name: agent.name, actsFor: agent.actsFor,
+    ...agent.may !== null && { transactions: agent.may },
+    ...agent.inside !== null && { inside: agent.inside },
+    ...agent.outside !== null && { outside: agent.outside },
+    ...agent.insidePorts !== null && { insidePorts: ports(agent.insidePorts) },
+    ...agent.outsidePorts !== null && { outsidePorts: ports(agent.outsidePorts) },
+    ...agent.protocols !== null && { protocols: agent.protocols },
+    ...agent.directions !== null && { directions: agent.directions.map((name) => DIRECTIONS[name]) },
+    ...agent.maxLifetimeSec !== null && { maxLifetimeSec: agent.maxLifetimeSec },
+    ...agent.maxRules !== null && { maxRules: agent.maxRules },
+  }
+}
+
+/** Who decides: the profiles of the agents, and after them the external point, about those agents that say so. */
+export function composeAuthorizer({ midcom }: Config, pdp: Pdp | null): PolicyAuthorizer {
+  const profiles: PolicyAuthorizer = createAuthorizer(midcom.agents.map(profileOf))
+  const external = new Set(midcom.agents.filter((agent) => agent.pdp).map(({ name }) => name))
+  return pdp === null ? profiles : combine(profiles, pdp, (agent) => external.has(agent))
+}
+
+/** The settings as policy takes them. `pump` lets the packet path carry out what it has been told. */
+export function policyOptions(
+  config: Config, inside: readonly Prefix[], seed: number, channel: Channel, authorizer: PolicyAuthorizer, pump: () => void,
+): PolicyOptions {
+  const { nat, midcom } = config
+  const { maxLifetimeSec, idleTimeoutSec, extend, wildcards, service, strictNatMode, disableRules, limits } = midcom
+  return {
+    ...channel, inside, seed, limits, maxLifetimeSec, idleTimeoutSec, extend, wildcards, service, strictNatMode, disableRules,
+    nat44: nat.nat44, pool: nat.nat44 ? nat.pool : [], portLow: midcom.ports.first, portHigh: midcom.ports.last,
+    addresses: midcom.addresses, insidePool: midcom.insidePool, authorizer, pump,
+  }
+}
+
+/** Policy over a machine of this thread. `nowMs` is the time of both. */
+export function composePolicy(
+  { config, inside, seed }: Pick<ComposeOptions, 'config' | 'inside' | 'seed'>, { channel, engine }: Machine,
+  authorizer: PolicyAuthorizer, pump: (engine: Engine) => void,
+): Policy {
+  if (channel === null) throw new Error('the packet path was made without a channel')
+  return createPolicy(policyOptions(config, inside, seed, channel, authorizer, () => pump(engine)))
 }
 
 export interface ComposeOptions {
@@ -63,6 +138,8 @@ export interface Machine {
   counters: Counters
   engine: Engine
   plane: Plane
+  /** null: no rules. */
+  channel: Channel | null
   writers: { inside: PcapngWriter | null; outside: PcapngWriter | null }
 }
 
@@ -78,7 +155,8 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
 
   const frames = createFrames({ capacity: BATCH_FRAMES, poolBytes })
   const counters = createCounters()
-  const settings = engineOptions(config, inside, seed, engineStart)
+  const channel = createChannel(config)
+  const settings = engineOptions(config, inside, seed, engineStart, channel)
   const engine = createEngine(settings, frames, counters)
   await options.openInput(frames, { poolStart: sourceStart, poolEnd: sourceStart + captureBytes() })
   const writer = (path: string | undefined, poolStart: number, ifName: string) => path === undefined ? null
@@ -97,5 +175,5 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
     world: config.nat.nat44 ? createWorld(frames, engine, settings.inside) : null,
     ...writers, scratchStart: planeStart, clockNs: options.clockNs,
   })
-  return { frames, counters, engine, plane, writers }
+  return { frames, counters, engine, plane, channel, writers }
 }

@@ -1,7 +1,7 @@
 /** `pinhole init`: prints a configuration to begin with. */
 import { writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { template } from '../config/template.ts'
+import { labTemplate, template } from '../config/template.ts'
 import { Failure, STATUS } from './status.ts'
 
 export function registerInit(program: Command): void {
@@ -9,18 +9,21 @@ export function registerInit(program: Command): void {
     .summary('print a commented configuration')
     .description('Print a configuration with every setting at its default, under a comment that explains it.')
     .option('-o, --output <file>', 'write it to a file, which must not exist')
+    .option('--lab', 'a box to try MIDCOM agents on: SIMCO on 127.0.0.1:7626, without keys')
     .option('--force', 'with --output: overwrite the file')
     .addHelpText('after', `
 Examples:
   pinhole init | less
-  pinhole init -o pinhole.yaml`)
-    .action(({ output, force }: { output?: string; force?: boolean }) => {
+  pinhole init -o pinhole.yaml
+  pinhole init --lab -o lab.yaml && pinhole run --simulate --config lab.yaml`)
+    .action(({ output, lab, force }: { output?: string; lab?: boolean; force?: boolean }) => {
+      const text = lab === true ? labTemplate() : template()
       if (output === undefined || output === '-') {
-        process.stdout.write(template())
+        process.stdout.write(text)
         return
       }
       try {
-        writeFileSync(output, template(), { flag: force === true ? 'w' : 'wx' })
+        writeFileSync(output, text, { flag: force === true ? 'w' : 'wx' })
       } catch (error) {
         const { code, message } = error as NodeJS.ErrnoException
         if (code === 'EEXIST') throw new Failure(STATUS.output, `${output} exists; --force overwrites it`)

@@ -17,6 +17,8 @@ export interface ValueRule {
   off?: true
   /** A duration in whole seconds. */
   seconds?: true
+  /** A word that may stand in place of the value. */
+  word?: string
 }
 
 /** One setting. Without a default it may be left out and then says nothing. */

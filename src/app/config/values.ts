@@ -7,6 +7,7 @@ import type { ValueRule } from './setting.ts'
 import { parseTuple } from './tuple.ts'
 
 export function parseValue(rule: ValueRule, written: string | number): Parsed<unknown> {
+  if (rule.word !== undefined && written === rule.word) return { ok: true, value: written }
   switch (rule.kind) {
     case 'duration': return withinLimits(rule, parseDuration(String(written)), written)
     case 'instant': return parseInstant(String(written))
@@ -29,7 +30,7 @@ export function parseValue(rule: ValueRule, written: string | number): Parsed<un
 
 /** Where a number may stand in place of a text. */
 export function takesNumber({ kind }: ValueRule): boolean {
-  return kind === 'count' || kind === 'protocol'
+  return kind === 'count' || kind === 'protocol' || kind === 'text'
 }
 
 function withinLimits(rule: ValueRule, parsed: Parsed<number>, written: string | number): Parsed<number> {

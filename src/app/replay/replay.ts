@@ -10,8 +10,12 @@ import { sidesByInterface, sidesBySource } from '../../plane/sides.ts'
 import type { Prefix } from '../../base/address.ts'
 import type { Frames } from '../../wire/frames.ts'
 import type { Config } from '../config/config.ts'
-import { compose, type Machine, type PoolShare } from '../compose.ts'
+import { compose, composeAuthorizer, composePolicy, type Machine, type PoolShare } from '../compose.ts'
 import { Failure, STATUS } from '../cli/status.ts'
+import { createPlayer, type ScriptEvent, type StepResult } from '../script/player.ts'
+import type { Step } from '../script/script.ts'
+import type { PolicyStatistics } from '../../policy/api.ts'
+import { createMover } from './mover.ts'
 
 export interface ReplayOptions {
   capture: string
@@ -26,6 +30,8 @@ export interface ReplayOptions {
   pace: number
   outInside: string | undefined
   outOutside: string | undefined
+  /** What agents do meanwhile; null: there are none. Needs `midcom.enabled`. */
+  script: readonly Step[] | null
   /** Called now and then. */
   onProgress: ((doneBytes: number, allBytes: number, packets: number) => void) | null
   /** Ends the replay before the next batch, with good output files; null: nothing does. */
@@ -38,6 +44,8 @@ export interface ReplayResult {
   fault: CaptureFault | null
   interfaces: readonly CaptureInterface[]
   stats: Readonly<CaptureStats>
+  /** What came of the script. */
+  script: { results: readonly StepResult[]; events: readonly ScriptEvent[]; statistics: PolicyStatistics } | null
   stopped: boolean
   /** Stopped while the input was silent: a read of it is still under way. */
   leftReading: boolean
@@ -118,6 +126,11 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
       : sidesByInterface(frames, (id) => isInsideInterface(insideInterfaces, id, interfaces[id]?.name)),
   })
   const { frames, plane, writers } = machine
+  // The answer has to be the same each time, so nobody is asked but the profiles.
+  const mover = createMover(machine)
+  const policy = options.script === null ? null
+    : composePolicy(options, machine, composeAuthorizer(options.config, null), mover.pump)
+  const player = policy === null ? null : createPlayer(options.script!, policy, mover.move)
   const batches = createHistogram({ lowest: 1, highest: 10_000_000_000, figures: 3 })
   let packets = 0
   let leftReading = false
@@ -144,8 +157,13 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
     plane.begin(count)
     let done = 0
     while (done < count) {
-      const due = options.pace === 0 ? count : await untilDue(done, count)
+      let due = options.pace === 0 ? count : await untilDue(done, count)
       if (due === done) break
+      if (player !== null) {
+        mover.start(done)
+        await player.happen(mover.at(done))
+        due = mover.before(done, due, player.nextMs())
+      }
       const reached = plane.run(done, due)
       if (reached < due) await Promise.all([writers.inside?.ready(), writers.outside?.ready()])
       done = reached
@@ -215,12 +233,15 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
   try {
     const { fault, stats } = input.store !== null ? await playStore(input.store) : await playFile(input.reader!)
     const stopped = isStopped()
+    if (!stopped) await player?.finish()
     plane.finish()
     // Of a stream this is known at its end only.
     if (!stopped) checkInterfaces(insideInterfaces, interfaces, fault)
     await closeWriters()
     return {
-      machine, packets, fault, interfaces, stats, stopped, leftReading, wallNs: clockNs() - start,
+      machine, packets, fault, interfaces, stats, stopped, leftReading,
+      script: policy === null ? null : { results: player!.results, events: player!.events, statistics: policy.statistics() },
+      wallNs: clockNs() - start,
       engineNs: plane.spentNs(), batches,
     }
   } catch (error) {

@@ -5,13 +5,13 @@ import { summary, type Report } from './report.ts'
 const report: Report = {
   schema: 'pinhole-replay-report/1', version: '1.2.3', digest: '0123456789abcdef',
   capture: { path: 'x.pcap', format: 'pcap', gzip: false, streamBytes: 1, interfaces: [], fault: null },
-  settings: { configFile: null, configDigest: '', seed: 1, loops: 1, pace: 'max', preload: false },
+  settings: { configFile: null, configDigest: '', seed: 1, loops: 1, pace: 'max', preload: false, scriptFile: null },
   stopped: false, virtualMs: 61_234, packets: 1_234_567,
   in: { inside: { packets: 1000, bytes: 1_000_000 }, outside: { packets: 999, bytes: 12 } },
   out: { inside: { packets: 0, bytes: 0 }, outside: { packets: 7, bytes: 70 } },
   dropped: { packets: 1111, bytes: 2222 }, drops: { arp: 1, multicast: 1100, 'no-mapping': 10 },
   flows: { opened: 5, expired: 4, evicted: 3, current: 2, peak: 1, capacity: 262_144 }, mappings: { opened: 6, closed: 5 }, hairpinPackets: 8,
-  icmpErrors: { translated: 1, originated: 2, suppressed: 3 }, fragments: { held: 9, released: 8 },
+  icmpErrors: { translated: 1, originated: 2, suppressed: 3 }, fragments: { held: 9, released: 8 }, midcom: null,
   measured: {
     wallNs: 2_345_000_000, engineNs: 1, packetsPerSecond: 1_000_000, nsPerPacket: { mean: 55.55, p50: 50, p99: 99.94, max: 1000 },
     residentBytes: 3 * 2 ** 20, tableBytes: 2 ** 19, poolBytes: 0,

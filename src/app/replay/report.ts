@@ -1,7 +1,9 @@
 /** What a replay did: as an object with a versioned schema (docs/report.schema.json), and as text for people. */
 import { readCounters } from '../../channel/counters.ts'
+import type { PolicyStatistics } from '../../policy/api.ts'
 import { DROP_REASONS } from '../../channel/reasons.ts'
 import { digest } from '../config/config.ts'
+import type { ScriptEvent, StepResult } from '../script/player.ts'
 import type { ReplayOptions, ReplayResult } from './replay.ts'
 
 export const REPORT_SCHEMA = 'pinhole-replay-report/1'
@@ -9,6 +11,7 @@ export const REPORT_SCHEMA = 'pinhole-replay-report/1'
 export interface ReportContext {
   version: string
   configFile: string | null
+  scriptFile: string | null
 }
 
 export type Report = ReturnType<typeof createReport>
@@ -16,15 +19,6 @@ export type Report = ReturnType<typeof createReport>
 export function createReport(options: ReplayOptions, result: ReplayResult, context: ReportContext) {
   const { machine, stats, batches } = result
   const counters = readCounters(machine.counters)
-  const both = (direction: string) => ({
-    inside: { packets: counters[`${direction}-inside-packets`], bytes: counters[`${direction}-inside-bytes`] },
-    outside: { packets: counters[`${direction}-outside-packets`], bytes: counters[`${direction}-outside-bytes`] },
-  })
-  const drops: Record<string, number> = {}
-  for (const [name] of DROP_REASONS) {
-    const packets = counters[`drop-${name}-packets`]
-    if (packets > 0) drops[name] = packets
-  }
   const perPacket = (percent: number) => batches.count === 0 ? 0 : batches.percentile(percent) / 100
   return {
     schema: REPORT_SCHEMA,
@@ -37,26 +31,17 @@ export function createReport(options: ReplayOptions, result: ReplayResult, conte
     },
     settings: {
       configFile: context.configFile, configDigest: digest(options.config), seed: options.seed, loops: options.loops,
-      pace: options.pace === 0 ? 'max' : `${options.pace}x`, preload: options.preload,
+      pace: options.pace === 0 ? 'max' : `${options.pace}x`, preload: options.preload, scriptFile: context.scriptFile,
     },
     stopped: result.stopped,
     virtualMs: machine.plane.virtualMs(),
     packets: result.packets,
-    in: both('in'),
-    out: both('out'),
-    dropped: { packets: counters['drop-packets'], bytes: counters['drop-bytes'] },
-    drops,
-    flows: {
-      opened: counters['flows-opened'], expired: counters['flows-expired'], evicted: counters['flows-evicted'],
-      current: counters['flows-current'], peak: counters['flows-peak'], capacity: options.config.limits.flows,
+    ...packetReport(counters, options.config.limits.flows),
+    midcom: result.script === null ? null : {
+      unmet: result.script.results.filter(({ met }) => !met).length,
+      transactions: [...result.script.results], events: [...result.script.events],
+      ...midcomReport(counters, result.script.statistics),
     },
-    mappings: { opened: counters['mappings-opened'], closed: counters['mappings-closed'] },
-    hairpinPackets: counters['hairpin-packets'],
-    icmpErrors: {
-      translated: counters['icmp-errors-translated'], originated: counters['icmp-errors-originated'],
-      suppressed: counters['icmp-errors-suppressed'],
-    },
-    fragments: { held: counters['fragments-held'], released: counters['fragments-released'] },
     measured: {
       wallNs: Math.round(result.wallNs), engineNs: Math.round(result.engineNs),
       packetsPerSecond: Math.round(result.packets / (result.wallNs / 1e9)),
@@ -70,14 +55,73 @@ export function createReport(options: ReplayOptions, result: ReplayResult, conte
   }
 }
 
+/** What became of packets, out of the counters. */
+export function packetReport(counters: Record<string, number>, flowCapacity: number) {
+  const both = (direction: string) => ({
+    inside: { packets: counters[`${direction}-inside-packets`], bytes: counters[`${direction}-inside-bytes`] },
+    outside: { packets: counters[`${direction}-outside-packets`], bytes: counters[`${direction}-outside-bytes`] },
+  })
+  const drops: Record<string, number> = {}
+  for (const [name] of DROP_REASONS) {
+    const packets = counters[`drop-${name}-packets`]
+    if (packets > 0) drops[name] = packets
+  }
+  return {
+    in: both('in'),
+    out: both('out'),
+    dropped: { packets: counters['drop-packets'], bytes: counters['drop-bytes'] },
+    drops,
+    flows: {
+      opened: counters['flows-opened'], expired: counters['flows-expired'], evicted: counters['flows-evicted'],
+      current: counters['flows-current'], peak: counters['flows-peak'], capacity: flowCapacity,
+    },
+    mappings: { opened: counters['mappings-opened'], closed: counters['mappings-closed'] },
+    hairpinPackets: counters['hairpin-packets'],
+    icmpErrors: {
+      translated: counters['icmp-errors-translated'], originated: counters['icmp-errors-originated'],
+      suppressed: counters['icmp-errors-suppressed'],
+    },
+    fragments: { held: counters['fragments-held'], released: counters['fragments-released'] },
+  }
+}
+
+/** What agents did, in numbers. */
+export function midcomReport(counters: Record<string, number>, statistics: PolicyStatistics) {
+  const { transactions: count, failures, expired, idle, rules, groups, boundPorts, boundAddresses } = statistics
+  return {
+    count, failures: Object.fromEntries(Object.entries(failures).sort(([a], [b]) => a < b ? -1 : 1)) as Record<string, number>,
+    rules: { added: counters['rules-added'], current: rules, expired, idle }, groups, boundPorts, boundAddresses,
+    flows: { opened: counters['rule-flows-opened'], ended: counters['rule-flows-ended'] },
+  }
+}
+
 /** Below, the figures are those of a cold start and not of the engine. */
 const LEAST_MEASURED_PACKETS = 10_000
 
 /** The report for people. */
 export function summary(report: Report): string {
-  const { in: came, out, flows, measured, fragments, icmpErrors } = report
+  const { measured } = report
   const lines = [
     ['packets', `${grouped(report.packets)} in ${seconds(report.virtualMs)} of capture time`],
+    ...packetLines(report),
+    ...agents(report),
+    ...speed(report),
+    ['memory', `${mebibytes(measured.residentBytes)} resident, ${mebibytes(measured.tableBytes)} flow tables, `
+      + `${mebibytes(measured.poolBytes)} frame pool`],
+    ['digest', report.digest],
+  ]
+  const advice = hint(report)
+  if (advice !== null) lines.push(['hint', advice])
+  return inColumns(lines)
+}
+
+export function inColumns(lines: string[][]): string {
+  return lines.map(([label, text]) => `${label.padEnd(13)}${text}`).join('\n')
+}
+
+export function packetLines(report: ReturnType<typeof packetReport>): string[][] {
+  const { in: came, out, flows, fragments, icmpErrors } = report
+  return [
     ['in', side(came)],
     ['out', side(out)],
     ['dropped', quantity(report.dropped)],
@@ -88,14 +132,47 @@ export function summary(report: Report): string {
     ['icmp errors', `${grouped(icmpErrors.translated)} translated, ${grouped(icmpErrors.originated)} originated, `
       + `${grouped(icmpErrors.suppressed)} suppressed by the rate limit`],
     ['fragments', `${grouped(fragments.held)} held, ${grouped(fragments.released)} released`],
-    ...speed(report),
-    ['memory', `${mebibytes(measured.residentBytes)} resident, ${mebibytes(measured.tableBytes)} flow tables, `
-      + `${mebibytes(measured.poolBytes)} frame pool`],
-    ['digest', report.digest],
   ]
-  const advice = hint(report)
-  if (advice !== null) lines.push(['hint', advice])
-  return lines.map(([label, text]) => `${label.padEnd(13)}${text}`).join('\n')
+}
+
+/** Every step of the script with what came of it, and everything that agents were told unasked, in order of time. */
+function agents({ midcom }: Report): string[][] {
+  if (midcom === null) return []
+  const { transactions, events, unmet, rules, flows } = midcom
+  const lines = [
+    ...transactions.map((step) => ({ atMs: step.atMs, text: stepText(step) })),
+    ...events.map((event) => ({ atMs: event.atMs, text: eventText(event) })),
+  ].sort((a, b) => a.atMs - b.atMs)
+  return [
+    ['midcom', `${grouped(transactions.length)} steps${unmet > 0 ? `, ${grouped(unmet)} NOT as expected` : ''}; `
+      + `${grouped(rules.added)} rules for packets, ${grouped(rules.expired)} expired, ${grouped(rules.idle)} idle; `
+      + `${grouped(flows.opened)} flows admitted`],
+    ...lines.map(({ atMs, text }) => ['', `${seconds(atMs)}  ${text}`]),
+  ]
+}
+
+function stepText(step: StepResult): string {
+  const { agent, do: action, as, reason, expected, met, rule, group, lifetimeSec } = step
+  const { internal, inside, outside, external, entries, traffic, ended } = step
+  const head = `${agent} ${action}${as === null ? '' : ` ${as}`}: ${reason ?? 'ok'}${met ? '' : ` (expected ${expected})`}`
+  const promised = [
+    rule === null ? '' : `rule ${rule}`, group === null ? '' : `group ${group}`, lifetimeSec === null ? '' : `${lifetimeSec} s`,
+    internal === null ? '' : `from ${internal}`, outside === null ? '' : `outside ${outside}`,
+    inside === null || inside === external ? '' : `inside ${inside}`, external === null ? '' : `to ${external}`,
+    entries === null ? '' : `[${entries.map(({ id, owner }) => `${id} of ${owner}`).join(', ')}]`,
+    traffic === null ? '' : quantity(traffic),
+    ended === null ? '' : `ended at ${seconds(ended.atMs)}${because(ended.cause)}`,
+  ]
+  return [head, ...promised.filter((part) => part !== '')].join(', ')
+}
+
+function eventText({ agent, kind, id, lifetimeSec, cause }: ScriptEvent): string {
+  if (kind === 'session') return `${agent} is told: session ended, ${cause}`
+  return `${agent} is told: ${kind} ${id} ${lifetimeSec === 0 ? 'ended' : `lives ${lifetimeSec} s`}${because(cause)}`
+}
+
+function because(cause: string | null): string {
+  return cause === null ? '' : `, ${cause}`
 }
 
 function speed({ packets, measured }: Report): string[][] {
@@ -133,14 +210,14 @@ function quantity({ packets, bytes }: Quantity): string {
   return `${grouped(packets)} packets, ${grouped(bytes)} bytes`
 }
 
-function grouped(value: number): string {
+export function grouped(value: number): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, ',')
 }
 
-function seconds(ms: number): string {
+export function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(3)} s`
 }
 
-function mebibytes(bytes: number): string {
+export function mebibytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`
 }

@@ -1,0 +1,52 @@
+/** What a box did while it ran: as an object with a versioned schema (docs/run-report.schema.json), and as text for people. */
+import { readCounters } from '../../channel/counters.ts'
+import { digest } from '../config/config.ts'
+import { grouped, inColumns, mebibytes, midcomReport, packetLines, packetReport, seconds } from '../replay/report.ts'
+import type { SimulateOptions, SimulationResult } from './simulate.ts'
+
+export const RUN_REPORT_SCHEMA = 'pinhole-run-report/1'
+
+export type RunReport = ReturnType<typeof createRunReport>
+
+interface RunContext { version: string; configFile: string | null }
+
+export function createRunReport(options: SimulateOptions, result: SimulationResult, context: RunContext) {
+  const { machine, policy } = result
+  const counters = readCounters(machine.counters)
+  return {
+    schema: RUN_REPORT_SCHEMA,
+    version: context.version,
+    settings: {
+      configFile: context.configFile, configDigest: digest(options.config), seed: options.seed, capture: options.capture,
+      loops: Number.isFinite(options.loops) ? options.loops : null, pace: options.pace === 0 ? 'max' : `${options.pace}x`,
+    },
+    upMs: result.upMs,
+    turns: result.turns,
+    packets: result.packets,
+    ...packetReport(counters, options.config.limits.flows),
+    midcom: midcomReport(counters, policy),
+    simco: result.simco === null ? null : { ...result.simco },
+    pdp: result.pdp,
+    residentBytes: process.memoryUsage.rss(), tableBytes: machine.engine.tableBytes, ruleBytes: machine.engine.ruleBytes(),
+  }
+}
+
+export function runSummary(report: RunReport): string {
+  const { midcom, simco, pdp } = report
+  const n = grouped
+  const failed = Object.entries(midcom.failures).sort(([, a], [, b]) => b - a)
+  return inColumns([
+    ['up', `${seconds(report.upMs)}, ${grouped(report.packets)} packets`],
+    ...packetLines(report),
+    ['midcom', `${grouped(midcom.count)} transactions; ${grouped(midcom.rules.added)} rules for packets, `
+      + `${grouped(midcom.rules.current)} alive, ${grouped(midcom.rules.expired)} expired, ${grouped(midcom.rules.idle)} idle`],
+    ...failed.map(([reason, count]) => ['', `${grouped(count)}  ${reason}`]),
+    ...simco === null ? [] : [['simco', `${n(simco['in-connections'])} connections, ${n(simco['sessions-opened'])} sessions, `
+      + `${n(simco['in-messages'])} requests, ${n(simco['out-negative-messages'])} refused, `
+      + `${n(simco['out-event-messages'])} events`]],
+    ...pdp === null ? [] : [['pdp', `${n(pdp.questions)} questions, ${n(pdp.permits)} permitted, ${n(pdp.refusals)} refused, `
+      + `${n(Object.values(pdp.failures).reduce((sum, one) => sum + one, 0))} without an answer`]],
+    ['memory', `${mebibytes(report.residentBytes)} resident, ${mebibytes(report.tableBytes)} flow tables, `
+      + `${mebibytes(report.ruleBytes)} rules`],
+  ])
+}

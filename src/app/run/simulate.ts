@@ -1,0 +1,193 @@
+/**
+ * A box without interfaces, for agents to be tried against: all doors are open, packets come from a capture or not at all. Packets
+ * and control share one thread; see turns.ts.
+ */
+import { readFileSync } from 'node:fs'
+import { performance } from 'node:perf_hooks'
+import { createPdp, PdpConfigError, type Pdp, type PdpStatistics } from '../../control/pdp/pdp.ts'
+import {
+  createSimcoServer, SimcoConfigError, type SimcoCounters, type SimcoListener, type SimcoLogRecord, type SimcoServer,
+} from '../../control/simco/server.ts'
+import { CaptureError, systemReason } from '../../phy/capture-error.ts'
+import { preloadCapture, type CaptureStore } from '../../phy/preload.ts'
+import { sidesBySource } from '../../plane/sides.ts'
+import type { Policy, PolicyStatistics } from '../../policy/api.ts'
+import type { PolicyAuthorizer } from '../../policy/options.ts'
+import type { Prefix } from '../../base/address.ts'
+import { Failure, STATUS } from '../cli/status.ts'
+import { compose, composeAuthorizer, composePolicy, type Machine, type PoolShare } from '../compose.ts'
+import type { Config } from '../config/config.ts'
+import { timed } from './timed.ts'
+import { createTraffic } from './traffic.ts'
+import { createTurns } from './turns.ts'
+
+export interface SimulateOptions {
+  config: Config
+  inside: readonly Prefix[]
+  seed: number
+  /** null: no packets. */
+  capture: string | null
+  /** Capture seconds in a second; 0: as fast as it goes. */
+  pace: number
+  /** Infinity: for ever. */
+  loops: number
+  /** What happens to sessions and decisions, a line each. */
+  log: (line: string) => void
+}
+
+export interface Simulation {
+  /** What is open, as in `simco 127.0.0.1:7626`. */
+  readonly doors: readonly string[]
+  readonly machine: Machine
+  /** What agents may do from now on; agents that are no longer there lose their sessions. Nothing else changes. */
+  reload(config: Config): void
+  /** Tells agents, waits for what they are owed, closes. */
+  stop(): Promise<SimulationResult>
+}
+
+export interface SimulationResult {
+  machine: Machine
+  upMs: number
+  packets: number
+  turns: number
+  policy: PolicyStatistics
+  simco: Readonly<SimcoCounters> | null
+  pdp: PdpStatistics | null
+}
+
+export async function simulate(options: SimulateOptions): Promise<Simulation> {
+  const { config, inside, seed, capture, log } = options
+  let share: PoolShare = { poolStart: 0, poolEnd: 0 }
+  let store: CaptureStore | null = null
+  const machine = await compose({
+    config, inside, seed, sides: sidesBySource, outInside: undefined, outOutside: undefined, clockNs: () => performance.now() * 1e6,
+    async openInput(frames, itsShare) {
+      share = itsShare
+      if (capture !== null) store = await readCapture(capture, frames, share)
+    },
+  })
+  const { engine, frames, plane } = machine
+  const turns = createTurns(engine, () => performance.now())
+  const traffic = store === null ? null : createTraffic({ ...options, ...share, store, frames, plane })
+  // The packet path counts its time from the first packet; so that it is the time of the box, that one comes at once.
+  traffic?.turn(() => 0)
+
+  const pdp = openPdp(config, log)
+  let authorizer = composeAuthorizer(config, pdp)
+  const current: PolicyAuthorizer = {
+    decide: (question) => authorizer.decide(question),
+    mayAccess: (agent, owner) => authorizer.mayAccess(agent, owner),
+    maxRules: (agent) => authorizer.maxRules?.(agent) ?? Infinity,
+  }
+  const core = composePolicy({ config, inside, seed }, machine, current, turns.pump)
+  const policy = timed(core, turns.advance, turns.wake)
+  const server = openSimco(config, policy, log)
+  const doors = await listen(server)
+  turns.start(core, traffic)
+  let known = config.midcom.agents
+
+  return {
+    doors, machine,
+    reload(next) {
+      authorizer = composeAuthorizer(next, pdp)
+      pdp?.forget()
+      for (const { name } of known) {
+        if (!next.midcom.agents.some((agent) => agent.name === name)) policy.terminateSessions(name, 'authorization')
+      }
+      known = next.midcom.agents
+    },
+    async stop() {
+      turns.stopTraffic()
+      await server?.close()
+      pdp?.close()
+      const upMs = turns.nowMs()
+      turns.stop()
+      plane.finish()
+      return {
+        machine, upMs, packets: traffic?.packets() ?? 0, turns: turns.count, policy: core.statistics(),
+        simco: server?.counters ?? null, pdp: pdp?.statistics() ?? null,
+      }
+    },
+  }
+}
+
+async function readCapture(capture: string, frames: Machine['frames'], share: PoolShare): Promise<CaptureStore> {
+  try {
+    const store = await preloadCapture(capture, frames, share)
+    // What comes before the damage would be played as if it were all.
+    if (store.fault !== null) throw new Failure(STATUS.input, `${capture}: byte ${store.fault.offset}: ${store.fault.reason}`)
+    return store
+  } catch (error) {
+    if (error instanceof CaptureError) throw new Failure(STATUS.usage, error.message, { cause: error })
+    throw error
+  }
+}
+
+function openPdp({ midcom }: Config, log: SimulateOptions['log']): Pdp | null {
+  const { url, timeoutMs, maxConcurrent, maxWaiting, cacheMs, ca, tokenFile } = midcom.pdp
+  if (url === null) return null
+  try {
+    return createPdp({
+      ...PDP_FIXED, url, timeoutMs, maxConcurrent, maxWaiting, cacheMs,
+      ...ca !== null && { ca: readFileSync(ca) },
+      ...tokenFile !== null && { token: readFileSync(tokenFile, 'utf8').trim() },
+      onFailure: (failure, detail, { agent, kind }) => log(`pdp: ${failure}: ${detail} (${kind} of ${agent})`),
+    })
+  } catch (error) {
+    if (!(error instanceof PdpConfigError)) throw error
+    throw new Failure(STATUS.usage, `midcom.pdp.${error.setting}: ${error.message}`, { cause: error })
+  }
+}
+
+/** Answers are a line of JSON; permits in the cache take a few hundred bytes each. */
+const PDP_FIXED = { maxAnswerBytes: 16_384, cacheEntries: 1024 }
+
+function openSimco({ midcom }: Config, policy: Policy, log: SimulateOptions['log']): SimcoServer | null {
+  const { listen, tls, allowPlain, loopbackAgent, challenge, limits } = midcom.simco
+  if (listen.length === 0) return null
+  const hasKeys = midcom.agents.some(({ key }) => key !== null)
+  const common: Omit<SimcoListener, 'host' | 'port'> = {
+    // Without a key there is nothing to prove.
+    allowPlain, challenge: challenge && hasKeys,
+    ...loopbackAgent !== null && { loopbackAgent },
+    ...tls.cert !== null && tls.key !== null && {
+      tls: { cert: readFileSync(tls.cert), key: readFileSync(tls.key), ...tls.ca !== null && { ca: readFileSync(tls.ca) } },
+    },
+  }
+  try {
+    return createSimcoServer({
+      policy, limits, listeners: listen.map((endpoint) => ({ ...common, ...endpoint })),
+      agents: midcom.agents.map(({ name, key, certificates }) => ({ name, certificates, ...key !== null && { key } })),
+      log: (record) => log(logLine(record)),
+    })
+  } catch (error) {
+    if (!(error instanceof SimcoConfigError)) throw error
+    const message = error.code === 'simco-no-identity'
+      ? 'nobody could come in: give an agent a key or a certificate, or name a loopback-agent' : error.message
+    throw new Failure(STATUS.usage, `midcom.simco: ${message}`, { cause: error })
+  }
+}
+
+async function listen(server: SimcoServer | null): Promise<string[]> {
+  if (server === null) return []
+  try {
+    const addresses = await server.listen()
+    return addresses.map(({ address, port }) => `simco ${address.includes(':') ? `[${address}]` : address}:${port}`)
+  } catch (error) {
+    throw new Failure(STATUS.usage, `cannot open the simco door: ${systemText(error as NodeJS.ErrnoException)}`, { cause: error })
+  }
+}
+
+/** `listen EADDRINUSE: address already in use 127.0.0.1:7626`, without the call. */
+function systemText(error: NodeJS.ErrnoException): string {
+  const said = /^listen (E[A-Z0-9]+): (.*)$/.exec(error.message)
+  return said === null ? systemReason(error) : `${said[2]} (${said[1]})`
+}
+
+function logLine({ event, connection, remote, agent, code, detail }: SimcoLogRecord): string {
+  const parts = [
+    `simco: ${event}`, connection === 0 ? '' : `#${connection}`, remote, agent ?? '',
+    code === undefined ? '' : `0x${code.toString(16).padStart(4, '0')}`, detail ?? '',
+  ]
+  return parts.filter((part) => part !== '').join(' ')
+}

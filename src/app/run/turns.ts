@@ -1,0 +1,116 @@
+/**
+ * The turns of a box on one thread: rules that are over, commands for the packet path, packets, then whoever waits at the doors.
+ * A turn has a ceiling for each; what is left over comes in the next one, after the doors had theirs. With nothing to do there is
+ * no turn: a timer waits for the next rule or packet.
+ */
+import type { Engine } from '../../engine/engine.ts'
+import type { Policy } from '../../policy/api.ts'
+
+/** Rules ended in a turn. */
+const RULES = 128
+/** Units of `Engine.applyCommands`, each well under a microsecond. */
+const UNITS = 1024
+/** The engine ends its flows when it is told the time; without packets nobody else tells it. A timer takes no more than 24 days. */
+const LONGEST_MS = 3_600_000
+
+/** Where packets come from. */
+export interface Traffic {
+  /** Forwards what is due, at most a batch; `nowMs` is asked for when it is time to know. True: more is due already. */
+  turn(nowMs: () => number): boolean
+  /** When the next packet is due, on the clock of `Turns`, or Infinity. */
+  nextMs(): number
+}
+
+export interface Turns {
+  /** Whole milliseconds since the start, never going back. */
+  nowMs(): number
+  /** For policy: lets the packet path carry out a slice of what it was told. */
+  pump(engine: Engine): void
+  /** Policy has something new. */
+  wake(): void
+  /** Moves policy's time, before something is asked of it. */
+  advance(): void
+  start(policy: Policy, traffic: Traffic | null): void
+  /** No packet from now on; rules and commands go on. */
+  stopTraffic(): void
+  stop(): void
+  readonly count: number
+}
+
+/** @param clockMs a clock that never goes back, in milliseconds */
+export function createTurns(engine: Engine, clockMs: () => number): Turns {
+  const zeroMs = clockMs()
+  let latestMs = 0
+  let policy: Policy | null = null
+  let traffic: Traffic | null = null
+  let immediate: NodeJS.Immediate | null = null
+  let timer: NodeJS.Timeout | null = null
+  let timerMs = Infinity
+  let isStopped = false
+  let count = 0
+
+  function nowMs(): number {
+    latestMs = Math.max(latestMs, Math.floor(clockMs() - zeroMs))
+    return latestMs
+  }
+
+  function wake(): void {
+    if (isStopped || immediate !== null) return
+    immediate = setImmediate(turn)
+  }
+
+  function pump(target: Engine): void {
+    target.applyCommands(nowMs() | 0, UNITS)
+    policy?.applied()
+    if (isBehind()) wake()
+  }
+
+  /** Is there something that the packet path has not carried out yet? */
+  function isBehind(): boolean {
+    return policy !== null && (policy.appliedTicket() - policy.ticket() | 0) < 0
+  }
+
+  function turn(): void {
+    immediate = null
+    if (isStopped || policy === null) return
+    count++
+    const now = nowMs()
+    const more = policy.advance(now, RULES)
+    if (isBehind()) policy.pump()
+    engine.expire(nowMs() | 0)
+    const busy = traffic?.turn(nowMs) ?? false
+    if (more || isBehind() || busy) wake()
+    else sleep()
+  }
+
+  function sleep(): void {
+    const dueMs = Math.min(policy!.nextDeadlineMs(), traffic?.nextMs() ?? Infinity, nowMs() + LONGEST_MS)
+    if (timer !== null && timerMs === dueMs) return
+    if (timer !== null) clearTimeout(timer)
+    timerMs = dueMs
+    // A timer may come a little early; a turn before its time would only have to wait again.
+    timer = setTimeout(() => {
+      timer = null
+      timerMs = Infinity
+      turn()
+    }, Math.max(1, Math.ceil(dueMs - nowMs())))
+  }
+
+  return {
+    nowMs, pump, wake,
+    advance() { if (policy?.advance(nowMs(), RULES) === true) wake() },
+    start(itsPolicy, itsTraffic) {
+      policy = itsPolicy
+      traffic = itsTraffic
+      wake()
+    },
+    stopTraffic() { traffic = null },
+    stop() {
+      isStopped = true
+      if (immediate !== null) clearImmediate(immediate)
+      if (timer !== null) clearTimeout(timer)
+      immediate = timer = null
+    },
+    get count() { return count },
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * A script: the transactions that agents make at times of a capture. A YAML list, checked as configurations are: whatever is wrong
+ * is told with file, line, column and what was probably meant.
+ */
+import type { Reason } from '../../policy/api.ts'
+import { childPointer, pathOf, readDocument, type Problem, type SettingsDocument } from '../config/document.ts'
+import { ConfigError, problemText, readText } from '../config/load.ts'
+import { nearest } from '../config/nearest.ts'
+import { schemaProblems } from '../config/problems.ts'
+import type { Setting } from '../config/setting.ts'
+import type { WrittenTuple } from '../config/tuple.ts'
+import { parseValue } from '../config/values.ts'
+import { ACTIONS, actionSchema, isAction, type Action } from './schema.ts'
+
+/** A rule or a group: the step that made it, or its number as it is. */
+export type Reference = { step: number } | { number: number }
+
+export interface Step {
+  /** Line in the script, from 1. */
+  line: number
+  atMs: number
+  agent: string
+  action: Action
+  label: string | null
+  /** What the answer should be, or null: whatever it is. */
+  expect: 'ok' | Reason | null
+  rule: Reference | null
+  reservation: Reference | null
+  group: Reference | null
+  internal: WrittenTuple | null
+  external: WrittenTuple | null
+  lifetimeSec: number
+  maxIdleSec: number
+  direction: 'inbound' | 'outbound' | 'bidirectional'
+  parity: 'any' | 'odd' | 'even' | 'same'
+  service: 'any' | 'traditional' | 'twice'
+  /** Of a reservation. */
+  protocol: number
+  /** Consecutive ports of a reservation, or `ALL_PORTS`. */
+  ports: number
+  internalVersion: number
+  externalVersion: number
+}
+
+const NEVER_IDLE_SEC = 0xffffffff
+const ALL_PORTS = 0xffff
+
+/** Reads and checks a file. Throws `ConfigError`. */
+export function loadScript(path: string): Step[] {
+  const { steps, problems } = checkScript(readText(path))
+  if (steps !== null) return steps
+  throw new ConfigError('config-invalid', path, problems, problems.map(problem => problemText(path, problem)).join('\n'))
+}
+
+export function checkScript(text: string): { steps: Step[]; problems: [] } | { steps: null; problems: Problem[] } {
+  const document = readDocument(text.replace(/^\uFEFF/, ''))
+  const problems = [...document.problems]
+  const tell: Tell = (pointer, message, suggestion, atKey = false) => {
+    const { key, value } = document.places.get(pointer) ?? { key: null, value: 0 }
+    const place = document.locate(atKey ? key ?? value : value)
+    problems.push({ ...place, path: pathOf(pointer), message, ...suggestion !== undefined && { suggestion } })
+  }
+  const entries = Array.isArray(document.data) ? document.data as unknown[] : []
+  if (!Array.isArray(document.data) && problems.length === 0) tell('', 'a list of steps is needed here', HOW_TO_BEGIN)
+  const known: Known = { labels: new Map(), atMs: 0 }
+  const steps = entries.map((entry, i) => {
+    const pointer = childPointer('', i)
+    const before = problems.length
+    const kind = kindOf(entry, pointer, tell)
+    if (kind !== null) problems.push(...schemaProblems(document, actionSchema(kind), entry, pointer))
+    return problems.length > before ? null : stepOf(document, entry as Record<string, unknown>, i, known, tell)
+  })
+  if (problems.length > 0) return { steps: null, problems: problems.sort((a, b) => a.line - b.line || a.column - b.column) }
+  return { steps: steps as Step[], problems: [] }
+}
+
+/** Notes a problem at a value, or at its key. */
+type Tell = (pointer: string, message: string, suggestion?: string, atKey?: boolean) => void
+
+/** What the steps so far have said. */
+interface Known { labels: Map<string, { step: number; group: boolean }>; atMs: number }
+
+const HOW_TO_BEGIN = 'write `- at: 1s`, and below it, indented, `agent: NAME` and `do: enable`'
+
+function meant(near: string | null): string | undefined {
+  return near === null ? undefined : `did you mean ${near}?`
+}
+
+/** Which schema an entry has to keep; null, and a problem is told, if it does not say. */
+function kindOf(entry: unknown, pointer: string, tell: Tell): Action | 'session' | null {
+  if (entry === null || typeof entry !== 'object' || Array.isArray(entry)) {
+    tell(pointer, 'a step is needed here', HOW_TO_BEGIN)
+    return null
+  }
+  const { do: action, session } = entry as Record<string, unknown>
+  if (action === undefined) {
+    if (session !== undefined) return 'session'
+    // A slip such as `dos: enable` is better told than that something is missing.
+    const slip = Object.keys(entry).find(key => key !== 'at' && key !== 'as' && nearest(key, ['do', 'session']) !== null)
+    if (slip === undefined) tell(pointer, 'the step does nothing', `add do: ${ACTIONS.join(' | ')}, or session: open | close`)
+    else tell(childPointer(pointer, slip), 'no such setting', meant(nearest(slip, ['do', 'session'])), true)
+  } else if (session !== undefined) {
+    tell(childPointer(pointer, 'session'), 'the step does two things', 'make two steps of it', true)
+  } else if (isAction(action)) return action
+  else {
+    const near = meant(nearest(String(action), ACTIONS))
+    tell(childPointer(pointer, 'do'), `'${String(action)}' is none of ${ACTIONS.join(', ')}`, near)
+  }
+  return null
+}
+
+/** Only for an entry that its schema allows. */
+function stepOf(document: SettingsDocument, entry: Record<string, unknown>, index: number, known: Known, tell: Tell): Step {
+  const pointer = childPointer('', index)
+  const action = (entry.do ?? entry.session) as Action
+  const schema = actionSchema(entry.do === undefined ? 'session' : action).properties as Record<string, Setting>
+  const plain = <T>(key: string, otherwise: T): T => (entry[key] ?? schema[key]?.default ?? otherwise) as T
+  const value = <T>(key: string): T | null => {
+    const rule = schema[key]?.['x-value'], written = plain<string | number | null>(key, null)
+    if (rule === undefined || written === null) return null
+    const parsed = parseValue(rule, written)
+    if (!parsed.ok) throw new Error(`${key}: ${parsed.message}`)
+    return parsed.value as T
+  }
+  const complain = (key: string, message: string, suggestion?: string) => tell(childPointer(pointer, key), message, suggestion)
+  const reference = (key: string, ofGroup = false): Reference | null => {
+    const written = entry[key]
+    if (written === undefined) return null
+    if (/^\d+$/.test(String(written))) return { number: Number(written) }
+    const found = known.labels.get(String(written))
+    if (found !== undefined && (found.group || !ofGroup)) return { step: found.step }
+    const others = [...known.labels].filter(([, { group }]) => group || !ofGroup).map(([label]) => label)
+    complain(key, found === undefined ? `no step before has \`as: ${String(written)}\`` : 'a disable rule is in no group',
+      meant(nearest(String(written), others)))
+    return null
+  }
+
+  const atMs = value<number>('at')!
+  if (atMs < known.atMs) complain('at', 'this is before the step above', 'put the steps in the order of their times')
+  known.atMs = Math.max(known.atMs, atMs)
+  const internal = value<WrittenTuple>('internal'), external = value<WrittenTuple>('external')
+  const versions = [internal, external].map(tuple => tuple?.endpoint.version || null).filter(version => version !== null)
+  if (versions.length === 2 && versions[0] !== versions[1]) complain('external', 'one end is IPv4 and the other IPv6')
+  const label = plain<string | null>('as', null)
+  if (label !== null && /^\d+$/.test(label)) {
+    complain('as', 'a number alone is the number of a rule', 'begin the name with a letter')
+  }
+  const seconds = (key: string) => (value<number>(key) ?? 0) / 1000
+  const step: Step = {
+    line: document.locate(document.places.get(pointer)!.value).line,
+    atMs, agent: String(entry.agent), action, label, expect: plain('expect', null),
+    rule: reference('rule'), reservation: reference('reservation'), group: reference('group', true), internal, external,
+    lifetimeSec: seconds('lifetime'), maxIdleSec: plain<unknown>('max-idle', '') === 'never' ? NEVER_IDLE_SEC : seconds('max-idle'),
+    direction: plain('direction', 'bidirectional'), parity: plain('parity', 'any'), service: plain('service', 'any'),
+    protocol: value<number>('protocol') ?? 0, ports: plain<unknown>('ports', 1) === 'all' ? ALL_PORTS : value<number>('ports') ?? 1,
+    internalVersion: Number(plain('internal-version', 0)), externalVersion: Number(plain('external-version', 0)),
+  }
+  if (label !== null) {
+    if (known.labels.has(label)) complain('as', `'${label}' is the name of another step`)
+    else known.labels.set(label, { step: index, group: action !== 'disable' })
+  }
+  return step
+}
