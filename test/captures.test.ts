@@ -70,11 +70,11 @@ const sides = ['outside', 'inside']
 async function libraryReplay(name: string, preload: boolean): Promise<{ report: Report; result: ReplayResult }> {
   const config = defaultConfig()
   const options = {
-    capture: path.join(pcaps, name), config, inside: config.inside, insideInterfaces: [], seed: 1, loops: 1, preload, pace: 0,
+    capture: path.join(pcaps, name), config, inside: config.inside, insideInterfaces: [], script: null, seed: 1, loops: 1, preload, pace: 0,
     outInside: outputOf(name, 'inside'), outOutside: outputOf(name, 'outside'), onProgress: null, stop: null,
   }
   const result = await replay(options)
-  return { report: createReport(options, result, { version: '', configFile: null }), result }
+  return { report: createReport(options, result, { version: '', configFile: null, scriptFile: null }), result }
 }
 
 /** What comes in goes out or is dropped, each drop has one reason, and what was held was released or dropped. */
