@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, test } from 'node:test'
+import { createPrng } from '../src/base/prng.ts'
 import { connect, MidcomError, type Agent, type AgentEvent, type ConnectOptions, type RuleStatus } from '../src/control/simco/agent.ts'
 import { combine } from '../src/control/pdp/combine.ts'
 import { createPdp, PDP_DEFAULTS } from '../src/control/pdp/pdp.ts'
@@ -205,4 +206,42 @@ test('what the external decision point refuses is refused to the agent, and a pe
   pdp.close()
   assert.equal(await refusal(agent.list()), '0x0341')
   assert.deepEqual(asked, ['session', 'enable', 'enable'])
+})
+
+test('what a reader of events has heard is what there is, whatever several agents do at once (RFC 5189 2.3.14)', async () => {
+  const seed = 5189, prng = createPrng(seed)
+  const box = await keyed()
+  const [one, two, admin] = await Promise.all([KEYS[0]!, KEYS[0]!, KEYS[1]!].map((sharedKey) => agentOf(box, { sharedKey })))
+  const heard = new Map<number, number>()
+  const listening = (async () => {
+    for await (const event of admin!.events()) {
+      if (event.kind === 'overflow') assert.fail(`seed ${seed}: ${event.lost} events lost`)
+      if (event.kind !== 'rule') continue
+      if (event.lifetimeSec === 0) heard.delete(event.rule)
+      else heard.set(event.rule, event.lifetimeSec)
+    }
+  })()
+  const outcomes = new Map<string, number>()
+  async function play(agent: Agent, host: number): Promise<void> {
+    const own: number[] = []
+    const any = () => own[prng.below(own.length)] ?? 1
+    for (let n = 0; n < 120; n++) {
+      const port = 5000 + prng.below(40), step = prng.below(6)
+      const udp = { protocol: 'udp', internal: `10.0.0.${host}:${port}`, external: '*', direction: 'inbound', lifetimeSec: 60 + n } as const
+      const made = step === 0 ? agent.reserve({ protocol: 'udp', lifetimeSec: 100 }) : step === 1 ? agent.enable(udp)
+        : step === 2 ? agent.enable({ ...udp, reservation: any() }) : step === 3 ? agent.changeLifetime(any(), 50 + n)
+        : step === 4 ? agent.delete(any()) : agent.disable({ protocol: 'udp', internal: udp.internal, external: '*', lifetimeSec: 5 })
+      const code = await refusal(made.then((value) => { if (typeof value === 'object') own.push(value.rule) }))
+      outcomes.set(code, (outcomes.get(code) ?? 0) + 1)
+      if (prng.below(10) === 0) box.pass(1)
+    }
+  }
+  await Promise.all([play(one!, 1), play(two!, 2)])
+  const listed = await admin!.list()
+  const there = await admin!.resynchronise()
+  assert.deepEqual([...heard.keys()].sort((a, b) => a - b), listed.toSorted((a, b) => a - b), `seed ${seed}`)
+  for (const { rule, lifetimeSec } of there) assert(lifetimeSec <= heard.get(rule)!, `seed ${seed}: rule ${rule}`)
+  assert(listed.length > 10 && outcomes.get('ok')! > 80 && outcomes.size > 3, `seed ${seed}: ${[...outcomes].join(' ')}`)
+  await admin!.end()
+  await listening
 })

@@ -83,6 +83,11 @@ export function ports(text: string): number | 'all' {
   throw new InvalidArgumentError('Expected all, or a whole number from 1 to 65534.')
 }
 
+export function version(text: string): 4 | 6 {
+  if (text === '4' || text === '6') return Number(text) as 4 | 6
+  throw new InvalidArgumentError('Expected 4 or 6.')
+}
+
 export function count(text: string): number {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
   throw new InvalidArgumentError('A whole number from 1 to 999,999,999 is needed.')

@@ -202,7 +202,7 @@ test('ctl: what cannot be asked ends with status 2 before anything is sent', asy
     [['enable', A0, A3, '--protocol', 'sctp', '--direction', 'inbound'], /Expected udp, tcp, any or a number/],
     [['enable', A0, A3, ...UDP_IN, '--group', '1', '--reservation', '2'], /cannot be used with/],
     [['reserve', '--protocol', 'udp', '--ports', '0'], /Expected all, or a whole number/],
-    [['reserve', '--protocol', 'udp', '--inside-version', '5'], /IP version is 4 or 6/],
+    [['reserve', '--protocol', 'udp', '--inside-version', '5'], /Expected 4 or 6/],
     [['lifetime', '1', '1.5'], /Expected seconds/],
     [['list', '--server', '127.0.0.1:0'], /Expected host:port/],
     [['list', '--timeout', '5'], /Expected a duration/],

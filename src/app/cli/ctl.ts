@@ -6,7 +6,8 @@ import {
   type RuleStatus,
 } from '../../control/simco/agent.ts'
 import {
-  connectOptions, count, endpoint, identifier, identifiers, ports, protocol, seconds, server, serverText, timeout, type CtlFlags,
+  connectOptions, count, endpoint, identifier, identifiers, ports, protocol, seconds, server, serverText, timeout, version,
+  type CtlFlags,
 } from './ctl-options.ts'
 import { capabilitiesText, eventJson, eventText, grantedText, statusText, table } from './ctl-print.ts'
 import { Failure, STATUS, type Status } from './status.ts'
@@ -186,12 +187,6 @@ function registerReports(ctl: Command): void {
 interface ReserveFlags extends Omit<ReserveRequest, 'lifetimeSec'> { lifetime: number }
 interface EnableFlags extends Omit<EnableRequest, 'lifetimeSec' | 'internal' | 'external'> { lifetime: number }
 interface DenyFlags extends Pick<DisableRequest, 'protocol'> { lifetime: number }
-
-function version(text: string): 4 | 6 {
-  const number = identifier(text)
-  if (number === 4 || number === 6) return number
-  throw new Failure(STATUS.usage, 'an IP version is 4 or 6')
-}
 
 /** Prints a result: as JSON, or the text. */
 type Show = (value: unknown, text: () => string) => void

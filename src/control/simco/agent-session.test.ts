@@ -2,12 +2,14 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { afterEach, test } from 'node:test'
+import fc from 'fast-check'
 import { createCertificates, NO_OPENSSL } from '../../../test/certificates.ts'
 import { connect, MidcomError, type Agent, type AgentEvent, type ConnectOptions, type LocalReason } from './agent.ts'
+import { createEventQueue } from './agent-events.ts'
 import { createFakeBox, type FakeBox, type FakeSession } from './agent-testing.ts'
 import { composeChallenge, composeToken, readCredential, verifyToken } from './authentication.ts'
 import {
-  ARE, AST, BFM, CHALLENGE, PLC_REPLY, PLC_REQUEST, PRL_REPLY, SA_REPLY, SA_REQUEST, SE_REPLY, ST_REPLY, ST_REQUEST, TOKEN,
+  ARE, AST, BFM, CHALLENGE, FORMATS, PLC_REPLY, PLC_REQUEST, PRL_REPLY, SA_REPLY, SA_REQUEST, SE_REPLY, ST_REPLY, ST_REQUEST, TOKEN,
   VERSION_MISMATCH,
 } from './messages.ts'
 
@@ -238,6 +240,57 @@ test('a slow reader sees how much it lost, and where', async () => {
   assert.deepEqual(await take(events, 4), [{ kind: 'overflow', lost: 1 }, rule(8), rule(9), { kind: 'overflow', lost: 1 }])
   await tell(11)
   assert.deepEqual(await take(events, 1), [rule(11)])
+})
+
+test('a queue of events loses nothing without saying so, and says where', async () => {
+  const steps = fc.array(fc.boolean(), { maxLength: 60 })
+  await fc.assert(fc.asyncProperty(steps, fc.integer({ min: 1, max: 5 }), async (pushes, capacity) => {
+    const queue = createEventQueue<{ kind: 'n'; n: number }>(capacity, () => {})
+    const read: (number | { lost: number })[] = []
+    let pushed = 0, held = 0
+    const next = async () => {
+      const { value } = await queue.next()
+      if (value !== undefined) read.push(value.kind === 'n' ? value.n : { lost: value.lost })
+      return value
+    }
+    for (const push of pushes) {
+      if (push) { queue.push({ kind: 'n', n: pushed++ }); held++ }
+      else if (held > 0) {
+        const value = await next()
+        held -= value?.kind === 'overflow' ? value.lost : 1
+      }
+    }
+    queue.finish()
+    while (await next() !== undefined);
+    // Numbers follow each other but where a marker says how many are missing.
+    let expected = 0
+    for (const one of read) {
+      if (typeof one === 'number') assert.equal(one, expected++)
+      else expected += one.lost
+    }
+    assert.equal(expected, pushed)
+  }))
+})
+
+test('no octets from a middlebox break the agent: each request settles', async () => {
+  const fake = await fakeBox()
+  const octets = fc.oneof(
+    fc.uint8Array({ maxLength: 80 }),
+    // A header that fits, of any type, with attributes that may or may not.
+    fc.tuple(fc.constantFrom(...FORMATS.keys()), fc.integer({ min: 0, max: 4 }), fc.uint8Array({ maxLength: 60 })).map(([type, tid, rest]) =>
+      Uint8Array.of(type >> 8, type & 255, 0, rest.length, 0, 0, 0, tid, ...rest)),
+  )
+  await fc.assert(fc.asyncProperty(fc.array(octets, { maxLength: 6 }), async (messages) => {
+    const { agent, box } = await opened(fake)
+    const asking = [agent.list(), agent.status(1), agent.reserve({ protocol: 'udp', lifetimeSec: 1 })]
+    await box.take()
+    for (const message of messages) box.sendOctets(Buffer.from(message).toString('hex'))
+    box.end()
+    for (const result of await Promise.allSettled(asking)) {
+      if (result.status === 'rejected') assert(result.reason instanceof MidcomError, String(result.reason))
+    }
+    assert.equal((await agent.closed) instanceof MidcomError, true)
+  }), { numRuns: 200 })
 })
 
 test('AST ends the session: what is not answered was not carried out (RFC 4540 7.5)', async () => {

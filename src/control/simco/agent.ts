@@ -46,7 +46,7 @@ export interface ConnectOptions {
   requestTimeoutMs?: number
   /** Idle time after which TCP asks whether the other side is still there, in milliseconds; 30 s by default. */
   keepAliveMs?: number
-  /** Requests sent and not answered; further ones wait. 256 by default. */
+  /** Requests sent and not answered, given up or not; further ones wait. 256 by default. */
   maxOutstanding?: number
   /** Requests that may wait, for their turn or for a connection; one more fails. 10,000 by default. */
   maxWaiting?: number
