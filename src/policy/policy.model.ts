@@ -15,7 +15,9 @@ import { RULE_BOUND, RULE_DISABLE, RULE_IN, RULE_OUT, RULE_TWICE } from '../chan
 import { Bindings, type Claim, type Hold, type Side } from './model/bindings.ts'
 import type { Command } from './model/commands.ts'
 import { Slots } from './model/slots.ts'
-import { checkAddresses, checkPorts, fixedBits, hasPorts, isFull, namesPorts, overlaps, portsOf, wordsOf } from './model/tuples.ts'
+import {
+  checkAddresses, checkPorts, fixedBits, hasPorts, isFull, isOpen, namesPorts, overlaps, portsOf, wordsOf,
+} from './model/tuples.ts'
 
 const NEVER_IDLE_SEC = 0xffffffff
 
@@ -92,13 +94,13 @@ export class PolicyModel implements Policy {
   // Sessions.
 
   openSession(agent: string, listener: SessionListener): Outcome<Session> | Promise<Outcome<Session>> {
-    const finish = (verdict: Verdict): Outcome<Session> => {
-      if (!verdict.permit) return { ok: false, reason: verdict.reason ?? 'not-authorized-for-transaction' }
-      if (this.openSessions().length >= this.options.limits.sessions) return { ok: false, reason: 'lack-of-resources' }
+    const finish = (verdict: Verdict) => this.count(() => {
+      if (!verdict.permit) return refuse(verdict.reason ?? 'not-authorized-for-transaction')
+      refuseIf(this.openSessions().length >= this.options.limits.sessions, 'lack-of-resources')
       const session = this.makeSession(agent, listener)
       this.sessions.push(session)
-      return { ok: true, value: session }
-    }
+      return session
+    })
     const verdict = this.options.authorizer.decide({ kind: 'session', agent })
     return verdict instanceof Promise ? verdict.then(finish) : finish(verdict)
   }
@@ -131,22 +133,27 @@ export class PolicyModel implements Policy {
   }
 
   private transact<T>(session: ModelSession, question: Question, run: (mostSec: number) => T): Outcome<T> | Promise<Outcome<T>> {
-    const finish = (verdict: Verdict): Outcome<T> => {
-      this.counts.transactions++
-      try {
-        refuseIf(!session.isOpen, 'session-not-open')
-        if (question.kind === 'disable') refuseIf(!this.options.disableRules, 'transaction-not-supported')
-        if (!verdict.permit) refuse(verdict.reason ?? 'not-authorized-for-transaction')
-        return { ok: true, value: run(verdict.permit ? verdict.maxLifetimeSec ?? Infinity : 0) }
-      } catch (error) {
-        if (!(error instanceof Refusal)) throw error
-        this.failures[error.reason] = (this.failures[error.reason] ?? 0) + 1
-        return { ok: false, reason: error.reason }
-      }
-    }
+    const finish = (verdict: Verdict) => this.count(() => {
+      refuseIf(!session.isOpen, 'session-not-open')
+      if (!verdict.permit) return refuse(verdict.reason ?? 'not-authorized-for-transaction')
+      if (question.kind === 'disable') refuseIf(!this.options.disableRules, 'transaction-not-supported')
+      return run(verdict.maxLifetimeSec ?? Infinity)
+    })
     if (!session.isOpen) return finish({ permit: false })
     const verdict = this.options.authorizer.decide(question)
     return verdict instanceof Promise ? verdict.then(finish) : finish(verdict)
+  }
+
+  /** The result of a transaction, SE too, or the reason that was thrown in it. */
+  private count<T>(run: () => T): Outcome<T> {
+    this.counts.transactions++
+    try {
+      return { ok: true, value: run() }
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      this.failures[error.reason] = (this.failures[error.reason] ?? 0) + 1
+      return { ok: false, reason: error.reason }
+    }
   }
 
   // Transactions. What fails throws; nothing is changed before the last check.
@@ -164,13 +171,14 @@ export class PolicyModel implements Policy {
     const range = isNat && !hasPorts(protocol) ? ALL_PORTS : request.range
     refuseIf(range === 0 || (range !== ALL_PORTS && range > options.limits.portsPerRule), 'illegal-range')
     refuseIf(![PARITY_ANY, PARITY_ODD, PARITY_EVEN].includes(request.parity), 'inconsistent')
-    const isCapable = isNat && this.isTwiceCapable
+    // Reading: the box is capable, so a service is granted to IPv6 too, where it means nothing.
+    const isCapable = this.isTwiceCapable
     refuseIf(request.service === TWICE && !isCapable && options.strictNatMode, 'nat-mode-not-supported')
     const service = isCapable && request.service !== TRADITIONAL ? TWICE : TRADITIONAL
     const lifetimeSec = this.grant(request.lifetimeSec, mostSec)
     this.checkRoom(group?.owner ?? session.agent)
     const holds: Rule['holds'] = { outside: null, inside: null }
-    let outside = tuple({ version, prefixBits: 0, protocol }), inside: Tuple | null = null
+    let outside = tuple({ version, prefixBits: 0, protocol, range }), inside: Tuple | null = null
     if (isNat) {
       const claim = { protocol, real: null, count: range === ALL_PORTS ? 0 : range, parity: request.parity }
       const real = internal === null ? null : { address: internal.word0, port: internal.port }
@@ -204,6 +212,7 @@ export class PolicyModel implements Policy {
     refuseIf(![INBOUND, OUTBOUND, BIDIRECTIONAL].includes(direction), 'inconsistent')
     refuseIf(![PARITY_ANY, PARITY_SAME].includes(parity), 'inconsistent')
     refuseAny(checkAddresses(internal, external, options, options.wildcards))
+    refuseIf(isOpen(internal, external), 'no-external-wildcarding')
     const isBlocked = this.rules.some(rule => rule.action === 'disable'
       && overlaps(rule.internal, internal) && overlaps(rule.external, external))
     refuseIf(isBlocked, 'blocked-by-disable-rule')
@@ -247,6 +256,8 @@ export class PolicyModel implements Policy {
     const { internal, external } = request
     refuseAny(checkPorts(internal, external, this.options.limits.portsPerRule))
     refuseAny(checkAddresses(internal, external, this.options, { internal: true, external: true, ports: true }))
+    // Reading: "all at once" is a rule for every packet: any protocol between any two addresses.
+    refuseIf(isOpen(internal, external) && internal.protocol === 0, 'no-external-wildcarding')
     const lifetimeSec = this.grant(request.lifetimeSec, mostSec)
     this.checkRoom(session.agent)
     const rule = this.addRule(session, { action: 'disable', internal, external }, null, lifetimeSec)
@@ -354,12 +365,17 @@ export class PolicyModel implements Policy {
     // Reading: what was reserved for one IP version serves no other.
     refuseIf(internal.version !== reservation.outside.version, 'ip-version-mismatch')
     refuseIf(internal.protocol !== reserve.protocol, 'protocol-mismatch')
+    refuseIf(namesPorts(internal) && internal.range !== reserve.range, 'inconsistent')
+    // Reading: ports that are reserved cannot serve a port wildcard.
+    refuseIf(reservation.holds.outside !== null && reserve.range !== ALL_PORTS && internal.port === 0, 'inconsistent')
     if (hasPorts(reserve.protocol) && reserve.range !== ALL_PORTS) {
-      // Reading: a port wildcard has no range, so it differs.
-      refuseIf(internal.port === 0 || internal.range !== reserve.range, 'inconsistent')
       refuseIf(reservation.holds.inside !== null && external.port === 0, 'inconsistent')
-      const { port } = reservation.outside
-      refuseIf(parity === PARITY_SAME && port !== 0 && port % 2 !== internal.port % 2, 'parity-mismatch')
+      // Reading: A1 and A3 as A2 and A0 (RFC 5189 2.3.6). Every port of a whole address has its own parity.
+      const pairs: [Hold | null, Tuple][] = [[reservation.holds.outside, internal], [reservation.holds.inside, external]]
+      for (const [hold, real] of pairs) {
+        const differs = hold !== null && hold.count > 0 && hold.shown.port % 2 !== real.port % 2
+        refuseIf(parity === PARITY_SAME && differs, 'parity-mismatch')
+      }
     }
     if (reserve.internal !== null) {
       const isOther = fixedBits(reserve.internal) !== fixedBits(internal)
@@ -551,7 +567,7 @@ export class PolicyModel implements Policy {
     return {
       sessions: this.openSessions().length, rules: this.rules.length,
       reserveRules: rulesOf('reserve'), enableRules: rulesOf('enable'), disableRules: rulesOf('disable'),
-      groups: this.groups().length, boundPorts: this.bindings.boundPorts(), boundAddresses: this.bindings.boundAddresses(),
+      groups: this.groups().length, boundPorts: this.bindings.boundPorts('outside'), boundAddresses: this.bindings.boundAddresses(),
       ...this.counts, failures: { ...this.failures },
     }
   }

@@ -91,8 +91,8 @@ export class Bindings {
 
   private allocatePorts(side: Side, { protocol, real, count, parity }: Claim): Endpoint | Reason {
     const { pool, insidePool, portLow, portHigh, limits } = this.options
+    if (this.boundPorts(side) + count > limits.boundPorts) return 'lack-of-resources'
     if (side === 'outside') {
-      if (this.boundPorts() + count > limits.boundPorts) return 'lack-of-resources'
       const start = portLow + this.prng.below(portHigh - portLow + 1)
       const first = real === null ? 0 : this.pairedIndex(real.address)
       for (let i = 0; i < pool.length; i++) {
@@ -143,10 +143,10 @@ export class Bindings {
     return this.options.pool[this.pairedIndex(address)]
   }
 
-  /** Outside ports bound or reserved. */
-  boundPorts(): number {
+  /** Ports of a side that are bound or reserved. */
+  boundPorts(side: Side): number {
     const ports = new Set<string>()
-    for (const { count, protocol, shown } of this.holds('outside')) {
+    for (const { count, protocol, shown } of this.holds(side)) {
       for (let i = 0; i < count; i++) ports.add([protocol, shown.address, shown.port + i].join())
     }
     return ports.size

@@ -80,6 +80,11 @@ export function checkPorts(internal: Tuple, external: Tuple, portsPerRule: numbe
   return null
 }
 
+/** Are both addresses wholly open? */
+export function isOpen(internal: Tuple, external: Tuple): boolean {
+  return internal.prefixBits === 0 && external.prefixBits === 0
+}
+
 /** Checks of prefixes, addresses and wildcards. */
 export function checkAddresses(internal: Tuple, external: Tuple, options: PolicyOptions,
   wildcards: PolicyOptions['wildcards']): Reason | null {
@@ -97,7 +102,6 @@ export function checkAddresses(internal: Tuple, external: Tuple, options: Policy
   if (!isFull(internal) && !wildcards.internal) return 'no-internal-wildcarding'
   if (!isFull(external) && !wildcards.external) return 'no-external-wildcarding'
   if (isPortWildcard(internal, external) && !wildcards.ports) return 'no-port-wildcarding'
-  if (internal.prefixBits === 0 && external.prefixBits === 0) return 'no-external-wildcarding'
   return null
 }
 
