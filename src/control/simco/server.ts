@@ -231,6 +231,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   function sweep(): void {
     const nowMs = timers.nowMs()
     for (const [session, connection] of connections) sweepOne(session, connection, nowMs)
+    flushAwake()
     sweeper = connections.size > 0 ? timers.after(SWEEP_MS, sweep) : null
   }
 
