@@ -10,7 +10,8 @@ const NONE = '-'
 export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const cells = rows.map((row) => row.map(String))
   const widths = head.map((name, i) => Math.max(name.length, ...cells.map((row) => row[i]!.length)))
-  const right = head.map((_, i) => rows.length > 0 && rows.every((row) => typeof row[i] === 'number' || row[i] === NONE))
+  const isNumber = (i: number) => (row: readonly (string | number)[]) => typeof row[i] === 'number'
+  const right = head.map((_, i) => rows.some(isNumber(i)) && rows.every((row) => isNumber(i)(row) || row[i] === NONE))
   const line = (row: readonly string[]) =>
     row.map((cell, i) => right[i] ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)).join('  ').trimEnd()
   return [head.map((name) => name.toUpperCase()), ...cells].map(line).join('\n') + '\n'

@@ -217,6 +217,14 @@ test('ctl: what cannot be asked ends with status 2 before anything is sent', asy
   assert.equal(box.policy.statistics().transactions, 0)
 })
 
+test('ctl: columns are as wide as their widest cell, numbers at the right', () => {
+  assert.equal(table(['rule', 'group', 'owner'], [[7, '-', 'a'], [12345, 3, '-']]), [
+    ' RULE  GROUP  OWNER',
+    '    7      -  a',
+    '12345      3  -', ''].join('\n'))
+  assert.equal(table(['rule', 'inside'], []), 'RULE  INSIDE\n')
+})
+
 test('ctl: servers and times are read as people write them', () => {
   assert.deepEqual(['box.example', 'box.example:1', '[2001:db8::1]:9', '2001:db8::1', '192.0.2.1:7626'].map(server), [
     { host: 'box.example', port: 7626 }, { host: 'box.example', port: 1 }, { host: '2001:db8::1', port: 9 },
