@@ -186,10 +186,10 @@ static u8 *simco_request(u8 *p, int kind, const Thing *t, u32 tid) {
     p = put32(put16(put16(simco_header(p, PLC, 16, tid), 0x0005), 4), t->rule);
     return put32(put16(put16(p, 0x0007), 4), 0);
   }
-  /* Any parity, bidirectional; 16 ports of an inside host, each with a peer of its own. */
+  /* Any parity, bidirectional; 16 ports of an inside host in 10.128.0.0/9, each with a peer of its own. */
   u32 n = t->number, peer = 0x2d000000 | (n * 2654435761u >> 8);
   p = put32(put16(put16(simco_header(p, PER, 48, tid), 0x000b), 4), 0x00030000);
-  p = simco_tuple(p, 0, 0x0a000100 + (n >> 4), 1024 + (n & 15) * 4001);
+  p = simco_tuple(p, 0, 0x0a800000 + (n >> 4), 1024 + (n & 15) * 4001);
   p = simco_tuple(p, 3, peer, 443);
   return put32(put16(put16(p, 0x0007), 4), lifetime);
 }

@@ -45,13 +45,21 @@ export interface LoadOptions {
   turnover: boolean
 }
 
-/** Refusals are no transactions: a rate with refusals in it is not a rate. */
-export async function load(protocol: 'simco' | 'redis', port: number, o: LoadOptions): Promise<LoadReport> {
-  if (!existsSync(LOAD)) throw new Error('there is no load generator without a C compiler')
-  const { stdout } = await run(LOAD, [
+export function loadArguments(protocol: 'simco' | 'redis', port: number, o: LoadOptions): string[] {
+  return [
     protocol, '--port', `${port}`, '--connections', `${o.connections}`, '--pipeline', `${o.pipeline}`, '--live', `${o.live}`,
     '--warm-seconds', `${o.warmSeconds}`, '--seconds', `${o.seconds}`, '--rate', `${o.rate}`, ...o.turnover ? ['--turnover'] : [],
-  ])
+  ]
+}
+
+export function checkLoad(): void {
+  if (!existsSync(LOAD)) throw new Error('there is no load generator without a C compiler')
+}
+
+/** Refusals are no transactions: a rate with refusals in it is not a rate. */
+export async function load(protocol: 'simco' | 'redis', port: number, o: LoadOptions): Promise<LoadReport> {
+  checkLoad()
+  const { stdout } = await run(LOAD, loadArguments(protocol, port, o))
   const report = JSON.parse(stdout) as LoadReport
   const errors = Object.entries(report.errors).map(([code, count]) => `${count} × ${code}`)
   if (errors.length > 0) throw new Error(`${protocol}: requests were refused: ${errors.join(', ')}`)

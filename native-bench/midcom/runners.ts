@@ -3,9 +3,9 @@ import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PINHOLE, ROOT, node, type Runner } from '../child.ts'
-import type { Sample } from '../result.ts'
+import type { Figures, Sample } from '../result.ts'
 import { boxConfig } from './config.ts'
-import { load, redisBenchmark, type LoadOptions } from './load.ts'
+import { checkLoad, LOAD, load, redisBenchmark, type LoadOptions } from './load.ts'
 import type { AgentsParameters, LoadedParameters, MidcomRow, RulesParameters } from './rows.ts'
 import { freePort, isInstalled, NO_REDIS, startRedis, startServer } from './servers.ts'
 
@@ -64,9 +64,10 @@ async function ofBox<T>(mode: string, parameters: object): Promise<T> {
 function loadedRunner(p: LoadedParameters): Runner {
   return {
     ts: async () => {
+      checkLoad()
       const { withNs, withoutNs, lost, packets, ...rest } = await ofBox<{
-        withNs: number; withoutNs: number; lost: number; packets: number; transactionsPerSecond: number; replyP99Us: number
-      }>('loaded', p)
+        withNs: number; withoutNs: number; lost: number; packets: number
+      } & Figures>('loaded', { ...p, generator: LOAD })
       return {
         value: withNs / withoutNs, p99: null, mean: null, counts: {}, packets, bytesPerFlow: null,
         figures: { withNs, withoutNs, lost, ...rest },
@@ -79,10 +80,10 @@ function loadedRunner(p: LoadedParameters): Runner {
 function bytesRunner(p: RulesParameters): Runner {
   return {
     ts: async () => {
-      const { policy, engine, resident } = await ofBox<{ policy: number; engine: number; resident: number }>('bytes', p)
+      const figures = await ofBox<{ policy: number; engine: number; channel: number; resident: number }>('bytes', p)
       return {
-        value: policy + engine, p99: null, mean: null, counts: {}, packets: 0, bytesPerFlow: null,
-        figures: { policy, engine, resident },
+        value: figures.policy + figures.engine + figures.channel, p99: null, mean: null, counts: {}, packets: 0, bytesPerFlow: null,
+        figures,
       }
     },
     c: null, check: null, end: () => {},
@@ -92,12 +93,9 @@ function bytesRunner(p: RulesParameters): Runner {
 function expiryRunner(p: RulesParameters): Runner {
   return {
     ts: async () => {
-      const { longestMs, p99Ms, turns, allMs } = await ofBox<{ longestMs: number; p99Ms: number; turns: number; allMs: number }>(
-        'expiry', p)
-      return {
-        value: longestMs, p99: p99Ms, mean: null, counts: {}, packets: 0, bytesPerFlow: null,
-        figures: { p99: p99Ms, turns, allMs },
-      }
+      const figures = await ofBox<{ longestMs: number; p99Ms: number } & Figures>('expiry', p)
+      const { longestMs, p99Ms } = figures
+      return { value: longestMs, p99: p99Ms, mean: null, counts: {}, packets: 0, bytesPerFlow: null, figures }
     },
     c: null, check: null, end: () => {},
   }

@@ -28,16 +28,19 @@ const REPLIES: Column[] = [
 ]
 const LOADED: Column[] = [
   ['engine', row => row.name], ['ns/packet without', own('withoutNs')], ['with agents', own('withNs')],
-  ['with / without', row => `${figure(row.ts?.median)} (${spread(row)})`], ['transactions/s', own('transactionsPerSecond')],
+  ['with / without', row => `${figure(row.ts?.median)} (${spread(row)})`],
+  ['of means', ({ figures: { ts } }) => figure(ts['meanWithNs'] / ts['meanWithoutNs'])],
+  ['transactions/s', own('transactionsPerSecond')], ['PER p99 us', own('replyP99')],
   ['lost', row => String(row.figures.ts['lost'] ?? '-')], ['packets', row => String(row.packets)],
 ]
 const BYTES: Column[] = [
   ['memory of rules', row => row.name], ['bytes/rule', row => figure(row.ts?.median)], ['policy', own('policy')],
-  ['engine', own('engine')], ['resident', own('resident')],
+  ['engine', own('engine')],
+  ['ring and activity', own('channel')], ['resident', own('resident')],
 ]
 const EXPIRY: Column[] = [
   ['rules that end in one second', row => row.name], ['longest turn ms', row => figure(row.ts?.median)], ['spread', spread],
-  ['p99 ms', own('p99')], ['turns', own('turns')], ['all ms', own('allMs')],
+  ['p99 ms', own('p99Ms')], ['by the clock ms', own('longestWallMs')], ['turns', own('turns')], ['all ms', own('allMs')],
 ]
 
 const KINDS: [begins: string, columns: Column[]][] = [

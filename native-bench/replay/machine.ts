@@ -1,7 +1,7 @@
 /** The engine and the plane as the command line composes them, for batches that lie in memory. */
 import { createCounters, readCounters } from '../../src/channel/counters.ts'
 import { DROP_REASONS } from '../../src/channel/reasons.ts'
-import { engineOptions } from '../../src/app/compose.ts'
+import { createChannel, engineOptions } from '../../src/app/compose.ts'
 import { defaultConfig } from '../../src/app/config/load.ts'
 import { createEngine, engineScratchBytes } from '../../src/engine/engine.ts'
 import { PLANE_SCRATCH_BYTES, createPlane } from '../../src/plane/plane.ts'
@@ -18,6 +18,8 @@ export interface MachineOptions {
   batchFrames: number
   /** Bytes of a frame, at the most. */
   frameBytes: number
+  /** Changes what the other options do not speak of. */
+  configure?: (config: Config) => void
 }
 
 /** Frames start at multiples of a cache line, as they do in natbase. */
@@ -37,12 +39,14 @@ export type Machine = ReturnType<typeof createMachine>
 export function createMachine(options: MachineOptions) {
   const { batchFrames, seed } = options
   const config = benchConfig(options)
+  options.configure?.(config)
   const frameBytes = (options.frameBytes + FRAME_ALIGN - 1) & -FRAME_ALIGN
   const framesEnd = frameBytes * batchFrames
   const scratch = (engineScratchBytes(config.limits) + 63) & ~63
   const frames = createFrames({ capacity: batchFrames, poolBytes: framesEnd + scratch + PLANE_SCRATCH_BYTES })
   const counters = createCounters()
-  const settings = engineOptions(config, config.inside, seed, framesEnd)
+  const channel = createChannel(config)
+  const settings = engineOptions(config, config.inside, seed, framesEnd, channel)
   const engine = createEngine(settings, frames, counters)
   const plane = createPlane({
     frames, counters, engine, sides: sidesBySource(frames, settings.inside), world: null, inside: null, outside: null,
@@ -129,7 +133,7 @@ export function createMachine(options: MachineOptions) {
     }
   }
 
-  return { frames, engine, plane, counters, fill, stamp, run, clearCounts, counts }
+  return { config, channel, frames, engine, plane, counters, fill, stamp, run, clearCounts, counts }
 }
 
 /** Stamps count from here. */

@@ -1,12 +1,16 @@
-/** Lets the engine open flows, to learn which outside endpoints it gives them. */
+/** Lets an engine open flows, to learn which outside endpoints it gives them. */
 import { FLOW_BITS, OUTSIDE, OUTSIDE_PORTS } from '../../src/engine/flows.ts'
 import { SYN, putFrame, type FlowSet } from '../traffic.ts'
-import { createMachine, type MachineOptions } from './machine.ts'
+import { createMachine, type Machine, type MachineOptions } from './machine.ts'
 
 const BATCH = 256, FRAME_BYTES = 60
 
 export function openFlows(set: FlowSet, options: Pick<MachineOptions, 'flows' | 'poolFirst' | 'poolSize' | 'seed'>): void {
-  const { frames, engine, stamp, run } = createMachine({ ...options, batchFrames: BATCH, frameBytes: 64 })
+  openIn(createMachine({ ...options, batchFrames: BATCH, frameBytes: 64 }), set)
+}
+
+/** The same in a machine that goes on with these flows; its batches hold 256 frames of 64 bytes at least. */
+export function openIn({ frames, engine, stamp, run }: Machine, set: FlowSet): void {
   const { F, findMapping } = engine.flows
   const bytes = Buffer.from(frames.pool.buffer)
   for (let from = 0; from < set.count; from += BATCH) {
