@@ -5,9 +5,9 @@
  * A batch goes through in stages, so that the loads of many packets are under way at once.
  */
 import {
-  ACTIVE, ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, FIELDS, HEAD_MIXED, HEAD_RECORD, LOCAL_PORTS, META_LOCAL_BITS, META_PEER_BITS,
-  META_ZONES, MULTIPLIERS, NEVER, PEER_PORTS, portEntry, SHARED_RANK, SHIFTS, T_BEST, T_BEST_RULE, T_LOCAL, T_PEER, T_PORTS,
-  T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES, WILD, ZONES,
+  ACTIVE, ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, FIELDS, HEAD_MIXED, HEAD_RECORD, LOCAL_PORTS, LONG_MASK, META_LOCAL_BITS,
+  META_PEER_BITS, META_ZONES, MULTIPLIERS, NEVER, PEER_PORTS, PLANES, portEntry, SHARED_RANK, SHIFT, SHORT_MASK, T_BEST,
+  T_BEST_RULE, T_LOCAL, T_PEER, T_PORTS, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES, WILD, ZONES,
 } from './classifier-layout.ts'
 import type { Rules } from './classifier-rules.ts'
 
@@ -23,21 +23,23 @@ const RECORD_BITS = 3
 const STAGE = 64
 
 export function createFinder4({ words, layout, tries }: Rules): Finder4 {
-  const { heads, fieldWords } = layout
+  const { heads, fieldWords, planeWords } = layout
   const masks = new Int32Array(STAGE), places = new Int32Array(STAGE)
   const localMultiplier = words[MULTIPLIERS + 1], peerMultiplier = words[MULTIPLIERS + 5], portMultiplier = words[MULTIPLIERS]
-  const LOCAL_16 = FIELDS, LOCAL_24 = FIELDS + fieldWords, PEER_16 = FIELDS + 2 * fieldWords, PEER_24 = FIELDS + 3 * fieldWords
+  const LOCAL_SHORT = FIELDS, LOCAL_LONG = FIELDS + fieldWords, PEER_SHORT = FIELDS + 2 * fieldWords, PEER_LONG = FIELDS + 3 * fieldWords
 
-  /** Tables worth a look; `g` is the generation, or one more for the second word of each entry. */
-  function candidates(g: number, base: number, zone: number, protocol: number, local: number, peer: number, ports: number): number {
+  /** Tables worth a look, by the plane at `g` of the generation at `base`. */
+  function candidates(
+    g: number, base: number, zone: number, protocol: number, local: number, peer: number, ports: number,
+  ): number {
     const w = words
-    const by16 = w[base + SHIFTS], by24 = w[base + SHIFTS + 1]
-    return (w[g + LOCAL_16 + 2 * (Math.imul(local & -65536, localMultiplier) >>> by16)] | w[g + WILD])
-      & (w[g + LOCAL_24 + 2 * (Math.imul(local & -256, localMultiplier) >>> by24)] | w[g + WILD + 2])
-      & (w[g + PEER_16 + 2 * (Math.imul(peer & -65536, peerMultiplier) >>> by16)] | w[g + WILD + 4])
-      & (w[g + PEER_24 + 2 * (Math.imul(peer & -256, peerMultiplier) >>> by24)] | w[g + WILD + 6])
-      & w[g + LOCAL_PORTS + 2 * portEntry(ports >>> 16)] & w[g + PEER_PORTS + 2 * portEntry(ports & 0xffff)]
-      & w[g + ZONES + 2 * (zone << 8 | protocol)]
+    const shift = w[base + SHIFT]
+    return (w[g + LOCAL_SHORT + (Math.imul(local & SHORT_MASK, localMultiplier) >>> shift)] | w[g + WILD])
+      & (w[g + LOCAL_LONG + (Math.imul(local & LONG_MASK, localMultiplier) >>> shift)] | w[g + WILD + 1])
+      & (w[g + PEER_SHORT + (Math.imul(peer & SHORT_MASK, peerMultiplier) >>> shift)] | w[g + WILD + 2])
+      & (w[g + PEER_LONG + (Math.imul(peer & LONG_MASK, peerMultiplier) >>> shift)] | w[g + WILD + 3])
+      & w[g + LOCAL_PORTS + portEntry(ports >>> 16)] & w[g + PEER_PORTS + portEntry(ports & 0xffff)]
+      & w[g + ZONES + (zone << 8 | protocol)]
   }
 
   function place(table: number, local: number, peer: number, ports: number): number {
@@ -122,14 +124,14 @@ export function createFinder4({ words, layout, tries }: Rules): Finder4 {
       if (at !== base + TABLE) return found
       at += 32 << TABLE_BITS
       if (at >= end || w[at + T_SUFFIX] > best) return found
-      mask = candidates(base + 1, base, zone, protocol, local, peer, ports)
+      mask = candidates(base + PLANES + planeWords, base, zone, protocol, local, peer, ports)
     }
   }
 
   function lookup4(zone: number, protocol: number, local: number, peer: number, ports: number): number {
     if (words[COUNT] === 0) return 0
     const base = words[ACTIVE]
-    const found = first(candidates(base, base, zone, protocol, local, peer, ports), zone, protocol, local, peer, ports)
+    const found = first(candidates(base + PLANES, base, zone, protocol, local, peer, ports), zone, protocol, local, peer, ports)
     return found === NEVER ? 0 : words[(found << RECORD_BITS) + VALUE]
   }
 
@@ -147,7 +149,7 @@ export function createFinder4({ words, layout, tries }: Rules): Finder4 {
       const many = Math.min(STAGE, count - start)
       for (let n = 0; n < many; n++) {
         const i = start + n
-        masks[n] = candidates(base, base, zones[i], protocols[i], locals[i], peers[i], ports[i])
+        masks[n] = candidates(base + PLANES, base, zones[i], protocols[i], locals[i], peers[i], ports[i])
       }
       for (let n = 0; n < many; n++) {
         const i = start + n, mask = masks[n]

@@ -1,7 +1,7 @@
 /** Finding the first IPv6 rule: as for IPv4, with the index over /32, /48 and /64 of both addresses. */
 import {
   ACTIVE, ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, FIELDS, HEAD_MIXED, HEAD_RECORD, LOCAL_PORTS, META_ZONES, MULTIPLIERS, NEVER,
-  PEER_PORTS, portEntry, SHARED_RANK, SHIFTS, T_BEST, T_BEST_RULE, T_LOCAL, T_PORTS, T_SALT, T_SUFFIX, TABLE, TABLE_BITS,
+  PEER_PORTS, PLANES, portEntry, SHARED_RANK, SHIFT, T_BEST, T_BEST_RULE, T_LOCAL, T_PORTS, T_SALT, T_SUFFIX, TABLE, TABLE_BITS,
   TABLES, WILD, ZONES,
 } from './classifier-layout.ts'
 import type { Rules } from './classifier-rules.ts'
@@ -15,26 +15,26 @@ const PORTS = 8, META = 10, PRIORITY = 11, VALUE = 12, NEXT = 13, BITS = 14
 const RECORD_BITS = 4
 
 export function createFinder6({ words, layout, tries }: Rules): Finder6 {
-  const { heads, fieldWords } = layout
+  const { heads, fieldWords, planeWords } = layout
 
   /** Tables that the address at key[from] leaves, by its three fields from `field` on. */
   function allowed(g: number, base: number, field: number, key: Int32Array, from: number, multiplier: number): number {
     const w = words
-    const at = g + FIELDS + field * fieldWords, wild = g + WILD + 2 * field
+    const at = g + FIELDS + field * fieldWords, wild = g + WILD + field
     const low = Math.imul(key[from], w[multiplier])
     const middle = low + Math.imul(key[from + 1] & -65536, w[multiplier + 1]) | 0
     const high = low + Math.imul(key[from + 1], w[multiplier + 1]) | 0
-    return (w[at + 2 * (low >>> w[base + SHIFTS])] | w[wild])
-      & (w[at + fieldWords + 2 * (middle >>> w[base + SHIFTS + 1])] | w[wild + 2])
-      & (w[at + 2 * fieldWords + 2 * (high >>> w[base + SHIFTS + 2])] | w[wild + 4])
+    return (w[at + (low >>> w[base + SHIFT])] | w[wild])
+      & (w[at + fieldWords + (middle >>> w[base + SHIFT])] | w[wild + 1])
+      & (w[at + 2 * fieldWords + (high >>> w[base + SHIFT])] | w[wild + 2])
   }
 
   function candidates(
     g: number, base: number, zone: number, protocol: number, key: Int32Array, from: number, ports: number,
   ): number {
     const w = words
-    return w[g + ZONES + 2 * (zone << 8 | protocol)]
-      & w[g + LOCAL_PORTS + 2 * portEntry(ports >>> 16)] & w[g + PEER_PORTS + 2 * portEntry(ports & 0xffff)]
+    return w[g + ZONES + (zone << 8 | protocol)]
+      & w[g + LOCAL_PORTS + portEntry(ports >>> 16)] & w[g + PEER_PORTS + portEntry(ports & 0xffff)]
       & allowed(g, base, 0, key, from, MULTIPLIERS + 1) & allowed(g, base, 3, key, from + 4, MULTIPLIERS + 5)
   }
 
@@ -107,7 +107,7 @@ export function createFinder6({ words, layout, tries }: Rules): Finder6 {
     let found = NEVER
     for (let half = 0; half < 2; half++) {
       const at = base + TABLE + (32 * half << TABLE_BITS)
-      let mask = at < end ? candidates(base + half, base, zone, protocol, key, from, ports) : 0
+      let mask = at < end ? candidates(base + PLANES + half * planeWords, base, zone, protocol, key, from, ports) : 0
       for (; mask !== 0; mask &= mask - 1) {
         let table = at + (31 - Math.clz32(mask & -mask) << TABLE_BITS)
         do {

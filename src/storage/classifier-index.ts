@@ -5,8 +5,8 @@
  */
 import {
   ACTIVE, ANY_PROTOCOL, COUNT, FIELDS, fieldBitsFor, HIGH, LOCAL_PORTS, META_LOCAL_BITS, META_PEER_BITS, META_ZONES,
-  MOST_TABLES, MULTIPLIERS, NEVER, PEER_PORTS, portEntry, SHARED_RANK, SHIFTS, T_BEST, T_BEST_RULE, T_LOCAL, T_PEER, T_PORTS,
-  T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES, WILD, ZONES, type Layout,
+  MOST_TABLES, MULTIPLIERS, NEVER, PEER_PORTS, PLANES, portEntry, SHARED_RANK, SHIFT, T_BEST, T_BEST_RULE, T_LOCAL, T_PEER, T_PORTS,
+  LONG_BITS, LONG_MASK, SHORT_BITS, SHORT_MASK, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES, WILD, ZONES, type Layout,
 } from './classifier-layout.ts'
 
 /** What is known of a table outside the path of packets, by its number. */
@@ -39,10 +39,12 @@ export interface PruningIndex {
 }
 
 const IDLE = 0, CLEAR = 1, BESTS = 2, PLAN = 3, SCAN = 4
+/** How many bits too short a prefix may be to have all its entries set. */
+const SPREAD_BITS = 6
 const CLEARED_WORDS = 2048, COMPARED_RECORDS = 128, ENTERED_RECORDS = 16
 
 export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Array, tables: Tables): PruningIndex {
-  const { width, recordBits, generations, kinds, fieldWords, firstRecord } = layout
+  const { width, recordBits, generations, kinds, fieldWords, planeWords, firstRecord } = layout
   const w = words
   const ranks = [new Int16Array(MOST_TABLES).fill(-1), new Int16Array(MOST_TABLES).fill(-1)]
   // Entries of the port fields that a table has all of: from `low` to `high`, for generation, table and side.
@@ -50,7 +52,7 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
   const coveredHigh = new Uint16Array(4 * MOST_TABLES)
   const coveredZones = new Uint8Array(2 * MOST_TABLES)
   const best = new Int32Array(MOST_TABLES), bestRule = new Int32Array(MOST_TABLES)
-  const fieldBits = [10, 10], touchedBits = [0, 0]
+  const fieldBits = [10, 10], touchedBits = [0, 0], touchedPlanes = [0, 0]
   let active = 0, phase = IDLE, at = 0
   let changes = 0, removals = 0, inversions = 0
 
@@ -62,12 +64,7 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     const base = generations[generation]
     fieldBits[generation] = bits
     touchedBits[generation] = Math.max(touchedBits[generation], bits)
-    for (let kind = 0; kind < kinds; kind++) w[base + SHIFTS + kind] = 32 - kindBits(kind, bits)
-  }
-
-  /** A /16 of IPv4 needs no more than 2^16 entries, and then has one of its own. */
-  function kindBits(kind: number, bits: number): number {
-    return width === 1 && kind === 0 ? Math.min(bits, 16) : bits
+    w[base + SHIFT] = 32 - bits
   }
 
   function descriptor(generation: number, rank: number): number {
@@ -82,6 +79,7 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
   /** Gives a table the next rank. */
   function append(generation: number, table: number, priority: number, rule: number): void {
     const base = generations[generation], rank = w[base + TABLES]++
+    touchedPlanes[generation] = Math.max(touchedPlanes[generation], rank < 32 ? 1 : 2)
     const d = descriptor(generation, rank)
     for (let word = 0; word < width; word++) {
       w[d + T_LOCAL + word] = mask(tables.localBits[table], word)
@@ -132,8 +130,7 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
   function add(generation: number, record: number, table: number): void {
     const base = generations[generation], r = record << recordBits
     const bit = Math.min(ranks[generation][table], SHARED_RANK), one = 1 << (bit & 31)
-    // Each entry is two words; this is the one with our bit.
-    const g = base + (bit >>> 5)
+    const g = base + PLANES + (bit >>> 5) * planeWords
     const meta = w[r + layout.meta]
     if (width === 1) {
       addAddress4(g, base, 0, w[r], meta >>> META_LOCAL_BITS & 63, w[MULTIPLIERS + 1], one)
@@ -152,37 +149,38 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     g: number, base: number, field: number, address: number, bits: number, multiplier: number, one: number,
   ): void {
     const at = g + FIELDS + field * fieldWords
-    if (bits >= 16) w[at + 2 * (Math.imul(address & -65536, multiplier) >>> w[base + SHIFTS])] |= one
-    else if (bits > 8) {
+    const shift = w[base + SHIFT]
+    if (bits >= SHORT_BITS) w[at + (Math.imul(address & SHORT_MASK, multiplier) >>> shift)] |= one
+    else if (bits >= SHORT_BITS - SPREAD_BITS) {
       // Too short for one entry, but not for all of them.
-      for (let n = (1 << 16 - bits) - 1; n >= 0; n--) {
-        w[at + 2 * (Math.imul(address + (n << 16), multiplier) >>> w[base + SHIFTS])] |= one
+      for (let n = (1 << SHORT_BITS - bits) - 1; n >= 0; n--) {
+        w[at + (Math.imul(address + (n << 32 - SHORT_BITS), multiplier) >>> shift)] |= one
       }
-    } else w[g + WILD + 2 * field] |= one
-    if (bits >= 24) w[at + fieldWords + 2 * (Math.imul(address & -256, multiplier) >>> w[base + SHIFTS + 1])] |= one
-    else w[g + WILD + 2 * field + 2] |= one
+    } else w[g + WILD + field] |= one
+    if (bits >= LONG_BITS) w[at + fieldWords + (Math.imul(address & LONG_MASK, multiplier) >>> shift)] |= one
+    else w[g + WILD + field + 1] |= one
   }
 
   function addAddress6(
     g: number, base: number, field: number, from: number, bits: number, multiplier: number, one: number,
   ): void {
-    const at = g + FIELDS + field * fieldWords, wild = g + WILD + 2 * field
+    const at = g + FIELDS + field * fieldWords, wild = g + WILD + field
     const first = Math.imul(w[from], w[multiplier])
-    if (bits >= 32) w[at + 2 * (first >>> w[base + SHIFTS])] |= one
+    if (bits >= 32) w[at + (first >>> w[base + SHIFT])] |= one
     else w[wild] |= one
     const second = first + Math.imul(w[from + 1] & -65536, w[multiplier + 1]) | 0
-    if (bits >= 48) w[at + fieldWords + 2 * (second >>> w[base + SHIFTS + 1])] |= one
-    else w[wild + 2] |= one
+    if (bits >= 48) w[at + fieldWords + (second >>> w[base + SHIFT])] |= one
+    else w[wild + 1] |= one
     const third = first + Math.imul(w[from + 1], w[multiplier + 1]) | 0
-    if (bits >= 64) w[at + 2 * fieldWords + 2 * (third >>> w[base + SHIFTS + 2])] |= one
-    else w[wild + 4] |= one
+    if (bits >= 64) w[at + 2 * fieldWords + (third >>> w[base + SHIFT])] |= one
+    else w[wild + 2] |= one
   }
 
   function addPorts(at: number, cover: number, ports: number, one: number): void {
     const low = portEntry(ports >>> 16), high = portEntry(ports & 0xffff)
     const from = coveredLow[cover], to = coveredHigh[cover]
     if (from <= low && high <= to) return
-    for (let entry = low; entry <= high; entry++) w[at + 2 * entry] |= one
+    for (let entry = low; entry <= high; entry++) w[at + entry] |= one
     if (low <= to + 1 && high >= from - 1) {
       coveredLow[cover] = Math.min(low, from)
       coveredHigh[cover] = Math.max(high, to)
@@ -196,10 +194,10 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     for (let zones = meta >>> META_ZONES & 0xff; zones !== 0; zones &= zones - 1) {
       const zone = 31 - Math.clz32(zones & -zones)
       if ((coveredZones[cover] >>> zone & 1) !== 0) continue
-      if ((meta & ANY_PROTOCOL) === 0) w[at + 2 * (zone << 8 | meta & 0xff)] |= one
+      if ((meta & ANY_PROTOCOL) === 0) w[at + (zone << 8 | meta & 0xff)] |= one
       else {
         coveredZones[cover] |= 1 << zone
-        for (let protocol = 0; protocol < 256; protocol++) w[at + 2 * (zone << 8 | protocol)] |= one
+        for (let protocol = 0; protocol < 256; protocol++) w[at + (zone << 8 | protocol)] |= one
       }
     }
   }
@@ -221,25 +219,26 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     if (phase === BESTS) beginBests()
   }
 
-  /** Words that a generation has to have cleared: all up to its fields, then of each field as much as was ever in use. */
+  /** Of each plane that was in use: all up to its fields, then of each field as much as was ever in use. */
   function clear(): void {
-    const other = 1 - active, base = generations[other]
-    const size = 2 << touchedBits[other], total = FIELDS + 2 * kinds * size
+    const other = 1 - active
+    const size = 1 << touchedBits[other], plane = FIELDS + 2 * kinds * size, total = plane * touchedPlanes[other]
     for (let done = 0; done < CLEARED_WORDS && at < total;) {
-      const field = at < FIELDS ? -1 : Math.floor((at - FIELDS) / size)
+      const within = at % plane, field = within < FIELDS ? -1 : Math.floor((within - FIELDS) / size)
       const end = field < 0 ? FIELDS : FIELDS + (field + 1) * size
-      const many = Math.min(CLEARED_WORDS - done, end - at)
-      const from = base + (field < 0 ? at : FIELDS + field * fieldWords + at - FIELDS - field * size)
+      const many = Math.min(CLEARED_WORDS - done, end - within)
+      const from = generations[other] + PLANES + Math.floor(at / plane) * planeWords
+        + (field < 0 ? within : within + field * (fieldWords - size))
       w.fill(0, from, from + many)
       at += many
       done += many
     }
-    if (at < total) return
-    beginBests()
+    if (at >= total) beginBests()
   }
 
   /** No table, so nothing comes before anything. */
   function forget(generation: number): void {
+    w[generations[generation] + TABLES] = 0
     for (let rank = 0; rank < MOST_TABLES; rank++) w[descriptor(generation, rank) + T_SUFFIX] = NEVER
   }
 
@@ -311,7 +310,7 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
 
   function bytes(): number {
     let total = 4 * MOST_TABLES * 2 + best.byteLength * 2
-    for (const bits of touchedBits) if (bits > 0) total += 4 * (FIELDS + kinds * 2 * (2 << bits))
+    for (const n of [0, 1]) total += 4 * (PLANES + touchedPlanes[n] * (FIELDS + 2 * kinds * (1 << touchedBits[n])))
     return total
   }
 

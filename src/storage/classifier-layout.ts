@@ -4,8 +4,9 @@
  *
  *   state | generation 0 | generation 1 | heads of buckets | rules
  *
- * A generation is the pruning index: for each value of each field two words, whose bit b tells that the table of rank b may
- * hold a rule for such a value. One generation is in use; the other is empty, or being built.
+ * A generation is the pruning index: the descriptors of the tables, and two planes of words, one word for each value of each
+ * field. Bit b of a word of the first plane tells that the table of rank b may hold a rule for such a value; the second plane is
+ * for the tables from rank 32 on, and few packets need it. One generation is in use; the other is empty, or being built.
  */
 
 /** State. */
@@ -18,8 +19,7 @@ const STATE_WORDS = 32
 
 /** A generation. */
 export const TABLES = 0                    // ranks in use
-export const SHIFTS = 1                    // 1..3: how far the hash of an address is cut, by kind of field
-export const WILD = 8                      // two words for each address field: tables with a prefix too short for it
+export const SHIFT = 1                     // how far the hash of an address is cut to make an entry of a field
 export const TABLE = 32                    // descriptors, by rank
 export const MOST_TABLES = 128
 /** The last bit stands for all ranks from here on. */
@@ -33,20 +33,29 @@ export const T_SUFFIX = 12                 // nor has anything in this and all l
 export const TABLE_BITS = 4
 export const NEVER = 0x7fffffff
 
+export const PLANES = TABLE + (MOST_TABLES << TABLE_BITS)
+
+/** A plane. A word for each address field comes first: tables with a prefix too short for it. */
+export const WILD = 0
 /** Ports below 4096 have an entry each, those above share it with 31 others. */
 export const PORT_ENTRIES = 6016
-export const LOCAL_PORTS = TABLE + (MOST_TABLES << TABLE_BITS)
-export const PEER_PORTS = LOCAL_PORTS + 2 * PORT_ENTRIES
+export const LOCAL_PORTS = 16
+export const PEER_PORTS = LOCAL_PORTS + PORT_ENTRIES
 /** Entry zone << 8 | protocol. */
-export const ZONES = PEER_PORTS + 2 * PORT_ENTRIES
+export const ZONES = PEER_PORTS + PORT_ENTRIES
 export const ZONE_ENTRIES = 2048
-export const FIELDS = ZONES + 2 * ZONE_ENTRIES
+/** Address fields: of the local address, then of the peer's, from the shortest prefix to the longest. */
+export const FIELDS = ZONES + ZONE_ENTRIES
 
 export function portEntry(port: number): number {
   // All ones for ports from 4096 on: a jump here would be foretold wrongly every other time.
   const high = 4095 - port >> 31
   return port & ~high | 3968 + (port >>> 5) & high
 }
+
+/** What the two fields of an IPv4 address hold: prefixes of these lengths, hashed. They are among those of the coarse tables. */
+export const SHORT_BITS = 18, LONG_BITS = 26
+export const SHORT_MASK = -1 << 32 - SHORT_BITS, LONG_MASK = -1 << 32 - LONG_BITS
 
 /** A head of a bucket: the first record, and eight bits of the hash if all in the bucket have the same. */
 export const HEAD_RECORD = 0x7fffff, HEAD_MIXED = 0x800000, HEAD_TAG = 0xff000000 | 0
@@ -75,7 +84,7 @@ export interface Layout {
   fieldBits: number
   fieldWords: number
   generations: readonly [number, number]
-  generationWords: number
+  planeWords: number
   heads: number
   mostBuckets: number
   firstRecord: number
@@ -85,22 +94,22 @@ export interface Layout {
 
 /** Entries of a field for so many rules, as a power of two. */
 export function fieldBitsFor(rules: number): number {
-  return Math.min(Math.max(35 - Math.clz32(rules), 10), 17)
+  return Math.min(Math.max(33 - Math.clz32(rules), 10), 17)
 }
 
 export function createLayout(version: 4 | 6, capacity: number): Layout {
   const width = version === 4 ? 1 : 4, recordBits = version === 4 ? 3 : 4, kinds = version === 4 ? 2 : 3
-  const fieldBits = fieldBitsFor(capacity), fieldWords = 2 << fieldBits
-  const generationWords = FIELDS + 2 * kinds * fieldWords
+  const fieldBits = fieldBitsFor(capacity), fieldWords = 1 << fieldBits
+  const planeWords = FIELDS + 2 * kinds * fieldWords, generationWords = PLANES + 2 * planeWords
   const heads = STATE_WORDS + 2 * generationWords
-  const mostBuckets = Math.max(64, 2 << 32 - Math.clz32(capacity - 1))
+  const mostBuckets = Math.max(64, 4 << 32 - Math.clz32(capacity - 1))
   const firstRecord = (heads + mostBuckets >>> recordBits) + 1
   // Each trie stands for more than eight rules and takes a record itself.
   const mostRecords = capacity + (capacity >>> 3) + 1
   return {
     version, width, recordBits, ports: 2 * width, meta: 2 * width + 2, priority: 2 * width + 3, value: 2 * width + 4,
     next: 2 * width + 5, bits: 2 * width + 6, kinds, fieldBits, fieldWords,
-    generations: [STATE_WORDS, STATE_WORDS + generationWords], generationWords, heads, mostBuckets, firstRecord, mostRecords,
+    generations: [STATE_WORDS, STATE_WORDS + generationWords], planeWords, heads, mostBuckets, firstRecord, mostRecords,
     words: firstRecord + mostRecords << recordBits,
   }
 }

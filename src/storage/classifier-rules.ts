@@ -41,14 +41,15 @@ export interface Condition {
   zones: number
 }
 
-/** Prefix lengths of the coarse tables. Chosen by counting probes and comparisons in the ClassBench sets. */
-const COARSE_4 = [0, 8, 14, 18, 22, 26, 30], COARSE_6 = [0, 24, 32, 40, 48, 56, 64, 128]
+/** Prefix lengths of the coarse tables. Chosen, as all here, by counting probes and comparisons in the ClassBench sets. */
+const COARSE_4 = [0, 10, 18, 26, 30], COARSE_6 = [0, 24, 32, 48, 64, 128]
 const ANY_PORT = 0xffff
 /** Rules in one place of a coarse table, of the finest; more are sent on, or put into a trie. */
-const CROWD = 4, FINEST_CROWD = 8
+const CROWD = 6, FINEST_CROWD = 16
 /** Above so many tables a new one has to save more. */
 const FEW_TABLES = 32, MANY_TABLES = 60
-const CROWD_AT_MANY = 16
+const BUCKETS_A_RULE = 4
+const CROWD_AT_MANY = 8
 
 export function createRules(version: 4 | 6, capacity: number, prng: Prng): Rules {
   const layout = createLayout(version, capacity)
@@ -270,7 +271,8 @@ export function createRules(version: 4 | 6, capacity: number, prng: Prng): Rules
     let chosen = 0, least = -1
     for (let level = 0; level < 3; level++) {
       const local = level < 2 ? coarse[localBits] : localBits, peer = level < 2 ? coarse[peerBits] : peerBits
-      const kind = level === 0 ? 0 : exact
+      // A port of two that are exact is enough to begin with.
+      const kind = level === 0 && exact === 3 ? 1 : exact
       if (level > 0 && !numbers.has(tableKey(local, peer, kind))) {
         const many = numbers.size
         if (many >= MANY_TABLES || least < (many < FEW_TABLES ? CROWD : CROWD_AT_MANY)) continue
@@ -301,8 +303,7 @@ export function createRules(version: 4 | 6, capacity: number, prng: Prng): Rules
     else if (trie === 0) link(record)
     else enterTrie(trie, record)
     if (findable) index.enter(record, table)
-    // Half as many rules as buckets; growing takes two buckets a rule, and catches up where rules went into tries.
-    for (let n = 0; n < 4 && w[BUCKETS] < 2 * w[COUNT] && w[BUCKETS] < mostBuckets; n++) split()
+    for (let n = 0; n < 2 * BUCKETS_A_RULE && w[BUCKETS] < BUCKETS_A_RULE * w[COUNT] && w[BUCKETS] < mostBuckets; n++) split()
     return record
   }
 

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { createPrng } from '../base/prng.ts'
+import { createRandomRules, ruleKey } from './classifier-testing.ts'
+import { createClassifierModel } from './classifier.model.ts'
+import { createClassifier, RULE_KEY_WORDS, type Classifier } from './classifier.ts'
+
+/** One packet, by the classifier and by its batch of one. */
+function lookup(classifier: Classifier, version: number, zone: number, protocol: number, words: Int32Array, ports: number): number {
+  if (version === 6) return classifier.lookup6(zone, protocol, words, 0, ports)
+  const answer = classifier.lookup4(zone, protocol, words[0], words[1], ports)
+  const answers = new Int32Array(1)
+  classifier.lookupBatch4(1, Uint8Array.of(zone), Uint8Array.of(protocol), words.subarray(0, 1), words.subarray(1, 2),
+    Int32Array.of(ports), answers)
+  assert.equal(answers[0], answer, 'a batch answers otherwise')
+  return answer
+}
+
+interface Run {
+  seed: number
+  steps: number
+  /** Rules there are at most, so that they are inserted and removed all the time. */
+  most: number
+  /** Priorities are below this: 1 makes all equal. */
+  priorities: number
+  /** Steps of re-indexing after each update. */
+  maintain: number
+  /** Of 8 rules so many are a variation of one condition, in its ports alone. */
+  alike: number
+}
+
+function compare({ seed, steps, most, priorities, maintain, alike }: Run): void {
+  const prng = createPrng(seed), { below } = prng
+  const random = createRandomRules(prng)
+  const classifier = createClassifier({ capacity: most, seed }), model = createClassifierModel()
+  const live: number[] = []
+  const like = random.rule(4)
+  for (let n = 1; n <= steps; n++) {
+    if (live.length < most && below(16) < (n < steps / 2 ? 12 : 6)) {
+      const key = random.rule(below(3) === 0 ? 6 : 4)
+      if (below(8) < alike) {
+        const ports = random.rule(4)
+        key.set(like)
+        key.set(ports.subarray(5, 7), 5)
+      }
+      const priority = below(priorities)
+      const handle = classifier.insert(key, priority, n)
+      assert.ok(handle > 0)
+      live.push(handle)
+      model.insert(handle, key, priority, n)
+    } else if (live.length > 0) {
+      const [handle] = live.splice(below(live.length), 1)
+      classifier.remove(handle)
+      model.remove(handle)
+    }
+    classifier.maintain(maintain)
+    assert.equal(classifier.count(), live.length)
+    for (let packet = 0; packet < 3; packet++) {
+      const version = below(3) === 0 ? 6 : 4
+      const words = Int32Array.from([...random.address(version), ...random.address(version)])
+      if (version === 4 && below(8) < alike) words.set([like[8], like[12]])
+      const ports = random.port() << 16 | random.port(), zone = random.zone(), protocol = random.protocol()
+      assert.equal(lookup(classifier, version, zone, protocol, words, ports),
+        model.lookup(version, zone, protocol, words, ports), `step ${n} of seed ${seed}`)
+    }
+  }
+}
+
+test('classifier: answers as a linear search does, while rules come and go', () => {
+  fc.assert(fc.property(fc.record({
+    seed: fc.integer({ min: 1, max: 0x7fffffff }), steps: fc.constantFrom(60, 400), most: fc.constantFrom(1, 8, 100, 300),
+    priorities: fc.constantFrom(1, 3, 1000, 65_536), maintain: fc.constantFrom(0, 1, 3, 1000), alike: fc.constantFrom(0, 0, 6, 8),
+  }), compare), { numRuns: 120 })
+})
+
+test('classifier: thousands of rules that come and go, with re-indexing under way all the time', (t) => {
+  const seed = Date.now() & 0x7fffffff
+  t.diagnostic(`seed ${seed}`)
+  compare({ seed, steps: 6000, most: 2500, priorities: 2000, maintain: 2, alike: 1 })
+})
+
+test('classifier: an empty one finds nothing and takes little memory', () => {
+  const classifier = createClassifier({ capacity: 1 << 20, seed: 1 })
+  assert.equal(classifier.lookup4(0, 6, 1, 2, 3), 0)
+  assert.equal(classifier.lookup6(0, 6, new Int32Array(8), 0, 3), 0)
+  assert.equal(classifier.count(), 0)
+  classifier.insert(ruleKey({}), 1, 1)
+  classifier.insert(ruleKey({ version: 6 }), 1, 2)
+  while (classifier.maintain(1000));
+  assert.ok(classifier.bytes() < 2 ** 20, `${classifier.bytes()} bytes`)
+})
+
+test('classifier: a full one takes no more, and a free place is used again', () => {
+  const classifier = createClassifier({ capacity: 2, seed: 1 })
+  const first = classifier.insert(ruleKey({ localBits: 32 }), 1, 1)
+  assert.ok(first > 0 && classifier.insert(ruleKey({ version: 6 }), 1, 2) > 0)
+  assert.equal(classifier.insert(ruleKey({}), 1, 3), 0)
+  classifier.remove(first)
+  classifier.remove(first)
+  assert.equal(classifier.count(), 1)
+  assert.ok(classifier.insert(ruleKey({}), 1, 4) > 0)
+  assert.equal(classifier.lookup4(7, 47, 5, 5, 5), 4)
+})
+
+test('classifier: handles that are not in use are ignored', () => {
+  const classifier = createClassifier({ capacity: 20, seed: 1 })
+  for (let n = 0; n < 20; n++) classifier.insert(ruleKey({ localPorts: [n, n + 5] }), n, n + 1)
+  for (const handle of [0, 1, 3, 43, 60, 1 << 20, -2]) classifier.remove(handle)
+  assert.equal(classifier.count(), 20)
+})
+
+test('classifier: the ends of every field count as inside', () => {
+  const edges = [0, 1, 4095, 4096, 4127, 4128, 0xfffe, 0xffff]
+  for (const low of edges) {
+    for (const high of edges.filter((edge) => edge >= low)) {
+      const classifier = createClassifier({ capacity: 4, seed: 1 })
+      classifier.insert(ruleKey({ localPorts: [low, high], peerPorts: [0xffff - high, 0xffff - low] }), 0x7fffffff, 9)
+      for (const port of edges) {
+        const inside = low <= port && port <= high ? 9 : 0
+        assert.equal(classifier.lookup4(0, 0, 0, 0, port << 16 | 0xffff - port), inside, `${port} in ${low}-${high}`)
+      }
+    }
+  }
+  for (const version of [4, 6] as const) {
+    for (let bits = 0; bits <= (version === 4 ? 32 : 128); bits++) {
+      const classifier = createClassifier({ capacity: 4, seed: bits }), width = version === 4 ? 1 : 4
+      const address = new Int32Array(width).fill(0x5a5a5a5a)
+      classifier.insert(ruleKey({ version, local: [...address], localBits: bits, peer: [...address], peerBits: bits }), 1, 9)
+      for (let bit = 0; bit < 64 * width; bit++) {
+        const words = Int32Array.from([...address, ...address])
+        words[bit >> 5] ^= 1 << 31 - (bit & 31)
+        assert.equal(lookup(classifier, version, 0, 0, words, 0), bit % (32 * width) < bits ? 0 : 9, `bit ${bit} of /${bits}`)
+      }
+    }
+  }
+})
+
+test('classifier: host bits beyond a prefix do not count', () => {
+  const classifier = createClassifier({ capacity: 4, seed: 1 })
+  classifier.insert(ruleKey({ local: [0x0a0a0aff], localBits: 24 }), 1, 7)
+  assert.equal(classifier.lookup4(0, 6, 0x0a0a0a01, 0, 0), 7)
+})
+
+test('classifier: of equal priorities the lower handle wins, in a chain and in a trie', () => {
+  for (const many of [2, 5, 40]) {
+    const classifier = createClassifier({ capacity: 64, seed: many })
+    const handles = Array.from({ length: many }, (_, n) => classifier.insert(ruleKey({ localPorts: [n, 1000 + n] }), 5, n + 1))
+    for (let n = 0; n < many; n++) {
+      assert.equal(classifier.lookup4(0, 6, 1, 1, 500 << 16), n + 1)
+      classifier.remove(handles[n])
+    }
+    assert.equal(classifier.lookup4(0, 6, 1, 1, 500 << 16), 0)
+  }
+})
+
+test('classifier: rules entered all at once are found as those entered one by one, and take updates', () => {
+  const prng = createPrng(5), random = createRandomRules(prng), many = 3000
+  const keys = new Int32Array(many * RULE_KEY_WORDS), order = Int32Array.from({ length: many }, () => prng.below(500))
+  const values = Int32Array.from({ length: many }, (_, n) => n + 1), handles = new Int32Array(many)
+  for (let n = 0; n < many; n++) keys.set(random.rule(n % 3 === 0 ? 6 : 4), n * RULE_KEY_WORDS)
+  const classifier = createClassifier({ capacity: many, seed: 1 }), model = createClassifierModel()
+  assert.equal(classifier.build(many, keys, order, values, handles), many)
+  assert.equal(classifier.build(1, keys, order, values, new Int32Array(1)), 0)
+  for (let n = 0; n < many; n++) model.insert(handles[n], keys.subarray(n * RULE_KEY_WORDS, (n + 1) * RULE_KEY_WORDS), order[n], n + 1)
+  for (let n = 0; n < 4000; n++) {
+    if (n % 4 === 0 && n / 4 < many) {
+      classifier.remove(handles[n / 4])
+      model.remove(handles[n / 4])
+      classifier.maintain(3)
+    }
+    const version = n % 3 === 0 ? 6 : 4
+    const words = Int32Array.from([...random.address(version), ...random.address(version)])
+    const ports = random.port() << 16 | random.port(), zone = random.zone(), protocol = random.protocol()
+    assert.equal(lookup(classifier, version, zone, protocol, words, ports), model.lookup(version, zone, protocol, words, ports))
+  }
+})
