@@ -12,6 +12,9 @@ import {
 } from './model/packet.ts'
 import { Flows, same, type Endpoint, type Flow, type Mapping } from './model/flows.ts'
 import { Fragments, type Leaving } from './model/fragments.ts'
+import { Midcom, type MidcomOptions } from './model/midcom.ts'
+import type { Command } from './model/commands.ts'
+import type { Asked, Rule } from './model/rules.ts'
 import { after, isDying, isLong, isOpening, isReset, opened, type TcpState, type Way } from './model/tcp.ts'
 
 export interface ModelOptions {
@@ -46,6 +49,7 @@ export interface ModelOptions {
   /** Four words. */
   boxAddress6: ArrayLike<number>
   seed: number
+  midcom: MidcomOptions | null
 }
 
 export type Side = 'inside' | 'outside'
@@ -88,13 +92,15 @@ export function createModel(options: ModelOptions) {
   const { timers, nat44 } = options
   const flows = new Flows({ ...options, capacity: options.flows })
   const fragments = new Fragments({ ...options, fragmentMs: timers.fragmentMs })
+  const midcom = new Midcom(options, flows), { rules, bindings } = midcom
   const pool = options.pool.map(word => addrOf([word]))
   // Reading: without NAT the box has no outside addresses.
-  const ours = nat44 ? pool : []
+  const ours = nat44 ? [...pool, ...(options.midcom?.addresses ?? []).map(word => addrOf([word]))] : []
+  const insidePool = nat44 ? (options.midcom?.insidePool ?? []).map(word => addrOf([word])) : []
   const inside = (addr: Addr) => inPrefixes(addr, options.insidePrefixes)
   const translated = (version: 4 | 6) => version === 4 && nat44
   let latestMs: number | null = null
-  let suppressed = 0
+  let suppressed = 0, born = 0, overdue = 0
 
   /* Time */
 
@@ -126,14 +132,40 @@ export function createModel(options: ModelOptions) {
   }
 
   function open(
-    p: Packet, way: Way, inside: Endpoint, peer: Endpoint, mapping: Mapping | null, nowMs: number,
+    p: Packet, way: Way, inside: Endpoint, peer: Endpoint, mapping: Mapping | null, nowMs: number, rule: Rule | null,
   ): Flow {
     const { version, protocol } = p
     const tcp = protocol === TCP ? opened(way, flagsOf(p)) : null
     const deadline = nowMs + idleMs(protocol, tcp) | 0
-    const flow = { version, protocol, inside, peer, mapping, deadline, tcp }
+    const halves = midcom.halves(protocol, way, rule)
+    const flow = { version, protocol, inside, peer, mapping, deadline, tcp, halves, twice: false, born: ++born }
     flows.add(flow)
     return flow
+  }
+
+  /* Rules (MIDCOM) */
+
+  /** The rule of a packet between A0 and A3. */
+  function ruleOf(p: Packet, way: Way, local: Endpoint, peer: Endpoint, bound: boolean): Rule | null {
+    const opens = p.protocol !== TCP || isOpening(flagsOf(p)) && !isReset(flagsOf(p))
+    const asked: Asked = { version: p.version, protocol: p.protocol, way, local, peer, opens, bound }
+    return rules.of(asked)
+  }
+
+  /** A packet of a flow that is there: a blocked direction opens, or the packet is dropped. */
+  function crosses(flow: Flow, p: Packet, way: Way, bound: boolean): DropReason | null {
+    if (!flow.halves[way].blocked) return null
+    const rule = ruleOf(p, way, flow.inside, flow.peer, bound)
+    if (rule?.disable) return 'denied-by-rule'
+    if (rule === null) return way === 'in' && translated(p.version) ? 'filtered' : 'denied'
+    flow.halves[way] = midcom.taken(rule)
+    return null
+  }
+
+  /** The packet with another peer. An ICMP query has no port there: its identifier stays. */
+  function repeer(p: Packet, end: 'src' | 'dst', peer: Endpoint): Packet {
+    const port = isIcmp(p) ? get16(p.bytes, p.l4 + 4) : peer.port
+    return { ...p, [end]: peer.addr, bytes: readdress4(p.bytes, end, peer.addr, port) }
   }
 
   /* Flows and mappings */
@@ -155,24 +187,39 @@ export function createModel(options: ModelOptions) {
     return isReset(flagsOf(p)) || !options.tcpMidstream && !isOpening(flagsOf(p))
   }
 
-  function flowFrom(p: Packet, inside: Endpoint, peer: Endpoint): Flow | null {
+  function flowFrom(p: { version: 4 | 6; protocol: number }, inside: Endpoint, peer: Endpoint): Flow | null {
     const alike = (f: Flow) => f.version === p.version && f.protocol === p.protocol
     return flows.find(f => alike(f) && same(f.inside, inside) && same(f.peer, peer))
   }
 
-  function fromInside(p: Packet, nowMs: number): Decision {
-    const { insidePort, peerPort } = portsOf(p, 'out')
-    const host = { addr: p.src, port: insidePort }, peer = { addr: p.dst, port: peerPort }
+  function fromInside(came: Packet, nowMs: number): Decision {
+    const { insidePort, peerPort } = portsOf(came, 'out')
+    let p = came, peer = { addr: p.dst, port: peerPort }
+    const twice = p.version === 4 && insidePool.includes(p.dst)
+    if (twice) {
+      const real = bindings.peerAt(p.protocol, peer)
+      if (real === null) return { drop: 'no-mapping' }
+      peer = real
+      p = repeer(p, 'dst', real)
+    }
+    const host = { addr: p.src, port: insidePort }
     let flow = flowFrom(p, host, peer)
-    if (flow !== null) refresh(flow, p, 'out', nowMs)
-    else {
+    if (flow !== null) {
+      // Reading: without an answer.
+      const refused = crosses(flow, p, 'out', true)
+      if (refused !== null) return { drop: refused }
+      refresh(flow, p, 'out', nowMs)
+      if (twice) flow.twice = true
+    } else {
       // Reading: not asked of a flow that is there, which an inside address seen outside may have opened.
       if (inside(p.dst)) return { drop: 'inside-to-inside' }
       // Reading: before the checks that admit a flow, and without an answer.
       if (ours.includes(p.dst) && !options.hairpinning) return { drop: 'denied' }
       if (isReply(p)) return { drop: 'no-state' }
-      if (!options.outboundPermit) return { drop: 'denied', answer: 'prohibited' }
-      if (tcpRefused(p)) return { drop: 'tcp-midstream' }
+      const rule = ruleOf(p, 'out', host, peer, true)
+      if (rule?.disable) return { drop: 'denied-by-rule' }
+      if (rule === null && !options.outboundPermit) return { drop: 'denied', answer: 'prohibited' }
+      if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
       flows.makeRoom(nowMs, null)
       let mapping: Mapping | null = null
       if (translated(p.version)) {
@@ -180,8 +227,11 @@ export function createModel(options: ModelOptions) {
         if (typeof found === 'string') return { drop: found, answer: 'prohibited' }
         mapping = found
       }
-      flow = open(p, 'out', host, peer, mapping, nowMs)
+      flow = open(p, 'out', host, peer, mapping, nowMs, rule)
+      flow.twice = twice
     }
+    // Reading: a hairpinned packet counts here even if its second half is dropped, as the deadline is set here.
+    midcom.count(flow, 'out', p.netBytes, nowMs)
     if (flow.mapping === null) return { drop: null, to: 'outside', packet: p }
     const { addr, port } = flow.mapping.outside
     const out = { ...p, src: addr, bytes: readdress4(p.bytes, 'src', addr, port) }
@@ -189,18 +239,20 @@ export function createModel(options: ModelOptions) {
   }
 
   function mappingFor(p: Packet, host: Endpoint, peer: Endpoint): Mapping | DropReason {
-    const known = flows.mappingOf(p.protocol, host)
+    const known = bindings.mappingOf(p.protocol, host) ?? flows.mappingOf(p.protocol, host)
+    // Nobody else is behind a bound address.
+    if (known?.bound) return known
     const addr = known?.outside.addr ?? flows.pairedAddr(host.addr)
     if (!hasPorts(p)) {
       // Reading: also when the mapping is known, because the way back has nothing but the peer to tell hosts apart.
       const taken = flows.find(f => f.protocol === p.protocol && f.mapping !== null && f.mapping.outside.addr === addr
         && same(f.peer, peer) && f.inside.addr !== host.addr)
       if (taken !== null) return 'protocol-conflict'
-      return known ?? { protocol: p.protocol, inside: host, outside: { addr, port: 0 } }
+      return known ?? { protocol: p.protocol, inside: host, outside: { addr, port: 0 }, bound: false }
     }
     if (known !== null) return known
     const port = flows.freePort(p.protocol, addr, host.port)
-    return port === null ? 'no-outside-port' : { protocol: p.protocol, inside: host, outside: { addr, port } }
+    return port === null ? 'no-outside-port' : { protocol: p.protocol, inside: host, outside: { addr, port }, bound: false }
   }
 
   function fromOutside(p: Packet, nowMs: number): Decision {
@@ -211,15 +263,21 @@ export function createModel(options: ModelOptions) {
     if (!inside(p.dst)) return { drop: 'outside-to-outside' }
     const { insidePort, peerPort } = portsOf(p, 'in')
     const host = { addr: p.dst, port: insidePort }, peer = { addr: p.src, port: peerPort }
-    const flow = flowFrom(p, host, peer)
-    if (flow !== null) refresh(flow, p, 'in', nowMs)
-    else {
+    let flow = flowFrom(p, host, peer)
+    if (flow !== null) {
+      const refused = crosses(flow, p, 'in', true)
+      if (refused !== null) return { drop: refused }
+      refresh(flow, p, 'in', nowMs)
+    } else {
       if (isReply(p)) return { drop: 'no-state' }
-      if (!options.inboundPermit) return { drop: 'denied' }
-      if (tcpRefused(p)) return { drop: 'tcp-midstream' }
+      const rule = ruleOf(p, 'in', host, peer, true)
+      if (rule?.disable) return { drop: 'denied-by-rule' }
+      if (rule === null && !options.inboundPermit) return { drop: 'denied' }
+      if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
       flows.makeRoom(nowMs, null)
-      open(p, 'in', host, peer, null, nowMs)
+      flow = open(p, 'in', host, peer, null, nowMs, rule)
     }
+    midcom.count(flow, 'in', p.netBytes, nowMs)
     return { drop: null, to: 'inside', packet: p }
   }
 
@@ -227,28 +285,41 @@ export function createModel(options: ModelOptions) {
   function toOurs(p: Packet, nowMs: number, inUse: Flow | null): Decision {
     const { insidePort: outsidePort, peerPort } = portsOf(p, 'in')
     const outside = { addr: p.dst, port: outsidePort }, peer = { addr: p.src, port: peerPort }
-    let flow: Flow | null
-    if (!hasPorts(p)) {
-      flow = flows.find(f => f.mapping !== null && f.protocol === p.protocol && same(f.mapping.outside, outside)
-        && same(f.peer, peer))
-      if (flow === null) return { drop: 'no-mapping' }
+    const binding = bindings.mappingAt(p.protocol, outside)
+    const mapping = binding ?? (hasPorts(p) ? flows.mappingAt(p.protocol, outside)
+      : flows.find(f => f.mapping !== null && f.protocol === p.protocol && same(f.mapping.outside, outside)
+        && same(f.peer, peer))?.mapping ?? null)
+    if (mapping === null) return { drop: 'no-mapping' }
+    let flow = flows.flowsOf(mapping).find(f => same(f.peer, peer)) ?? null
+    if (flow !== null) {
+      const refused = crosses(flow, p, 'in', binding !== null)
+      if (refused !== null) return { drop: refused }
       refresh(flow, p, 'in', nowMs)
     } else {
-      const mapping = flows.mappingAt(p.protocol, outside)
-      if (mapping === null) return { drop: 'no-mapping' }
-      flow = flows.flowsOf(mapping).find(f => same(f.peer, peer)) ?? null
-      if (flow !== null) refresh(flow, p, 'in', nowMs)
-      else {
-        if (isReply(p)) return { drop: 'no-state' }
-        if (!admits(mapping, peer)) return { drop: 'filtered' }
-        if (tcpRefused(p)) return { drop: 'tcp-midstream' }
-        flows.makeRoom(nowMs, inUse)
-        if (flows.flowsOf(mapping).length === 0) return { drop: 'no-mapping' }
-        flow = open(p, 'in', mapping.inside, peer, mapping, nowMs)
-      }
+      if (insidePool.includes(p.src)) return { drop: 'martian-source' }
+      if (isReply(p)) return { drop: 'no-state' }
+      const rule = ruleOf(p, 'in', mapping.inside, peer, binding !== null)
+      if (rule?.disable) return { drop: 'denied-by-rule' }
+      if (rule === null && (binding !== null || !admits(mapping, peer))) return { drop: 'filtered' }
+      if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
+      // The same five words on the other mapping of the endpoint.
+      const older = flowFrom(p, mapping.inside, peer)
+      if (older !== null) flows.end(older)
+      flows.makeRoom(nowMs, inUse)
+      if (binding === null && flows.flowsOf(mapping).length === 0) return { drop: 'no-mapping' }
+      flow = open(p, 'in', mapping.inside, peer, mapping, nowMs, rule)
+      flow.twice = rule?.twice ?? false
     }
+    midcom.count(flow, 'in', p.netBytes, nowMs)
     const { addr, port } = flow.inside
-    return { drop: null, to: 'inside', packet: { ...p, dst: addr, bytes: readdress4(p.bytes, 'dst', addr, port) } }
+    const towards = { ...p, dst: addr, bytes: readdress4(p.bytes, 'dst', addr, port) }
+    return { drop: null, to: 'inside', packet: shown(flow, towards, 'src') }
+  }
+
+  /** A peer as a flow of twice-NAT shows it to the inside. */
+  function shown(flow: Flow, p: Packet, end: 'src' | 'dst'): Packet {
+    const as = flow.twice ? bindings.shownFor(flow.protocol, flow.peer) : null
+    return as === null ? p : repeer(p, end, as)
   }
 
   function admits(mapping: Mapping, peer: Endpoint): boolean {
@@ -305,17 +376,28 @@ export function createModel(options: ModelOptions) {
     if (flow === null) return none
     if (flow.mapping === null) return { drop: null, to: 'inside', packet: p }
     const { addr, port } = flow.inside
-    const bytes = requote(p.bytes, p.l4, readdress4(quote.bytes, 'src', addr, port))
-    return { drop: null, to: 'inside', packet: { ...p, dst: addr, bytes: readdressOuter(bytes, 'dst', addr) } }
+    const inner = shown(flow, { ...quote, bytes: readdress4(quote.bytes, 'src', addr, port) }, 'dst')
+    const src = p.src === flow.peer.addr ? inner.dst : p.src
+    const bytes = readdressOuter(readdressOuter(requote(p.bytes, p.l4, inner.bytes), 'dst', addr), 'src', src)
+    return { drop: null, to: 'inside', packet: { ...p, src, dst: addr, bytes } }
   }
 
-  function errorFromInside(p: Packet): Decision {
-    const read = embedded(p), none = { drop: 'icmp-error-no-flow' } as const
+  function errorFromInside(came: Packet): Decision {
+    const read = embedded(came), none = { drop: 'icmp-error-no-flow' } as const
     if (read.drop !== null) return read
-    const { quote } = read
+    let { quote } = read, p = came
     if (isNoQuery(quote) || quote.src !== p.dst) return none
     const { insidePort, peerPort } = portsOf(quote, 'in')
-    const host = { addr: quote.dst, port: insidePort }, peer = { addr: quote.src, port: peerPort }
+    const host = { addr: quote.dst, port: insidePort }
+    let peer = { addr: quote.src, port: peerPort }
+    if (p.version === 4 && insidePool.includes(p.dst)) {
+      // Reading: here what is not bound belongs to no flow.
+      const real = bindings.peerAt(quote.protocol, peer)
+      if (real === null) return none
+      peer = real
+      quote = repeer(quote, 'src', real)
+      p = { ...p, dst: real.addr, bytes: readdressOuter(p.bytes, 'dst', real.addr) }
+    }
     const flow = flowFrom(quote, host, peer)
     if (flow === null) return none
     // Reading: without NAT nothing is rewritten, not even the source of a router further inside.
@@ -408,7 +490,8 @@ export function createModel(options: ModelOptions) {
       for (let i = 0; i < count; i++) heldDrops.push({ reason })
     }
     const refused = (reason: DropReason, sent: Sent[] = []): Outcome => ({ verdict: 'drop', reason, sent, heldDrops })
-    dropHeld(fragments.expire(nowMs), 'fragment-timeout')
+    dropHeld(overdue + fragments.expire(nowMs), 'fragment-timeout')
+    overdue = 0
 
     const net = input.net ?? (input.bytes.length > 0 && input.bytes[0] >> 4 === 6 ? 6 : 4)
     const parsed = parse(input.bytes, input.wireBytes, net, options.ipv4Checksum)
@@ -418,7 +501,7 @@ export function createModel(options: ModelOptions) {
     if (martian !== null) return refused(martian)
     if (p.ttl <= 1) {
       const toUs = p.version === 4 && nat44 ? ours.includes(p.dst) : inside(p.dst)
-      const wouldCross = input.side === 'inside' ? !inside(p.dst) : toUs
+      const wouldCross = input.side === 'inside' ? !inside(p.dst) || insidePool.includes(p.dst) : toUs
       return refused('ttl-exceeded', wouldCross ? answerTo(p, input.side, 'time-exceeded', nowMs) : [])
     }
 
@@ -467,15 +550,25 @@ export function createModel(options: ModelOptions) {
   return {
     options,
     packet,
+    /** Carries out commands between packets. Reading: what has passed its deadline is gone before that too. */
+    command(list: readonly Command[], nowMs: number): void {
+      const now = advance(nowMs)
+      // The next packet tells.
+      overdue += fragments.expire(now)
+      for (const command of list) midcom.carryOut(command, now)
+    },
+    midcom,
     /** The end of a replay: what is still held is dropped. */
     finish(): Outcome['heldDrops'] {
-      return Array.from({ length: fragments.finish() }, () => ({ reason: 'fragment-timeout' as const }))
+      return Array.from({ length: overdue + fragments.finish() }, () => ({ reason: 'fragment-timeout' as const }))
     },
-    /** Where an inside endpoint is seen from outside at this moment; without a mapping where its host is paired. */
-    outsideEndpoint(protocol: number, addr: Addr, port: number, nowMs: number): Endpoint {
+    /** Where an inside endpoint is seen by a peer at this moment; without a mapping where its host would be. */
+    outsideEndpoint(protocol: number, addr: Addr, port: number, peer: Endpoint, nowMs: number): Endpoint {
       advance(nowMs)
-      const inside = { addr, port: hasPorts({ version: 4, protocol }) ? port : 0 }
-      return flows.mappingOf(protocol, inside)?.outside ?? { addr: flows.pairedAddr(addr), port }
+      const ported = hasPorts({ version: 4, protocol }), inside = { addr, port: ported ? port : 0 }
+      const of = { version: 4, protocol } as const, to = { addr: peer.addr, port: ported && protocol !== ICMP ? peer.port : 0 }
+      const mapping = flowFrom(of, inside, to)?.mapping ?? bindings.portOf(protocol, inside) ?? flows.mappingOf(protocol, inside)
+      return mapping?.outside ?? { addr: bindings.addressOf(addr) ?? flows.pairedAddr(addr), port }
     },
     flows,
     fragments,

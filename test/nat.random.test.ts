@@ -1,11 +1,12 @@
 /**
- * The engine against its slow model, on random traffic: every byte, every verdict, every reason, in the same order. The
- * second test also proves that looking ahead over a batch never changes a result. PINHOLE_RUNS soaks.
+ * The engine against its slow model, on random traffic and random commands: every byte, every verdict, every reason, in the
+ * same order, and what each rule counts. Batches also prove that looking ahead never changes a result, and that commands in
+ * the middle of one are carried out between packets. PINHOLE_RUNS soaks.
  */
 import test from 'node:test'
 import fc from 'fast-check'
 import { compare } from './model/compare.ts'
-import { modelOptions, steps } from './model/traffic.ts'
+import { modelOptions, ruledOptions, ruledSteps, steps } from './model/traffic.ts'
 
 const RUNS = Number(process.env['PINHOLE_RUNS'] ?? 1500)
 const starts = fc.constantFrom(0, 0, 0x7fffff00, 0x7fffffff, -50, -(2 ** 31))
@@ -24,7 +25,20 @@ test('looking ahead over a batch changes nothing', () => {
 })
 
 test('the outside world of a replay re-addresses as its model does', () => {
-  fc.assert(fc.property(modelOptions, steps(60), starts, rows, (options, list, startMs, batch) => {
+  const [boxes, lists] = [fc.oneof(modelOptions, ruledOptions), fc.oneof(steps(60), ruledSteps(60))]
+  fc.assert(fc.property(boxes, lists, starts, rows, (options, list, startMs, batch) => {
     compare(options, list, startMs, 14, batch, true)
+  }), { numRuns: RUNS, includeErrorInReport: true })
+})
+
+test('rules and bindings of the engine agree with those of its model, one packet at a time', () => {
+  fc.assert(fc.property(ruledOptions, ruledSteps(60), starts, links, (options, list, startMs, linkBytes) => {
+    compare(options, list, startMs, linkBytes, 1)
+  }), { numRuns: RUNS, includeErrorInReport: true })
+})
+
+test('commands within a batch act on all packets behind them and on none before', () => {
+  fc.assert(fc.property(ruledOptions, ruledSteps(60), starts, batches, (options, list, startMs, batch) => {
+    compare(options, list, startMs, 14, batch)
   }), { numRuns: RUNS, includeErrorInReport: true })
 })

@@ -1,13 +1,14 @@
 /** Plays a list of steps to the model and to the engine, and says where they first differ. */
 import assert from 'node:assert/strict'
-import { createModel, type ModelInput, type ModelOptions, type Outcome } from '../nat.model.ts'
-import { EngineDriver } from './engine-driver.ts'
-import { play, type Played, type Step } from './traffic.ts'
+import { createModel, type Model, type ModelOptions, type Outcome } from '../nat.model.ts'
+import { EngineDriver, type Totals } from './engine-driver.ts'
+import { same, type Mapping } from './flows.ts'
+import { play, type Event, type Ordered, type Step } from './traffic.ts'
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 
 /** An outcome as text, so that differences print well. */
-function told(outcome: Outcome): string {
+export function told(outcome: Outcome): string {
   const sent = outcome.sent.map(s => `${s.kind} to ${s.side} ${s.wireBytes}: ${hex(s.bytes)}`)
   const held = outcome.heldDrops.map(h => h.reason).sort()
   const lines = [`${outcome.verdict} ${outcome.reason ?? ''}`, ...sent]
@@ -15,45 +16,61 @@ function told(outcome: Outcome): string {
   return lines.join('\n')
 }
 
-function context(played: readonly Played[], at: number): string {
-  return played.slice(0, at + 1).map(({ input, outcome, from }, i) => {
+const isCommand = (event: Event): event is Ordered => 'commands' in event
+
+function context(events: readonly Event[], at: number): string {
+  return events.slice(0, at + 1).map((event, i) => {
+    if (isCommand(event)) return `#${i} ${event.from.kind} t=${event.nowMs} ${JSON.stringify(event.commands)}`
+    const { input, outcome, from } = event
     const came = `#${i} ${from.kind} t=${input.nowMs} from ${input.side} ${input.wireBytes}: ${hex(input.bytes)}`
     return (came + '\n-> ' + told(outcome)).replaceAll('\n', '\n    ')
   }).join('\n')
 }
 
+/** What the engine counts, counted in the model. */
+export function tallyOf(model: Model): Totals {
+  const all = model.flows.all(), { activity, bindings } = model.midcom
+  // Port bindings are counted apart, whether a flow uses them or not.
+  const isPort = (m: Mapping) => bindings.ports.some(b => b.protocol === m.protocol && same(b.outside, m.outside))
+  const mappings = all.flatMap(f => f.mapping === null || isPort(f.mapping) ? [] : [JSON.stringify(f.mapping)])
+  return {
+    flows: all.length, mappings: new Set(mappings).size, suppressed: model.icmpSuppressed(),
+    held: model.fragments.heldCount(), rules: activity.slice(1),
+  }
+}
+
+/** `batch` events are one batch, commands too. */
 export function compare(
   options: ModelOptions, list: readonly Step[], startMs: number, linkBytes: number, batch: number, replay = false,
 ): void {
   const model = createModel(options), driver = new EngineDriver(options, linkBytes, replay)
   const totals: string[] = []
-  const tally = () => {
-    const all = model.flows.all()
-    return JSON.stringify({
-      flows: all.length, mappings: new Set(all.map(f => f.mapping).filter(m => m !== null)).size,
-      suppressed: model.icmpSuppressed(), held: model.fragments.heldCount(),
-    })
-  }
-  const packet = model.packet
-  const watched = { ...model, packet: (input: ModelInput) => {
+  const tally = () => { totals.push(JSON.stringify(tallyOf(model))) }
+  const { packet, command } = model
+  const watched: Model = { ...model, packet: input => {
     const outcome = packet(input)
-    totals.push(tally())
+    tally()
     return outcome
+  }, command: (commands, nowMs) => {
+    command(commands, nowMs)
+    tally()
   } }
-  const played = play(watched, list, startMs, replay)
-  for (let first = 0; first < played.length; first += batch) {
-    const rows = played.slice(first, first + batch), outcomes = driver.packets(rows.map(p => p.input))
-    rows.forEach((row, i) => {
-      if (told(outcomes[i]) !== told(row.outcome)) {
-        const [engine, other] = [told(outcomes[i]), told(row.outcome)]
-        assert.fail(`packet #${first + i}\nengine: ${engine}\nmodel:  ${other}\n\n${context(played, first + i)}`)
+  const events = play(watched, list, startMs, replay)
+  for (let first = 0; first < events.length; first += batch) {
+    const some = events.slice(first, first + batch)
+    const outcomes = driver.run(some.map(event => isCommand(event) ? event : event.input))
+    some.forEach((event, i) => {
+      if (isCommand(event)) return
+      const [engine, other] = [told(outcomes[i]!), told(event.outcome)]
+      if (engine !== other) {
+        assert.fail(`packet #${first + i}\nengine: ${engine}\nmodel:  ${other}\n\n${context(events, first + i)}`)
       }
     })
-    // Within a batch only the state after its last packet can be seen.
-    const last = Math.min(first + batch, played.length) - 1
+    // Within a batch only the state after its last event can be seen.
+    const last = Math.min(first + batch, events.length) - 1
     const counted = JSON.stringify(driver.totals())
     if (counted !== totals[last]) {
-      assert.fail(`counters after #${last}\nengine: ${counted}\nmodel:  ${totals[last]}\n\n${context(played, last)}`)
+      assert.fail(`counters after #${last}\nengine: ${counted}\nmodel:  ${totals[last]}\n\n${context(events, last)}`)
     }
   }
   driver.checkSums()

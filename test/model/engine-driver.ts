@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import {
   COUNTERS, DROP_FIRST, counterIndex, createCounters, readCounters, type BaseCounter,
 } from '../../src/channel/counters.ts'
+import { createCommandRing, createRuleActivity } from '../../src/channel/commands.ts'
 import { DROP_REASONS, type DropReason } from '../../src/channel/reasons.ts'
 import { createEngine, engineScratchBytes } from '../../src/engine/engine.ts'
 import { EXTRA_RELEASED } from '../../src/engine/extras.ts'
@@ -17,6 +18,8 @@ import { createPrefixSet } from '../../src/base/address.ts'
 import { createWorld } from '../../src/plane/world.ts'
 import { DROP, HELD, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, createFrames } from '../../src/wire/frames.ts'
 import type { ModelInput, ModelOptions, Outcome, Sent } from '../nat.model.ts'
+import { publish, type Command } from './commands.ts'
+import type { Activity } from './midcom.ts'
 
 const FILTERING = {
   'endpoint-independent': FILTER_ENDPOINT_INDEPENDENT, 'address-dependent': FILTER_ADDRESS_DEPENDENT,
@@ -26,7 +29,12 @@ const CHECKSUM = { verify: CHECKSUM_VERIFY, 'repair-zero': CHECKSUM_REPAIR_ZERO,
 const GUARD = 0xa5, GUARD_BYTES = 32
 
 /** Counters that the contract lets us predict. */
-export interface Totals { flows: number; mappings: number; suppressed: number; held: number }
+export interface Totals { flows: number; mappings: number; suppressed: number; held: number; rules: Activity[] }
+/** A packet, or commands that are carried out before the next one. */
+export type Doing = ModelInput | { commands: readonly Command[]; nowMs: number }
+const isCommand = (doing: Doing): doing is { commands: readonly Command[]; nowMs: number } => 'commands' in doing
+/** Units of work at a time, in turns: what is done in slices is the same. */
+const BUDGETS = [1, 1000, 2, 7, 64]
 
 export class EngineDriver {
   private readonly frames
@@ -35,6 +43,11 @@ export class EngineDriver {
   private readonly world
   private readonly scratchStart: number
   private readonly linkBytes: number
+  private readonly ring = createCommandRing(64)
+  private readonly activity
+  private turns = 0
+  /** Drops by reason when the last packet was done. */
+  private counted: number[]
 
   /** With `replay` the outside world re-addresses what comes from outside. */
   constructor(o: ModelOptions, linkBytes = 0, replay = false, poolBytes = 1 << 20) {
@@ -45,6 +58,8 @@ export class EngineDriver {
     this.frames.pool.fill(GUARD)
     const [w0, w1, w2, w3] = Array.from(o.boxAddress6)
     const inside = createPrefixSet(o.insidePrefixes)
+    const { midcom } = o, { ring } = this
+    this.activity = createRuleActivity(midcom?.rules ?? 0)
     this.engine = createEngine({
       inside, nat44: o.nat44, pool: o.pool, portLow: o.portLo, portHigh: o.portHi,
       portPreservation: o.portPreservation, filtering: FILTERING[o.filtering], hairpinning: o.hairpinning,
@@ -52,13 +67,18 @@ export class EngineDriver {
       flows: o.flows, fragmentDatagrams: o.fragmentDatagrams, fragmentHold: o.fragmentHold,
       icmpErrorsPerSecond: o.icmpErrorsPerSecond, ipv4Checksum: CHECKSUM[o.ipv4Checksum], boxAddress4: o.boxAddress4,
       boxAddress6: [w0, w1, w2, w3], seed: o.seed, scratchStart: poolBytes,
+      midcom: midcom === null ? null : {
+        rules: midcom.rules, boundPorts: midcom.boundPorts, portLow: midcom.portLo, portHigh: midcom.portHi,
+        addresses: midcom.addresses, insidePool: midcom.insidePool, ring, activity: this.activity,
+      },
     }, this.frames, this.counters)
+    this.counted = this.reasonCounts()
     this.world = replay && o.nat44 ? createWorld(this.frames, this.engine, inside) : null
   }
 
-  /** A batch: all rows are looked at ahead, then decided one after the other. */
-  packets(inputs: readonly ModelInput[]): Outcome[] {
-    const { frames, engine, linkBytes } = this
+  /** A batch: all rows are looked at ahead, then decided one after the other, with the commands between them. */
+  run(doings: readonly Doing[]): (Outcome | null)[] {
+    const { frames, engine, linkBytes } = this, inputs = doings.filter((doing): doing is ModelInput => !isCommand(doing))
     let at = GUARD_BYTES
     const ends: number[] = []
     inputs.forEach((input, i) => {
@@ -80,7 +100,12 @@ export class EngineDriver {
     })
     assert.ok(at <= this.scratchStart, 'the batch does not fit the pool')
     engine.lookAhead(inputs.length)
-    const outcomes = inputs.map((input, i) => this.forward(i, input.nowMs))
+    let row = 0
+    const outcomes = doings.map(doing => {
+      if (!isCommand(doing)) return this.forward(row++, doing.nowMs)
+      this.carryOut(doing.commands, doing.nowMs)
+      return null
+    })
     let from = 0
     inputs.forEach((_, i) => {
       this.checkGuard(from, frames.off[i] + linkBytes)
@@ -99,15 +124,24 @@ export class EngineDriver {
 
   private reasonCounts(): number[] { return DROP_REASONS.map((_, r) => this.counters[DROP_FIRST + r]) }
 
+  private carryOut(commands: readonly Command[], nowMs: number): void {
+    const { ring, engine } = this
+    for (const command of commands) publish(ring, command)
+    const budget = BUDGETS[this.turns++ % BUDGETS.length]
+    for (let slices = 0; engine.applyCommands(nowMs, budget); slices++) assert.ok(slices < 10_000, 'commands have an end')
+    assert.equal(ring.applied(), ring.written())
+  }
+
   private forward(i: number, nowMs: number): Outcome {
     const { frames, engine, linkBytes } = this, { extras } = engine
-    const before = this.reasonCounts()
+    const before = this.counted
     if (this.world !== null && frames.side[i] === SIDE_OUTSIDE) {
       engine.expire(nowMs)
       this.world.meet(i)
     }
     engine.forward(i, nowMs)
-    const dropped = this.reasonCounts().map((count, r) => count - before[r])
+    this.counted = this.reasonCounts()
+    const dropped = this.counted.map((count, r) => count - before[r])
     const sent: Sent[] = []
     const sideOf = (verdict: number) => verdict === TO_INSIDE ? 'inside' as const : 'outside' as const
     const verdict = frames.verdict[i]
@@ -135,9 +169,8 @@ export class EngineDriver {
   }
 
   finish(): Outcome['heldDrops'] {
-    const before = this.reasonCounts()
     this.engine.finish()
-    return heldOf(this.reasonCounts().map((count, r) => count - before[r]))
+    return heldOf(this.reasonCounts().map((count, r) => count - this.counted[r]))
   }
 
   totals(): Totals {
@@ -145,6 +178,8 @@ export class EngineDriver {
     return {
       flows: count('flows-current'), mappings: count('mappings-opened') - count('mappings-closed'),
       suppressed: count('icmp-errors-suppressed'), held: count('fragments-held-current'),
+      rules: Array.from(this.activity.packets, (packets, rule) =>
+        ({ packets, bytes: this.activity.bytes[rule], lastUsedMs: this.activity.lastUsedMs[rule] })).slice(1),
     }
   }
 
@@ -153,7 +188,8 @@ export class EngineDriver {
     const named = readCounters(this.counters)
     const drops = COUNTERS.slice(DROP_FIRST).reduce((sum, name) => sum + named[name], 0)
     assert.equal(named['drop-packets'], drops, 'drop-packets is the sum of the reasons')
-    assert.equal(named['flows-opened'] - named['flows-expired'] - named['flows-evicted'], named['flows-current'])
+    const ended = named['flows-expired'] + named['flows-evicted'] + named['rule-flows-ended']
+    assert.equal(named['flows-opened'] - ended, named['flows-current'], 'every flow ends in one way')
   }
 }
 

@@ -1,14 +1,17 @@
 /**
  * Flows of the model: a list of slots that is searched from one end to the other. A mapping is not kept anywhere: it is
  * what the flows of one inside endpoint have in common, so that it ends with the last of them by itself. Sections of
- * docs/behaviour.md: "Flows and mappings", "Ports", "Full table".
+ * docs/behaviour.md: "Flows and mappings", "Ports", "Full table", and of "Rules (MIDCOM)" what a flow keeps.
  */
 import { createPrng, type Prng } from '../../src/base/prng.ts'
 import { ICMP, int32Of, type Addr } from './packet.ts'
-import type { TcpState } from './tcp.ts'
+import type { TcpState, Way } from './tcp.ts'
 
 export interface Endpoint { addr: Addr; port: number }
-export interface Mapping { protocol: number; inside: Endpoint; outside: Endpoint }
+/** `bound`: by a port or address binding, else dynamic. */
+export interface Mapping { protocol: number; inside: Endpoint; outside: Endpoint; bound: boolean }
+/** One direction of a flow: the rule it belongs to (0: none), the number of that event, and whether nothing may pass. */
+export interface Half { rule: number; since: number; blocked: boolean }
 export interface Flow {
   version: 4 | 6
   protocol: number
@@ -18,9 +21,18 @@ export interface Flow {
   mapping: Mapping | null
   deadline: number
   tcp: TcpState | null
+  halves: Record<Way, Half>
+  /** Does it show A1 to the inside (twice-NAT)? */
+  twice: boolean
+  /** Number of its opening. */
+  born: number
 }
 
 export function same(a: Endpoint, b: Endpoint): boolean { return a.addr === b.addr && a.port === b.port }
+
+export function sameMapping(a: Mapping, b: Mapping): boolean {
+  return a.protocol === b.protocol && same(a.inside, b.inside) && same(a.outside, b.outside)
+}
 
 export interface FlowsOptions {
   capacity: number
@@ -29,6 +41,8 @@ export interface FlowsOptions {
   portHi: number
   portPreservation: boolean
   seed: number
+  /** Ports of UDP and TCP that no dynamic mapping takes, on every address of the pool. */
+  midcom: { portLo: number; portHi: number } | null
 }
 
 export class Flows {
@@ -63,7 +77,7 @@ export class Flows {
     return this.find(f => holds(f.mapping))?.mapping ?? null
   }
 
-  flowsOf(mapping: Mapping): Flow[] { return this.all().filter(flow => flow.mapping === mapping) }
+  flowsOf(mapping: Mapping): Flow[] { return this.all().filter(f => f.mapping !== null && sameMapping(f.mapping, mapping)) }
 
   /** Frees what has passed its deadline. Reading: by deadline, and by slot where deadlines are equal. */
   expire(nowMs: number): void {
@@ -71,6 +85,9 @@ export class Flows {
     passed.sort((a, b) => a.deadline - b.deadline | 0)      // `all` is in order of slots, and the sort is stable
     for (const flow of passed) this.release(this.slots.indexOf(flow))
   }
+
+  /** Ends a flow before its time. */
+  end(flow: Flow): void { this.release(this.slots.indexOf(flow)) }
 
   private release(slot: number): void {
     this.slots[slot] = null
@@ -114,11 +131,12 @@ export class Flows {
 
   /** An outside port on `addr` for inside port `p`, or `null`. */
   freePort(protocol: number, addr: Addr, p: number): number | null {
-    const { portLo, portHi, portPreservation } = this.options
+    const { portLo, portHi, portPreservation, midcom } = this.options
     const [lo, hi] = protocol === ICMP ? [0, 65535] : p >= 1 && p <= 1023 ? [1, 1023] : [portLo, portHi]
     const taken = new Set(this.all()
       .filter(f => f.mapping !== null && f.protocol === protocol && f.mapping.outside.addr === addr)
       .map(f => f.mapping?.outside.port))
+    if (midcom !== null && protocol !== ICMP) for (let port = midcom.portLo; port <= midcom.portHi; port++) taken.add(port)
     if (portPreservation && p >= lo && p <= hi && !taken.has(p)) return p
     const start = lo + this.prng.below(hi - lo + 1)
     for (const parity of [p % 2, 1 - p % 2]) {

@@ -60,7 +60,7 @@ export function addrOf(words: ArrayLike<number>): Addr {
 export function int32Of(addr: Addr): number { return parseInt(addr, 16) | 0 }
 
 /** Is the address in `prefix`/`bits`? Both as numbers of 32 or 128 bits. */
-function under(addr: Addr, prefix: Addr, bits: number): boolean {
+export function under(addr: Addr, prefix: Addr, bits: number): boolean {
   if (addr.length !== prefix.length) return false
   const drop = BigInt(addr.length * 4 - bits)
   return BigInt('0x' + addr) >> drop === BigInt('0x' + prefix) >> drop

@@ -1,6 +1,7 @@
 /** A small network for tests of the model: options, hosts, and words for the packets between them. */
 import { parsePrefix, parseAddress } from '../../src/base/address.ts'
 import { buildPacket, type PacketSpec } from '../../src/wire/build.ts'
+import type { Command } from './commands.ts'
 import { createModel, type Model, type ModelOptions, type Outcome, type Side } from '../nat.model.ts'
 
 export function prefix(text: string) {
@@ -29,10 +30,12 @@ export const OPTIONS: ModelOptions = {
   },
   flows: 16, fragmentDatagrams: 4, fragmentHold: 4, icmpErrorsPerSecond: 10, ipv4Checksum: 'repair-zero',
   boxAddress4: int32('192.0.0.8'), boxAddress6: words('fe80::1'), seed: 1,
+  midcom: null,
 }
 
 export interface Box {
   model: Model
+  order(...commands: Command[]): void
   nowMs: number
   in(spec: PacketSpec | Uint8Array, cut?: Cut): Outcome
   out(spec: PacketSpec | Uint8Array, cut?: Cut): Outcome
@@ -48,7 +51,8 @@ export function box(changes: Partial<ModelOptions> = {}): Box {
     const input = { side, nowMs: made.nowMs, bytes: bytes.slice(0, cut.capBytes), wireBytes }
     return model.packet(cut.net === undefined ? input : { ...input, net: cut.net })
   }
-  const made: Box = { model, nowMs: 0, in: send('inside'), out: send('outside') }
+  const order = (...commands: Command[]) => model.command(commands, made.nowMs)
+  const made: Box = { model, nowMs: 0, order, in: send('inside'), out: send('outside') }
   return made
 }
 

@@ -6,12 +6,19 @@
 import fc from 'fast-check'
 import { buildPacket, concat, fragment, icmpError, type PacketSpec, type Protocol } from '../../src/wire/build.ts'
 import type { Model, ModelInput, ModelOptions, Outcome, Side } from '../nat.model.ts'
-import { carried, get16, put16 } from './packet.ts'
+import { print4 } from '../../src/base/address.ts'
+import { Agents, addressOf } from './agents.ts'
+import type { Command } from './commands.ts'
+import type { MidcomOptions } from './midcom.ts'
+import { addrOf, carried, get16, hasPorts, put16 } from './packet.ts'
 import { OPTIONS, int32, prefix, words } from './setup.ts'
 import { enter } from './world.model.ts'
 
 const INSIDE4 = ['10.0.0.1', '10.0.0.2', '10.0.0.3'], OUTSIDE4 = ['198.51.100.1', '198.51.100.2', '192.0.2.1']
 const POOL4 = ['203.0.113.1', '203.0.113.2']
+/** Where a midcom block of outside ports may lie, what may be bound as a whole, and what may stand for a peer. */
+const BLOCKS = [[1024, 1029], [1026, 1027], [5000, 5003], [80, 81], [1025, 1100]], BOUND4 = ['203.0.113.9', '203.0.113.10']
+const SHOWN4 = ['10.9.9.1', '192.168.77.1']
 const INSIDE6 = ['fd00::1', 'fd00::2'], OUTSIDE6 = ['2001:db8::1', '2001:db8::2']
 const ODD4 = [
   '0.0.0.0', '127.0.0.1', '224.0.0.1', '255.255.255.255', '240.0.0.1', '169.254.0.1', '192.0.0.8', '0.1.2.3',
@@ -36,6 +43,7 @@ const STEPS_MS = [
 /** A step: what kind, and numbers that choose. Meanings are given by `play`. */
 export interface Step {
   kind: 'fresh' | 'odd' | 'reply' | 'error' | 'again' | 'bend' | 'split' | 'piece' | 'many' | 'zero' | 'world'
+    | 'aim' | 'enable' | 'disable' | 'end' | 'replace'
   dt: number
   /** Which earlier packet, counted back from the latest. */
   back: number
@@ -51,6 +59,10 @@ const WILD: Step['kind'][] = [
   'fresh', 'fresh', 'fresh', 'fresh', 'fresh', 'fresh', 'fresh', 'odd', 'reply', 'reply', 'reply', 'reply', 'reply',
   'error', 'error', 'error', 'error', 'again', 'again', 'bend', 'bend', 'split', 'split', 'piece',
   'piece', 'many', 'zero', 'world',
+]
+/** What rules add to calm and to wild traffic. */
+const RULED: Step['kind'][] = [
+  'aim', 'aim', 'aim', 'aim', 'aim', 'aim', 'enable', 'enable', 'enable', 'disable', 'end', 'end', 'replace', 'error',
 ]
 
 function step(kinds: readonly Step['kind'][], calm: boolean): fc.Arbitrary<Step> {
@@ -77,6 +89,13 @@ export const steps = (most: number): fc.Arbitrary<Step[]> => fc.noBias(fc.oneof(
   fc.array(step(CALM, true), { minLength: 1, maxLength: 2 * most, size: 'max' }),
 ))
 
+/** The same with commands between the packets. */
+export const ruledSteps = (most: number): fc.Arbitrary<Step[]> => fc.noBias(fc.oneof(
+  fc.array(step([...WILD, ...RULED, ...RULED], false), { minLength: 1, maxLength: most, size: 'max' }),
+  fc.array(step([...CALM, ...RULED], true), { minLength: 1, maxLength: 2 * most, size: 'max' }),
+  fc.array(step(['fresh', 'reply', 'reply', 'error', 'split', ...RULED], true), { minLength: 1, maxLength: most, size: 'max' }),
+))
+
 export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
   insidePrefixes: fc.constantFrom(
     [prefix('10.0.0.0/8'), prefix('fc00::/7')], [prefix('10.0.0.0/30'), prefix('fd00::1/128')],
@@ -98,9 +117,25 @@ export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
   fragmentHold: fc.constantFrom(0, 1, 2, 4, 16, 100), icmpErrorsPerSecond: fc.constantFrom(0, 1, 3, 10, 1000),
   ipv4Checksum: fc.constantFrom('verify', 'repair-zero', 'ignore'),
   boxAddress4: fc.constant(int32('192.0.0.8')), boxAddress6: fc.constant(words('fe80::1')), seed: fc.integer(),
+  midcom: fc.constant(null),
 })
 
+const midcomOptions: fc.Arbitrary<MidcomOptions> = fc.record({
+  rules: fc.constantFrom(1, 2, 4, 8), boundPorts: fc.constantFrom(8, 64), block: fc.constantFrom(...BLOCKS),
+  addresses: fc.constantFrom(BOUND4, BOUND4, BOUND4.slice(1), []), insidePool: fc.constantFrom(SHOWN4, SHOWN4, SHOWN4.slice(1), []),
+}).map(({ block: [portLo, portHi], addresses, insidePool, ...rest }) =>
+  ({ ...rest, portLo, portHi, addresses: addresses.map(int32), insidePool: insidePool.map(int32) }))
+
+/** A box that rules govern. A pure firewall binds nothing. */
+export const ruledOptions: fc.Arbitrary<ModelOptions> = fc.tuple(modelOptions, midcomOptions, fc.nat({ max: 9 }))
+  .map(([options, midcom, deny]) => ({
+    ...options, outboundPermit: deny < 5, portHi: deny % 4 === 0 ? options.portHi : 65535,
+    midcom: options.nat44 ? midcom : { ...midcom, addresses: [], insidePool: [] },
+  }))
+
 export interface Played { input: ModelInput; outcome: Outcome; /** The step that made it. */ from: Step }
+export interface Ordered { commands: Command[]; nowMs: number; from: Step }
+export type Event = Played | Ordered
 
 function pick<T>(from: readonly T[], n: number): T { return from[n % from.length] }
 const other = (side: Side): Side => side === 'inside' ? 'outside' : 'inside'
@@ -110,8 +145,8 @@ const four = (bytes: Uint8Array) => bytes[0] >> 4 !== 6
  * Runs the model through `list` and returns what went in and what came out. With `replay` the outside world answers the
  * inside addresses, and re-addresses what it sends.
  */
-export function play(model: Model, list: readonly Step[], startMs: number, replay = false): Played[] {
-  const played: Played[] = [], sent: { side: Side; bytes: Uint8Array; source: Played }[] = []
+export function play(model: Model, list: readonly Step[], startMs: number, replay = false): Event[] {
+  const events: Event[] = [], played: Played[] = [], sent: { side: Side; bytes: Uint8Array; source: Played }[] = []
   let nowMs = startMs | 0, latestMs = nowMs
 
   function send(step: Step, side: Side, bytes: Uint8Array, capBytes = bytes.length, extraWire = 0, net?: 4 | 6): void {
@@ -123,11 +158,26 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
     const entered = replay ? { ...input, bytes: enter(model, input) } : input
     const one = { input, outcome: model.packet(entered), from: step }
     played.push(one)
+    events.push(one)
     latestMs = nowMs
     for (const { bytes, side, kind } of one.outcome.sent) {
       const seen = replay && input.side === 'inside' && side === 'outside' && kind === 'packet' ? cut : bytes
       sent.push({ bytes: seen, side, source: one })
     }
+  }
+  const { midcom } = model.options, text = (list: readonly number[]) => list.map(print4)
+  // Beside those of all traffic: what outside and inside hosts may send to.
+  const places: Places = { bound: text(midcom?.addresses ?? []), shown: text(midcom?.insidePool ?? []) }
+  const hex = (list: readonly string[]) => list.map(addr => addrOf(words(addr)))
+  const agents = new Agents(model, {
+    inside4: hex(INSIDE4), outside4: hex(OUTSIDE4), inside6: hex(INSIDE6), outside6: hex(OUTSIDE6), ports: PORTS,
+  })
+
+  function order(step: Step, commands: Command[]): void {
+    if (commands.length === 0) return
+    model.command(commands, nowMs)
+    events.push({ commands, nowMs, from: step })
+    latestMs = nowMs
   }
   const latest = <T>(list: readonly T[], back: number) => list[list.length - 1 - back % Math.max(list.length, 1)]
 
@@ -140,11 +190,11 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
       case 'fresh': {
         const cap = n[12] === 0 ? n[13] : Infinity
         const pad = n[12] === 1 ? new Uint8Array(n[13] % 20).fill(0xee) : new Uint8Array(0)
-        send(step, side, concat(buildPacket(freshSpec(step, side, replay)), pad), cap)
+        send(step, side, concat(buildPacket(freshSpec(step, side, replay, places)), pad), cap)
         break
       }
       case 'odd': {
-        const spec = freshSpec(step, side, replay), odd = step.six ? ODD6 : [...ODD4, ...POOL4]
+        const spec = freshSpec(step, side, replay, places), odd = step.six ? ODD6 : [...ODD4, ...POOL4]
         if (n[13] % 2 === 0) spec.src = pick(odd, n[12])
         else spec.dst = pick(odd, n[12])
         send(step, side, buildPacket(spec), Infinity, 0, n[13] > 250 ? pick([4, 6] as const, n[13]) : undefined)
@@ -176,7 +226,7 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
         split(step, side, ended)
         break
       case 'piece':
-        send(step, side, lonePiece(step, side, replay))
+        send(step, side, lonePiece(step, side, replay, places))
         break
       case 'many': {
         // More pieces than a datagram may have, with the first one somewhere among them.
@@ -186,7 +236,7 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
           const place = i === firstAt ? 0 : i < firstAt ? i + 1 : i
           const fixed: Record<number, number> = { 0: 4, 2: 0, 6: i === most - 1 ? 0 : 1, 7: 0 }
           const numbers = n.map((v, at) => fixed[at] ?? v)
-          send(step, side, lonePiece({ ...step, n: numbers }, side, replay, place * 8))
+          send(step, side, lonePiece({ ...step, n: numbers }, side, replay, places, place * 8))
         }
         break
       }
@@ -196,6 +246,25 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
       case 'world':
         if (!replay) world(step)
         break
+      case 'aim':
+        aim(step)
+        break
+      case 'enable':
+        order(step, agents.enable(n, step.six))
+        break
+      case 'disable':
+        if (n[0] % 2 === 0) order(step, agents.disable(n, step.six))
+        break
+      case 'end':
+        order(step, agents.end(n))
+        break
+      case 'replace': {
+        // What one rule leaves another may take before any packet comes.
+        const ended = agents.end(n)
+        order(step, ended)
+        order(step, agents.enable(n.toReversed(), step.six))
+        break
+      }
     }
   }
 
@@ -222,7 +291,7 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
 
   function split(step: Step, side: Side, ended: { side: Side; bytes: Uint8Array } | undefined): void {
     const { n } = step, asReply = n[10] < 100 && ended !== undefined
-    const spec = { ...freshSpec(step, side, replay), id: n[9] % 3, payload: payloadOf(16 + n[11]) }
+    const spec = { ...freshSpec(step, side, replay, places), id: n[9] % 3, payload: payloadOf(16 + n[11]) }
     const whole = asReply ? replyTo(ended.bytes, step) : buildPacket(spec)
     const from = asReply ? ended.side : side
     if (whole.length < (four(whole) ? 20 : 40)) return
@@ -262,17 +331,71 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
     const entered = enter(model, { side: 'outside', nowMs, bytes: back, wireBytes: back.length })
     send(step, 'outside', entered)
   }
-  return played
+  /** A packet that some rule, or some binding, is about. */
+  function aim(step: Step): void {
+    const { n } = step, { bindings } = model.midcom
+    const mapped = model.flows.all().filter(f => f.mapping !== null && hasPorts(f))
+    if (mapped.length > 0 && n[12] % 8 === 0) {
+      // A stranger at a mapping that is there.
+      const { mapping, protocol } = pick(mapped, n[0]), { addr, port } = mapping!.outside
+      send(step, 'outside', buildPacket({
+        src: pick(OUTSIDE4, n[1]), dst: addressOf(addr), proto: protocol === 6 ? 'tcp' : protocol === 17 ? 'udp' : 'icmp',
+        srcPort: pick(PORTS, n[2]), dstPort: port, icmpId: port, tcpFlags: pick([2, 2, 16, 18], n[3]), payload: payloadOf(8),
+      }))
+      return
+    }
+    if (agents.rules.length === 0) return
+    const rule = pick(agents.rules, n[0]), { version } = rule
+    const proto = rule.protocol >= 0 ? rule.protocol : pick([17, 6, 1, 47, 136, 58], n[2])
+    const local = agents.pointIn(rule.local, version, 'local', n[3]), peer = agents.pointIn(rule.peer, version, 'peer', n[4])
+    const ported = proto === 6 || proto === 17, icmp = proto === (version === 4 ? 1 : 58)
+    if (icmp) local.port = pick(PORTS, n[3])
+    else if (!ported) local.port = 0
+    if (!ported) peer.port = 0
+    const way = rule.out && !rule.in ? n[5] % 5 > 0 : rule.in && !rule.out ? n[5] % 5 === 0 : n[5] % 2 === 0
+    const four = version === 4 && model.options.nat44
+    const far = four && n[6] % 4 > 0 ? bindings.shownFor(proto, peer) ?? peer : peer
+    const near = four
+      ? bindings.mappingOf(proto, local)?.outside ?? model.flows.mappingOf(proto, local)?.outside
+        ?? { addr: model.flows.pairedAddr(local.addr), port: local.port }
+      : local
+    // Now and then another inside host takes the place of the peer (hairpinning).
+    const hairpin = four && !way && n[13] % 8 === 0
+    const other = hairpin ? { addr: addrOf(words(pick(INSIDE4, n[4]))), port: peer.port } : peer
+    const [src, dst] = way ? [local, far] : [other, near], side: Side = way || hairpin ? 'inside' : 'outside'
+    const id = way ? local.port : near.port, names: Record<number, Protocol> = { 6: 'tcp', 17: 'udp', 1: 'icmp', 58: 'icmp6' }
+    const spec: PacketSpec = {
+      src: addressOf(src.addr), dst: addressOf(dst.addr), proto: ported || icmp ? names[proto] : proto,
+      srcPort: src.port, dstPort: dst.port, tcpFlags: pick([2, 2, 2, 2, 16, 18, 3, 17, 6], n[8]), icmpId: id,
+      icmpType: icmp && version === 6 ? pick([128, 128, 129], n[7]) : pick([8, 8, 0, 13], n[7]),
+      payload: payloadOf(ported || icmp ? pick(LENGTHS, n[9]) : 24), id: n[10] % 3,
+    }
+    const whole = buildPacket(spec)
+    if (n[11] % 8 > 0) {
+      send(step, side, whole)
+      return
+    }
+    try {
+      const parts = fragment(buildPacket({ ...spec, payload: payloadOf(64) }), [24, 24], { id: n[10] % 3 })
+      for (const i of pick([[0, 1, 2], [1, 0, 2], [2, 0, 1]], n[12])) if (parts[i]) send(step, side, parts[i])
+    } catch {
+      send(step, side, whole)
+    }
+  }
+  return events
 }
+
+interface Places { bound: string[]; shown: string[] }
 
 function payloadOf(length: number): Uint8Array { return Uint8Array.from({ length }, (_, i) => i * 7 + length & 255) }
 
-function freshSpec({ n, six }: Step, side: Side, replay: boolean): PacketSpec {
+function freshSpec({ n, six }: Step, side: Side, replay: boolean, { bound, shown }: Places): PacketSpec {
   const inside = six ? INSIDE6 : INSIDE4, outside = six ? OUTSIDE6 : OUTSIDE4
   // Mostly across the box; from inside also to our own addresses (hairpin) and to other inside hosts.
+  const ours = [...POOL4, ...POOL4, INSIDE4[0], OUTSIDE4[1], ...bound, ...bound]
   const far = side === 'inside'
-    ? six ? [...OUTSIDE6, ...OUTSIDE6, ...INSIDE6] : [...OUTSIDE4, ...OUTSIDE4, ...POOL4, ...POOL4, INSIDE4[1]]
-    : six ? [...INSIDE6, ...INSIDE6, OUTSIDE6[0]] : replay ? INSIDE4 : [...POOL4, ...POOL4, INSIDE4[0], OUTSIDE4[1]]
+    ? six ? [...OUTSIDE6, ...OUTSIDE6, ...INSIDE6] : [...OUTSIDE4, ...OUTSIDE4, ...POOL4, ...POOL4, INSIDE4[1], ...bound, ...shown]
+    : six ? [...INSIDE6, ...INSIDE6, OUTSIDE6[0]] : replay ? INSIDE4 : ours
   const proto = six && n[2] % PROTOCOLS.length < 8 && n[2] % PROTOCOLS.length > 5 ? 'icmp6' : pick(PROTOCOLS, n[2])
   const types = six ? [128, 128, 129, ...ICMP_TYPES] : ICMP_TYPES
   const spec: PacketSpec = {
@@ -336,15 +459,16 @@ function bend(bytes: Uint8Array, at: number, value: number, fix: boolean): Uint8
 }
 
 /** A fragment by itself, of one of three datagrams: overlaps and gaps come by themselves. */
-function lonePiece({ n, six }: Step, side: Side, replay: boolean, at = -1): Uint8Array {
+function lonePiece({ n, six }: Step, side: Side, replay: boolean, { bound, shown }: Places, at = -1): Uint8Array {
   const proto = pick(['udp', 'udp', 'tcp', 'icmp', 47] as const, n[0])
   const offset = at >= 0 ? at : pick([0, 0, 8, 16, 24, 32, 40, 65528, 65520], n[1])
   const number = proto === 47 ? 47 : { udp: 17, tcp: 6, icmp: 1 }[proto]
   // Around the most that is held, and small ones.
   const lengths = n[2] > 250 ? [9168, 9176, 9192, 9200] : [8, 16, 24, 32, 8, 16, 7, 0, 12, 8 * 64]
   const payload = payloadOf(pick(lengths, n[2])), id = n[3] % 3
-  const near = six ? INSIDE6 : side === 'inside' || replay ? INSIDE4 : POOL4
-  const ends = [pick(near, n[4] % 2), pick(six ? OUTSIDE6 : OUTSIDE4, n[5] % 2)]
+  const near = six ? INSIDE6 : side === 'inside' || replay ? INSIDE4 : [...POOL4, ...bound]
+  const far = six ? OUTSIDE6 : side === 'inside' ? [...OUTSIDE4.slice(0, 2), ...shown] : OUTSIDE4.slice(0, 2)
+  const ends = [pick(near, bound.length > 0 ? n[4] : n[4] % 2), pick(far, n[5])]
   const [src, dst] = side === 'inside' ? ends : ends.reverse()
   const common = { src, dst, id, moreFragments: n[6] % 4 !== 0, ttl: n[7] < 230 ? 64 : 1 }
   if (offset > 0) return buildPacket({ ...common, proto: number, fragOffset: offset, payload })

@@ -22,7 +22,8 @@ export function enter(model: Model, input: WorldInput): Uint8Array {
   const pool = options.pool.map(word => addrOf([word]))
   if (judgeAddresses(p, pool, input.group ?? false) !== null || p.ttl <= 1) return bytes
   const padded = (packet: Uint8Array) => Uint8Array.from([...packet, ...bytes.slice(packet.length)])
-  const paired = model.flows.pairedAddr(p.dst)
+  // Reading: the paired address is the bound one of a host that has one, as above.
+  const paired = model.midcom.bindings.addressOf(p.dst) ?? model.flows.pairedAddr(p.dst)
   if (p.piece !== null && p.piece.start > 0) return padded(readdress4(p.bytes, 'dst', paired, 0))
   if (judgeTransport(p) !== null) return bytes
 
@@ -35,12 +36,14 @@ export function enter(model: Model, input: WorldInput): Uint8Array {
     if (!readable || hex(quote.slice(12, 16)) !== p.dst) return bytes
     const protocol = quote[9]
     const port = protocol === ICMP ? get16(quote, at + 4) : hasPorts({ version: 4, protocol }) ? get16(quote, at) : 0
-    const endpoint = model.outsideEndpoint(protocol, p.dst, port, input.nowMs)
+    const peer = { addr: hex(quote.slice(16, 20)), port: get16(quote, at + 2) }
+    const endpoint = model.outsideEndpoint(protocol, p.dst, port, peer, input.nowMs)
     const next = requote(p.bytes, p.l4, readdress4(quote, 'src', endpoint.addr, endpoint.port))
     const outer = readdress4(next.slice(0, header), 'dst', endpoint.addr, 0)
     return padded(Uint8Array.from([...outer, ...next.slice(header)]))
   }
   const port = isIcmp(p) ? get16(p.bytes, p.l4 + 4) : hasPorts(p) ? get16(p.bytes, p.l4 + 2) : 0
-  const endpoint = model.outsideEndpoint(p.protocol, p.dst, port, input.nowMs)
+  const peer = { addr: p.src, port: hasPorts(p) ? get16(p.bytes, p.l4) : 0 }
+  const endpoint = model.outsideEndpoint(p.protocol, p.dst, port, peer, input.nowMs)
   return padded(readdress4(p.bytes, 'dst', endpoint.addr, endpoint.port))
 }
