@@ -34,7 +34,9 @@ export interface Ends {
   settle(): boolean
   /** Room for so many records, with the data plane's help. */
   makeRoom(records: number): boolean
-  /** Records that the end of one rule takes, or of several in this order. */
+  /** The same for the end of this rule, behind what waits. */
+  makeRoomForEnd(slot: number): boolean
+  /** Records that the ends of these rules take, in this order. */
   recordsOf(slots: ArrayLike<number>): number
   /** Records of the rules that wait. */
   waitingRecords(): number
@@ -132,7 +134,7 @@ export function createEnds(box: Box): Ends {
     owners.removeRule(slot)
     if (action === DISABLE) unchain(slot)
     else groups.leave(slot)
-    if (action === RESERVE || (firstWaiting === 0 && makeRoom(recordsOf1(slot)))) {
+    if (makeRoomForEnd(slot)) {
       carryOut(slot)
       return
     }
@@ -197,13 +199,21 @@ export function createEnds(box: Box): Ends {
     return needed
   }
 
-  function recordsOf1(slot: number): number {
+  function hasRoomForEnd(slot: number): boolean {
     // With plenty of room there is no need to count: no rule takes more than this.
     const ranges = words[(slot << RULE_BITS) + RANGES]
-    const most = 3 + (ranges >>> 16) + (ranges & 0xffff)
-    if (ring.room() >= most) return 0
+    const room = ring.room()
+    if (room >= 3 + (ranges >>> 16) + (ranges & 0xffff)) return true
     one[0] = slot
-    return recordsOf(one)
+    return room >= recordsOf(one)
+  }
+
+  function makeRoomForEnd(slot: number): boolean {
+    // The data plane knows nothing of reservations.
+    if ((words[(slot << RULE_BITS) + META] & ACTION) === RESERVE) return true
+    if (!settle()) return false
+    if (!hasRoomForEnd(slot)) pump?.()
+    return hasRoomForEnd(slot)
   }
 
   function waitingRecords(): number {
@@ -220,7 +230,7 @@ export function createEnds(box: Box): Ends {
   }
 
   function flush(): void {
-    while (firstWaiting !== 0 && ring.room() >= recordsOf1(firstWaiting)) {
+    while (firstWaiting !== 0 && hasRoomForEnd(firstWaiting)) {
       const slot = firstWaiting
       firstWaiting = words[(slot << RULE_BITS) + GROUP_NEXT]
       carryOut(slot)
@@ -239,7 +249,7 @@ export function createEnds(box: Box): Ends {
   }
 
   return {
-    schedule, chain, end, endAloud, expire, flush, settle, makeRoom, recordsOf, waitingRecords,
+    schedule, chain, end, endAloud, expire, flush, settle, makeRoom, makeRoomForEnd, recordsOf, waitingRecords,
     firstDisable: () => disables,
   }
 }

@@ -60,12 +60,15 @@ export function createEvents(authorizer: Authorizer): Events {
   function deliver(): void {
     if (isDelivering || notices.length === 0) return
     isDelivering = true
-    while (notices.length > 0) {
-      const batch = notices
-      notices = []
-      for (const notice of batch) for (const party of parties.slice()) tell(notice, party)
+    try {
+      while (notices.length > 0) {
+        const batch = notices
+        notices = []
+        for (const notice of batch) for (const party of parties.slice()) tell(notice, party)
+      }
+    } finally {
+      isDelivering = false
     }
-    isDelivering = false
   }
 
   return {

@@ -199,8 +199,8 @@ export function createRules(box: Box, ends: Ends): Rules {
     const protocol = words[at + SHAPE] & 255, range = words[at + RANGES] >>> 16
     if (((meta & IPV6) !== 0) !== (internal.version === 6)) return 'ip-version-mismatch'
     if (protocol !== internal.protocol) return 'protocol-mismatch'
-    // A port wildcard says nothing about the range, but there must be ports for those that are held.
-    const isRun = outsideKind(meta) === BY_PORTS || insideKind(meta) === BY_PORTS
+    // A port wildcard says nothing about the range, but ports that are held need ports that they are for.
+    const isRun = outsideKind(meta) !== AS_SENT && range !== ALL_PORTS
     if (hasPorts(protocol) && (internal.port !== 0 ? internal.range !== range : isRun)) return 'inconsistent'
     if (insideKind(meta) === BY_PORTS && external.port === 0) return 'inconsistent'
     if (parity === PARITY_SAME) {
@@ -375,7 +375,7 @@ export function createRules(box: Box, ends: Ends): Rules {
     if (slot === 0) return fail('no-such-rule')
     if (!mayAccess(actor, slot)) return fail('not-authorized-for-rule')
     if (lifetimeSec === 0) {
-      if (!ends.settle() || !ends.makeRoom(ends.recordsOf([slot]))) return fail('lack-of-resources')
+      if (!ends.makeRoomForEnd(slot)) return fail('lack-of-resources')
       ends.endAloud(slot, 'agent', actor)
       return { ok: true, value: { lifetimeSec: 0 } }
     }
