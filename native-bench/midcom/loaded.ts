@@ -115,6 +115,7 @@ export async function underLoad(p: LoadedParameters & { generator: string }): Pr
   await server.close()
   const { packets, toOutside, toInside } = machine.counts()
   return {
+    rise: median(withAgents.map(({ p50 }, n) => p50 / without[n].p50)),
     withNs: median(withAgents.map(({ p50 }) => p50)), withoutNs: median(without.map(({ p50 }) => p50)),
     meanWithNs: median(withAgents.map(({ mean }) => mean)), meanWithoutNs: median(without.map(({ mean }) => mean)),
     lost: packets - toOutside.packets - toInside.packets, packets,

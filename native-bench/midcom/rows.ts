@@ -50,8 +50,8 @@ export function midcomRows(quick: boolean): MidcomRow[] {
     }, {
       name: 'midcom/forward-10k', unit: 'with/without', kind: 'loaded',
       parameters: {
-        flows: 16_384, rate: 10_000, live: 10_000, connections: CONNECTIONS, stretchSeconds: quick ? 1 : 2,
-        stretches: quick ? 1 : 2, seed: SEED,
+        flows: 16_384, rate: 10_000, live: 10_000, connections: CONNECTIONS, stretchSeconds: 1,
+        stretches: quick ? 1 : 4, seed: SEED,
       },
     },
     { name: `midcom/bytes-${rules / 1000}k`, unit: 'bytes/rule', kind: 'rule-bytes', parameters: { rules, seed: SEED } },

@@ -65,12 +65,10 @@ function loadedRunner(p: LoadedParameters): Runner {
   return {
     ts: async () => {
       checkLoad()
-      const { withNs, withoutNs, lost, packets, ...rest } = await ofBox<{
-        withNs: number; withoutNs: number; lost: number; packets: number
-      } & Figures>('loaded', { ...p, generator: LOAD })
+      const { packets, rise, ...figures } = await ofBox<{ packets: number; rise: number } & Figures>(
+        'loaded', { ...p, generator: LOAD })
       return {
-        value: withNs / withoutNs, p99: null, mean: null, counts: {}, packets, bytesPerFlow: null,
-        figures: { withNs, withoutNs, lost, ...rest },
+        value: rise, p99: null, mean: null, counts: {}, packets, bytesPerFlow: null, figures,
       }
     },
     c: null, check: null, end: () => {},
@@ -80,11 +78,9 @@ function loadedRunner(p: LoadedParameters): Runner {
 function bytesRunner(p: RulesParameters): Runner {
   return {
     ts: async () => {
-      const figures = await ofBox<{ policy: number; engine: number; channel: number; resident: number }>('bytes', p)
-      return {
-        value: figures.policy + figures.engine + figures.channel, p99: null, mean: null, counts: {}, packets: 0, bytesPerFlow: null,
-        figures,
-      }
+      const figures = await ofBox<{ policy: number; engine: number; activity: number } & Figures>('bytes', p)
+      const value = figures.policy + figures.engine + figures.activity
+      return { value, p99: null, mean: null, counts: {}, packets: 0, bytesPerFlow: null, figures }
     },
     c: null, check: null, end: () => {},
   }

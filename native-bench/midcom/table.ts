@@ -35,8 +35,7 @@ const LOADED: Column[] = [
 ]
 const BYTES: Column[] = [
   ['memory of rules', row => row.name], ['bytes/rule', row => figure(row.ts?.median)], ['policy', own('policy')],
-  ['engine', own('engine')],
-  ['ring and activity', own('channel')], ['resident', own('resident')],
+  ['engine', own('engine')], ['activity', own('activity')], ['ring', own('ring')], ['resident', own('resident')],
 ]
 const EXPIRY: Column[] = [
   ['rules that end in one second', row => row.name], ['longest turn ms', row => figure(row.ts?.median)], ['spread', spread],
