@@ -382,7 +382,10 @@ class Run {
       }
       case 'end-rule': if (pair.terminateRule(this.named('rule', step.at))) count('administrator-rule'); break
       case 'end-sessions': if (pair.terminateSessions(step.agent, 'administrator') > 0) count('administrator-sessions'); break
-      case 'settle': await pair.settle(); break
+      case 'settle':
+        if (pair.isWaiting) count('slow-answer')
+        await pair.settle()
+        break
     }
   }
 }
@@ -423,7 +426,7 @@ const SUCCESSES = ['open', 'reserve', 'enable', 'disable', 'lifetime', 'lifetime
   'command-unbind-address', 'command-unbind-inside', 'command-rule-delete', 'unbind-ports-in-pieces',
   'disable-victim',
   'status-reserve', 'status-enable', 'status-disable', 'group-of-many', 'expired', 'idle', 'more-is-due',
-  'administrator-rule', 'administrator-sessions']
+  'administrator-rule', 'administrator-sessions', 'slow-answer']
 /** All but those that belong to interfaces, which the box does not tell apart. */
 const FAILURES = ['open-not-authorized-for-transaction', 'open-lack-of-resources', 'session-not-open',
   'not-authorized-for-transaction', 'transaction-not-supported', 'no-such-rule', 'not-authorized-for-rule', 'not-a-reservation',
