@@ -1,353 +1,283 @@
-/**
- * Policy and engine together, on virtual time: for each kind of rule a packet is dropped before, passes with the promised addresses
- * once the request has succeeded, and is dropped after the rule's end (RFC 5189 2.3.9; docs/midcom.md).
- */
+/** MIDCOM on virtual time: scripts beside captures, from end to end. */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import { parseAddress, parsePrefix, print4, print6 } from '../src/base/address.ts'
-import { createCommandRing, createRuleActivity } from '../src/channel/commands.ts'
-import { createRig } from '../src/engine/testing.ts'
-import type { EngineOptions } from '../src/engine/options.ts'
-import * as api from '../src/policy/api.ts'
-import type { PolicyOptions } from '../src/policy/options.ts'
-import { createPolicy } from '../src/policy/policy.ts'
+import { spawn, spawnSync } from 'node:child_process'
+import * as fs from 'node:fs'
+import * as os from 'node:os'
+import * as path from 'node:path'
+import { after, test } from 'node:test'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import { print4 } from '../src/base/address.ts'
+import type { Report } from '../src/app/replay/report.ts'
+import { readModel } from '../src/phy/capture-reader.model.ts'
+import { encodePcap, type TestPacket } from '../src/phy/testing.ts'
 import { buildPacket, verify, type PacketSpec } from '../src/wire/build.ts'
-import { SIDE_INSIDE, SIDE_OUTSIDE, TO_OUTSIDE } from '../src/wire/frames.ts'
-import * as ipv4 from '../src/wire/ipv4.ts'
 
-const OUT = SIDE_INSIDE, IN = SIDE_OUTSIDE
-const SYN = 2, ACK = 16, SYN_ACK = 18
-const POOL = '203.0.113.1', WHOLE = '203.0.113.99', SHOWN = '192.0.2.1'
-const A = '10.0.0.5', B = '10.0.0.6', P = '198.51.100.7', Q = '198.51.100.8', A6 = 'fd00::5', P6 = '2001:db8::7'
+const MAIN = path.resolve('build/src/app/cli/main.js')
+const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pinhole-midcom-'))
+after(() => fs.rmSync(dir, { recursive: true }))
+const TIMEOUT_MS = 60_000
 
-function words(text: string): Int32Array {
-  const parsed = parseAddress(text)
-  if (!parsed.ok) throw new Error(text)
-  return parsed.value.words
+const inDir = (name: string) => path.join(dir, name)
+const read = (name: string) => fs.readFileSync(inDir(name))
+function write(name: string, bytes: Uint8Array | string): string {
+  fs.writeFileSync(inDir(name), bytes)
+  return name
 }
 
-/** '10.0.0.5', '10.0.0.0/8' or '*' (IPv4), '::' … */
-function tuple(text: string, protocol: number, port = 0, range = 1): api.Tuple {
-  const [address, bits] = text === '*' ? ['0.0.0.0', '0'] : text.split('/')
-  const version = address.includes(':') ? 6 : 4
-  const [word0, word1 = 0, word2 = 0, word3 = 0] = words(address)
-  return { version, word0, word1, word2, word3, prefixBits: bits === undefined ? (version === 4 ? 32 : 128) : Number(bits), protocol, port, range }
-}
-const textOf = ({ version, word0, word1, word2, word3 }: api.Tuple) => version === 4 ? print4(word0) : print6(Int32Array.of(word0, word1, word2, word3))
+const validate = new Ajv2020({ allErrors: true, strict: true, allowUnionTypes: true })
+  .compile(JSON.parse(fs.readFileSync('docs/report.schema.json', 'utf8')) as object)
 
-interface BoxOptions { engine?: Partial<EngineOptions>; policy?: Partial<PolicyOptions> }
+interface Ended { status: number | null; stdout: string; stderr: string }
 
-function createBox({ engine = {}, policy: changes = {} }: BoxOptions = {}) {
-  const ring = createCommandRing(256), activity = createRuleActivity(64)
-  const nat44 = engine.nat44 ?? true
-  const pool = [words(POOL)[0]], addresses = nat44 ? [words(WHOLE)[0]] : [], insidePool = changes.insidePool ?? []
-  const rig = createRig({
-    outboundPermit: false, ...engine,
-    midcom: { rules: 64, boundPorts: 256, portLow: 40000, portHigh: 49999, addresses, insidePool, ring, activity },
-  })
-  let nowMs = 0
-  const policy = createPolicy({
-    ring, activity, nat44, pool, portLow: 40000, portHigh: 49999, addresses, insidePool,
-    inside: ['10.0.0.0/8', 'fd00::/8'].map((text) => {
-      const parsed = parsePrefix(text)
-      if (!parsed.ok) throw new Error(text)
-      return parsed.value
-    }),
-    seed: 1, limits: { rules: 64, portsPerRule: 64, sessions: 16, boundPorts: 256 }, maxLifetimeSec: 3600, idleTimeoutSec: 0, extend: true,
-    wildcards: { internal: true, external: true, ports: true }, service: 'traditional', strictNatMode: true, disableRules: true,
-    authorizer: { decide: () => ({ permit: true }), mayAccess: (agent, owner) => agent === owner },
-    pump: () => { while (rig.engine.applyCommands(nowMs | 0, 1e9)); },
-    ...changes,
-  })
-  const events: string[] = []
-  const session = value(policy.openSession('a', {
-    ruleEvent: (rule, lifetimeSec, cause) => events.push(`${rule} ${lifetimeSec} ${cause}`), groupEvent: () => {}, terminated: () => {},
-  }))
-  const settle = () => {
-    policy.pump()
-    policy.applied()
-    assert.equal(policy.appliedTicket(), policy.ticket())
-  }
-  return {
-    ...rig, policy, session, events,
-    at(ms: number) {
-      nowMs = ms
-      while (policy.advance(ms, 1000));
-      settle()
-    },
-    go(side: number, spec: PacketSpec): string {
-      const { verdict, reason, bytes } = rig.send(side, buildPacket(spec), nowMs | 0)
-      if (bytes === null) return reason ?? 'held'
-      assert.deepEqual(verify(bytes), [])
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-      const way = verdict === TO_OUTSIDE ? 'out' : 'in'
-      if (bytes[0] >>> 4 === 6) return way
-      const port = (at: number) => [6, 17].includes(ipv4.protocol(view, 0)) ? `:${view.getUint16(20 + at)}` : ''
-      return `${way} ${print4(ipv4.src(view, 0))}${port(0)} > ${print4(ipv4.dst(view, 0))}${port(2)}`
-    },
-    enable(request: Partial<api.EnableRequest> & Pick<api.EnableRequest, 'internal' | 'external' | 'direction'>) {
-      const reply = value(session.enable({ reservation: 0, group: 0, parity: api.PARITY_ANY, lifetimeSec: 60, maxIdleSec: 0, ...request }))
-      settle()
-      return reply
-    },
-    reserve(request: Partial<api.ReserveRequest>) {
-      return value(session.reserve({
-        group: 0, service: 0, internalVersion: 4, externalVersion: 4, internal: null, protocol: 17, range: 1, parity: api.PARITY_ANY, lifetimeSec: 60, ...request,
-      }))
-    },
-    disable(internal: api.Tuple, external: api.Tuple, lifetimeSec = 60) {
-      const reply = value(session.disable({ internal, external, lifetimeSec }))
-      settle()
-      return reply
-    },
-    end(rule: number) {
-      value(session.changeLifetime(rule, 0))
-      settle()
-    },
-  }
-}
-type Box = ReturnType<typeof createBox>
-
-function value<T>(outcome: api.Outcome<T> | Promise<api.Outcome<T>>): T {
-  if (outcome instanceof Promise) throw new Error('the authorizer answers at once here')
-  if (!outcome.ok) throw new Error(outcome.reason)
-  return outcome.value
+function replay(args: readonly string[], input: Uint8Array | string = ''): Ended {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, 'replay', ...args], { cwd: dir, input, timeout: TIMEOUT_MS, encoding: 'utf8' })
+  return { status, stdout, stderr }
 }
 
-const udp = (src: string, srcPort: number, dst: string, dstPort: number): PacketSpec => ({ proto: 'udp', src, srcPort, dst, dstPort })
-const tcp = (src: string, srcPort: number, dst: string, dstPort: number, tcpFlags: number): PacketSpec => ({ proto: 'tcp', src, srcPort, dst, dstPort, tcpFlags })
-const UDP = api.UDP, TCP = api.TCP, ANY = api.ANY_PROTOCOL
-const firewall: BoxOptions = { engine: { nat44: false } }
-const twice: BoxOptions = { policy: { service: 'twice', insidePool: [words(SHOWN)[0]] } }
+type Played = Ended & { report: Report; midcom: NonNullable<Report['midcom']> }
 
-/** One kind of rule: what it asks for, packets that pass while it lives (as the reply promises), packets that never do. */
-interface Kind {
-  name: string
-  box?: BoxOptions
-  request: Pick<api.EnableRequest, 'internal' | 'external' | 'direction'> & Partial<api.EnableRequest>
-  /** Each with what becomes of it, in order; `o` is the promised outside endpoint, `i` the inside one. */
-  passes: (o: { a: string; p: number }, i: { a: string; p: number }) => [side: number, packet: PacketSpec, becomes: string][]
-  never: (o: { a: string; p: number }) => [side: number, packet: PacketSpec][]
+/** Replays with a script, expects that status, and checks the report against its schema. */
+function played(capture: string, script: string, { config = 'box.yaml', args = [] as string[], status = 0, input = '' as Uint8Array | string } = {}): Played {
+  write('script.yaml', script)
+  const ended = replay([capture, '--config', config, '--script', 'script.yaml', '--out-outside', 'outside.pcapng', '--out-inside', 'inside.pcapng', '--report', 'report.json', ...args], input)
+  assert.equal(ended.status, status, ended.stderr)
+  const report = JSON.parse(read('report.json').toString()) as Report
+  assert.ok(validate(report), JSON.stringify(validate.errors, null, 1))
+  return { ...ended, report, midcom: report.midcom! }
 }
 
-const KINDS: Kind[] = [
-  {
-    name: 'NAPT, UDP inbound from one endpoint',
-    request: { internal: tuple(A, UDP, 5004), external: tuple(P, UDP, 6000), direction: api.INBOUND },
-    passes: (o) => [[IN, udp(P, 6000, o.a, o.p), `in ${P}:6000 > ${A}:5004`]],
-    never: (o) => [[IN, udp(P, 6001, o.a, o.p)], [IN, udp(Q, 6000, o.a, o.p)], [IN, udp(P, 6000, o.a, o.p + 1)], [OUT, udp(A, 5004, Q, 6000)]],
-  },
-  {
-    name: 'NAPT, UDP inbound from any port, a pair of ports that keeps parity (RTP and RTCP)',
-    request: { internal: tuple(A, UDP, 5004, 2), external: tuple(P, UDP, 0, 2), direction: api.INBOUND, parity: api.PARITY_SAME },
-    passes: (o) => [[IN, udp(P, 1, o.a, o.p), `in ${P}:1 > ${A}:5004`], [IN, udp(P, 2, o.a, o.p + 1), `in ${P}:2 > ${A}:5005`]],
-    never: (o) => [[IN, udp(Q, 1, o.a, o.p)], [IN, udp(P, 1, o.a, o.p + 2)]],
-  },
-  {
-    name: 'NAPT, UDP outbound: the answer is not part of it',
-    request: { internal: tuple(A, UDP, 5004), external: tuple(P, UDP, 6000), direction: api.OUTBOUND },
-    passes: (o) => [[OUT, udp(A, 5004, P, 6000), `out ${o.a}:${o.p} > ${P}:6000`]],
-    never: (o) => [[IN, udp(P, 6000, o.a, o.p)], [OUT, udp(A, 5004, P, 6001)], [OUT, udp(B, 5004, P, 6000)]],
-  },
-  {
-    name: 'NAPT, UDP in both directions',
-    request: { internal: tuple(A, UDP, 5004), external: tuple(P, UDP, 6000), direction: api.BIDIRECTIONAL },
-    passes: (o) => [
-      [OUT, udp(A, 5004, P, 6000), `out ${o.a}:${o.p} > ${P}:6000`], [IN, udp(P, 6000, o.a, o.p), `in ${P}:6000 > ${A}:5004`],
-    ],
-    never: (o) => [[IN, udp(Q, 6000, o.a, o.p)]],
-  },
-  {
-    name: 'NAPT, TCP inbound: a connection from outside, both ways',
-    request: { internal: tuple(A, TCP, 80), external: tuple(P, TCP, 0), direction: api.INBOUND },
-    passes: (o) => [
-      [IN, tcp(P, 9000, o.a, o.p, SYN), `in ${P}:9000 > ${A}:80`], [OUT, tcp(A, 80, P, 9000, SYN_ACK), `out ${o.a}:${o.p} > ${P}:9000`],
-      [IN, tcp(P, 9000, o.a, o.p, ACK), `in ${P}:9000 > ${A}:80`],
-    ],
-    never: (o) => [[OUT, tcp(A, 80, P, 9001, SYN)], [IN, tcp(P, 9002, o.a, o.p, ACK)], [IN, tcp(Q, 9000, o.a, o.p, SYN)]],
-  },
-  {
-    name: 'NAPT, TCP outbound',
-    request: { internal: tuple(A, TCP, 4000), external: tuple(P, TCP, 80), direction: api.OUTBOUND },
-    passes: (o) => [
-      [OUT, tcp(A, 4000, P, 80, SYN), `out ${o.a}:${o.p} > ${P}:80`], [IN, tcp(P, 80, o.a, o.p, SYN_ACK), `in ${P}:80 > ${A}:4000`],
-    ],
-    never: (o) => [[IN, tcp(P, 81, o.a, o.p, SYN)], [OUT, tcp(A, 4000, Q, 80, SYN)]],
-  },
-  {
-    name: 'NAPT, every protocol of a host, from one peer: a whole address',
-    request: { internal: tuple(A, ANY), external: tuple(P, ANY), direction: api.BIDIRECTIONAL },
-    passes: (o) => [
-      [IN, udp(P, 1, o.a, 53), `in ${P}:1 > ${A}:53`], [IN, { proto: 'icmp', src: P, dst: o.a, icmpId: 3 }, `in ${P} > ${A}`],
-      [IN, { proto: 47, src: P, dst: o.a, payload: new Uint8Array(8) }, `in ${P} > ${A}`], [OUT, udp(A, 777, P, 2), `out ${o.a}:777 > ${P}:2`],
-    ],
-    never: (o) => [[IN, udp(Q, 1, o.a, 53)], [OUT, udp(A, 777, Q, 2)]],
-  },
-  {
-    name: 'NAPT, every port of a host towards one peer: mapped dynamically',
-    request: { internal: tuple(A, UDP, 0), external: tuple(P, UDP, 6000), direction: api.OUTBOUND },
-    passes: (o) => [[OUT, udp(A, 1234, P, 6000), `out ${o.a}:1234 > ${P}:6000`], [OUT, udp(A, 1235, P, 6000), `out ${o.a}:1235 > ${P}:6000`]],
-    never: () => [[OUT, udp(A, 1234, P, 6001)], [OUT, udp(B, 1234, P, 6000)]],
-  },
-  {
-    name: 'NAPT, a network of hosts towards one peer',
-    request: { internal: tuple('10.0.0.0/24', UDP, 0), external: tuple(P, UDP, 53), direction: api.OUTBOUND },
-    passes: () => [[OUT, udp(A, 1234, P, 53), `out ${POOL}:1234 > ${P}:53`], [OUT, udp(B, 1235, P, 53), `out ${POOL}:1235 > ${P}:53`]],
-    never: () => [[OUT, udp('10.0.1.1', 1234, P, 53)]],
-  },
-  {
-    name: 'firewall, UDP inbound from a network',
-    box: firewall,
-    request: { internal: tuple(A, UDP, 5004, 4), external: tuple('198.51.100.0/24', UDP, 0, 4), direction: api.INBOUND },
-    passes: () => [[IN, udp(P, 1, A, 5004), `in ${P}:1 > ${A}:5004`], [IN, udp(Q, 1, A, 5007), `in ${Q}:1 > ${A}:5007`]],
-    never: () => [[IN, udp(P, 1, A, 5008)], [IN, udp('192.0.2.7', 1, A, 5004)], [OUT, udp(A, 5004, '192.0.2.7', 1)]],
-  },
-  {
-    name: 'firewall, TCP inbound from anywhere',
-    box: firewall,
-    request: { internal: tuple(A, TCP, 22), external: tuple('*', TCP, 0), direction: api.INBOUND },
-    passes: () => [[IN, tcp(P, 1, A, 22, SYN), `in ${P}:1 > ${A}:22`], [OUT, tcp(A, 22, P, 1, SYN_ACK), `out ${A}:22 > ${P}:1`]],
-    never: () => [[IN, tcp(P, 2, A, 22, ACK)], [IN, tcp(P, 1, A, 23, SYN)]],
-  },
-  {
-    name: 'firewall, ICMP in both directions',
-    box: firewall,
-    request: { internal: tuple(A, 1), external: tuple(P, 1), direction: api.BIDIRECTIONAL },
-    passes: () => [[IN, { proto: 'icmp', src: P, dst: A, icmpId: 3 }, `in ${P} > ${A}`], [OUT, { proto: 'icmp', src: A, dst: P, icmpId: 4 }, `out ${A} > ${P}`]],
-    never: () => [[IN, { proto: 'icmp', src: Q, dst: A, icmpId: 3 }], [IN, udp(P, 1, A, 1)]],
-  },
-  {
-    name: 'IPv6, UDP in both directions',
-    request: { internal: tuple(A6, UDP, 5004), external: tuple(P6, UDP, 6000), direction: api.BIDIRECTIONAL },
-    passes: () => [[IN, udp(P6, 6000, A6, 5004), 'in'], [OUT, udp(A6, 5004, P6, 6000), 'out']],
-    never: () => [[IN, udp(P6, 6001, A6, 5004)], [IN, udp('2001:db8::8', 6000, A6, 5004)]],
-  },
-  {
-    name: 'IPv6, a prefix outside',
-    request: { internal: tuple(A6, TCP, 443), external: tuple('2001:db8::/32', TCP, 0), direction: api.INBOUND },
-    passes: () => [[IN, tcp(P6, 1, A6, 443, SYN), 'in'], [OUT, tcp(A6, 443, P6, 1, SYN_ACK), 'out']],
-    never: () => [[IN, tcp('2001:db9::1', 1, A6, 443, SYN)]],
-  },
-  {
-    name: 'twice-NAT, UDP in both directions',
-    box: twice,
-    request: { internal: tuple(A, UDP, 5004), external: tuple(P, UDP, 6000), direction: api.BIDIRECTIONAL },
-    passes: (o, i) => [
-      [OUT, udp(A, 5004, i.a, i.p), `out ${o.a}:${o.p} > ${P}:6000`], [IN, udp(P, 6000, o.a, o.p), `in ${i.a}:${i.p} > ${A}:5004`],
-    ],
-    never: (o) => [[IN, udp(Q, 6000, o.a, o.p)]],
-  },
-  {
-    name: 'twice-NAT, TCP inbound from any port of one peer',
-    box: twice,
-    request: { internal: tuple(A, TCP, 80), external: tuple(P, TCP, 0), direction: api.INBOUND },
-    passes: (o, i) => [
-      [IN, tcp(P, 99, o.a, o.p, SYN), `in ${i.a}:99 > ${A}:80`], [OUT, tcp(A, 80, i.a, 99, SYN_ACK), `out ${o.a}:${o.p} > ${P}:99`],
-    ],
-    never: (o) => [[IN, tcp(Q, 99, o.a, o.p, SYN)]],
-  },
-]
-
-function assertDropped(box: Box, packets: [side: number, packet: PacketSpec][], when: string): void {
-  for (const [side, packet] of packets) {
-    const became = box.go(side, packet)
-    assert.doesNotMatch(became, /^(in|out)\b/, `${when}: ${JSON.stringify(packet)} became ${became}`)
-  }
+const START_SEC = 1_700_000_000
+function at(ms: number, spec: PacketSpec): TestPacket {
+  return { data: buildPacket({ link: 'ethernet', ...spec }), sec: START_SEC + Math.floor(ms / 1000), nsec: Math.round(ms % 1000 * 1e6) }
 }
+type End = [address: string, port: number]
+const udp = (ms: number, [src, srcPort]: End, [dst, dstPort]: End, bytes = 20) => at(ms, { proto: 'udp', src, srcPort, dst, dstPort, payload: new Uint8Array(bytes) })
 
-for (const { name, box: options, request, passes, never } of KINDS) {
-  test(`${name}: dropped before, passed as promised, dropped after expiry and after deletion`, () => {
-    // Which endpoints are promised is known after a rehearsal: the same box promises the same.
-    const promised = createBox(options).enable(request)
-    const o = { a: textOf(promised.outside), p: promised.outside.port }, i = { a: textOf(promised.inside), p: promised.inside.port }
-    for (const ending of ['expiry', 'deletion'] as const) {
-      const box = createBox(options)
-      assertDropped(box, passes(o, i).map(([side, packet]) => [side, packet]), 'before')
-      box.at(1000)
-      const reply = box.enable({ ...request, lifetimeSec: 60 })
-      assert.deepEqual({ ...reply, rule: 0, group: 0 }, { ...promised, rule: 0, group: 0 })
-      box.at(60_999)
-      for (const [side, packet, becomes] of passes(o, i)) assert.equal(box.go(side, packet), becomes)
-      assertDropped(box, never(o), 'while it lives')
-      const traffic = box.policy.ruleTraffic(reply.rule)
-      assert.equal(traffic?.packets, passes(o, i).length)
-      if (ending === 'expiry') {
-        box.at(61_000)
-        assert.deepEqual(box.events, [`${reply.rule} 0 expired`])
-      } else box.end(reply.rule)
-      assertDropped(box, passes(o, i).map(([side, packet]) => [side, packet]), `after ${ending}`)
-      assert.equal(box.count('flows-current'), 0)
-      assert.equal(box.count('rules-current') + box.count('bindings-current'), 0)
+/** What left, with the time since the first packet of the capture. */
+function left(name: string): { ms: number; src: string; dst: string; srcPort: number; dstPort: number }[] {
+  const { packets, faultOffset } = readModel(new Uint8Array(read(name)))
+  assert.equal(faultOffset, -1)
+  return packets.map(({ data, sec, nsec }) => {
+    assert.deepEqual(verify(data, 14), [])
+    const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+    return {
+      ms: (sec - START_SEC) * 1000 + nsec / 1e6, src: print4(view.getInt32(26)), dst: print4(view.getInt32(30)), srcPort: view.getUint16(34), dstPort: view.getUint16(36),
     }
   })
 }
 
-test('a reservation changes nothing for packets, and its address is what the enable rule gets (RFC 5189 2.3.8, 2.3.9)', () => {
-  const box = createBox()
-  const { rule, group, outside } = box.reserve({ range: 2, parity: api.PARITY_EVEN })
-  assert.equal(outside.port & 1, 0)
-  const packet = udp(P, 6000, textOf(outside), outside.port)
-  assert.equal(box.go(IN, packet), 'no-mapping')
-  assert.equal(box.count('rules-current'), 0)
-  const reply = box.enable({ reservation: rule, internal: tuple(A, UDP, 5004, 2), external: tuple(P, UDP, 6000, 2), direction: api.INBOUND, parity: api.PARITY_SAME })
-  assert.deepEqual([reply.rule, reply.group, reply.outside.port], [rule, group, outside.port])
-  assert.equal(box.go(IN, packet), `in ${P}:6000 > ${A}:5004`)
-  assert.equal(box.go(IN, udp(P, 6001, textOf(outside), outside.port + 1)), `in ${P}:6001 > ${A}:5005`)
+write('box.yaml', `
+inside: [10.0.0.0/8]
+nat: {pool: [203.0.113.1]}
+midcom:
+  enabled: true
+  ports: 40000-40003
+  addresses: [203.0.113.9]
+  wildcards: {external: true, internal: true}
+  agents:
+    - {name: lab}
+    - {name: watch, acts-for: [lab]}
+    - {name: other}
+    - {name: reader, may: [read]}
+`)
+
+const PEER: End = ['198.51.100.7', 6000]
+/** The same two packets every 100 ms: to the first and to the second port of what is kept for rules. */
+const knocking = Array.from({ length: 60 }, (_, n) => [udp(n * 100, PEER, ['203.0.113.1', 40_000]), udp(n * 100, PEER, ['203.0.113.1', 40_001])]).flat()
+write('knocking.pcap', encodePcap(knocking))
+
+test('script: before the rule packets are dropped, while it lives they reach A0 as promised, afterwards they are dropped (RFC 5189 2.3.9)', () => {
+  const { midcom, report, stdout } = played('knocking.pcap', `
+- {at: 500ms, agent: watch, session: open}
+- {at: 1s, agent: lab, do: reserve, protocol: udp, ports: 2, parity: even, lifetime: 10s, as: media}
+- {at: 1.5s, agent: lab, do: enable, reservation: media, internal: 10.0.0.5:5004+2 udp, external: 198.51.100.7, direction: inbound, parity: same, lifetime: 2s, as: call, expect: ok}
+- {at: 5s, agent: lab, do: status, rule: call, expect: no-such-rule}
+`)
+  const [, reserved, enabled, gone] = midcom.transactions
+  // Two ports, the first even, out of four: one of two places.
+  const first = Number(/^203\.0\.113\.1:(\d+)-\d+ udp$/.exec(reserved.outside!)?.[1])
+  assert.ok(first === 40_000 || first === 40_002)
+  assert.deepEqual([reserved.ok, reserved.lifetimeSec, reserved.traffic, reserved.ended], [true, 10, null, null])
+  assert.deepEqual([enabled.rule, enabled.group, enabled.outside, enabled.lifetimeSec], [reserved.rule, reserved.group, reserved.outside, 2])
+  assert.deepEqual([enabled.internal, enabled.external, enabled.inside], ['10.0.0.5:5004-5005 udp', '198.51.100.7 udp', '198.51.100.7 udp'])
+  assert.deepEqual(enabled.ended, { atMs: 3500, cause: 'expired' })
+  assert.deepEqual([gone.ok, gone.reason, gone.met], [false, 'no-such-rule', true])
+  const inside = left('inside.pcapng')
+  if (first === 40_000) {
+    assert.deepEqual([...new Set(inside.map(({ ms }) => ms))], Array.from({ length: 20 }, (_, n) => 1500 + n * 100))
+    assert.deepEqual([...new Set(inside.map(({ src, srcPort, dst, dstPort }) => `${src}:${srcPort} ${dst}:${dstPort}`))],
+      ['198.51.100.7:6000 10.0.0.5:5004', '198.51.100.7:6000 10.0.0.5:5005'])
+    assert.deepEqual(enabled.traffic, { packets: 40, bytes: 40 * 48 })
+  } else assert.deepEqual([inside, enabled.traffic], [[], { packets: 0, bytes: 0 }])
+  assert.equal(report.dropped.packets, 120 - inside.length)
+  const told = midcom.events.map(({ atMs, agent, kind, lifetimeSec, cause }) => [atMs, agent, kind, lifetimeSec, cause])
+  assert.deepEqual(told, [
+    [1000, 'watch', 'rule', 10, 'agent'], [1500, 'watch', 'rule', 2, 'agent'], [3500, 'watch', 'rule', 0, 'expired'], [3500, 'lab', 'rule', 0, 'expired'],
+  ])
+  for (const part of ['4 steps', 'lab enable call: ok', 'ended at 3.500 s, expired', 'lab is told: rule', reserved.outside!]) assert.ok(stdout.includes(part), part)
 })
 
-test('two rules share a binding; it lives until the last of them ends, and each ends its own flows only', () => {
-  const box = createBox()
-  const first = box.enable({ internal: tuple(A, UDP, 5004), external: tuple(P, UDP, 0), direction: api.INBOUND })
-  const second = box.enable({ internal: tuple(A, UDP, 5004), external: tuple(Q, UDP, 0), direction: api.INBOUND, lifetimeSec: 120 })
-  assert.equal(first.outside.port, second.outside.port)
-  const at = textOf(first.outside), port = first.outside.port
-  for (const from of [P, Q]) assert.equal(box.go(IN, udp(from, 1, at, port)), `in ${from}:1 > ${A}:5004`)
-  box.at(60_000)
-  assert.equal(box.go(IN, udp(P, 1, at, port)), 'filtered')
-  assert.equal(box.go(IN, udp(Q, 1, at, port)), `in ${Q}:1 > ${A}:5004`)
-  assert.equal(box.count('flows-opened'), 2)
-  box.at(120_000)
-  assert.equal(box.go(IN, udp(Q, 1, at, port)), 'no-mapping')
+test('script: a packet of the very millisecond of a step comes after it, of the end of a rule too', () => {
+  const rules = [40_000, 40_001, 40_002, 40_003].map((port) => `- {at: 1s, agent: lab, do: enable, internal: 10.0.0.5:${port} udp, external: any, direction: inbound, lifetime: 2s}`).join('\n')
+  played('knocking.pcap', rules)
+  const times = [...new Set(left('inside.pcapng').map(({ ms }) => ms))]
+  assert.deepEqual(times, Array.from({ length: 20 }, (_, n) => 1000 + n * 100))
 })
 
-test('a disable rule stops the flows of every owner at once and keeps them out while it lives (RFC 4540 8.8)', () => {
-  const box = createBox({ engine: { outboundPermit: true } })
-  const { rule, outside } = box.enable({ internal: tuple(A, UDP, 5004), external: tuple(P, UDP, 0), direction: api.INBOUND })
-  const inward = udp(P, 1, textOf(outside), outside.port)
-  assert.equal(box.go(IN, inward), `in ${P}:1 > ${A}:5004`)
-  assert.equal(box.go(OUT, udp(B, 9, P, 9)), `out ${POOL}:9 > ${P}:9`)
-  assert.equal(box.go(OUT, udp(B, 9, Q, 9)), `out ${POOL}:9 > ${Q}:9`)
-  const { rule: block } = box.disable(tuple('10.0.0.0/8', UDP), tuple(P, UDP), 30)
-  assert.deepEqual(box.events, [`${rule} 0 disabled`])
-  assert.equal(box.go(IN, inward), 'no-mapping')
-  assert.equal(box.go(OUT, udp(B, 9, P, 9)), 'denied-by-rule')
-  assert.equal(box.go(OUT, udp(B, 9, Q, 9)), `out ${POOL}:9 > ${Q}:9`)
-  assert.equal(box.go(OUT, tcp(B, 9, P, 9, SYN)), `out ${POOL}:9 > ${P}:9`)
-  box.at(30_000)
-  assert.deepEqual(box.events, [`${rule} 0 disabled`, `${block} 0 expired`])
-  assert.equal(box.go(OUT, udp(B, 9, P, 9)), `out ${POOL}:9 > ${P}:9`)
-})
+const busy = `
+- {at: 0s, agent: lab, do: reserve, protocol: udp, ports: 2, as: media}
+- {at: 0s, agent: lab, do: enable, internal: 10.0.0.1:1000 udp, external: any, direction: inbound, lifetime: 1s, as: one}
+- {at: 1.234s, agent: lab, do: enable, reservation: media, internal: 10.0.0.5:5004+2 udp, external: any, max-idle: 1s, direction: inbound, as: two}
+- {at: 3s, agent: other, do: disable, internal: any, external: 198.51.100.7, lifetime: 1s, as: block}
+- {at: 4.5s, agent: lab, do: enable, internal: 10.0.0.5:7 udp, external: 198.51.100.7:6000, direction: bidirectional, as: three}
+- {at: 5s, agent: lab, do: list}
+`
+/** The report without what differs from run to run and from one way of reading to another. */
+function essence({ report }: Played): object {
+  return { ...report, measured: null, settings: null, capture: null }
+}
 
-test('an idle rule ends, one with traffic does not (RFC 5189 2.1.6)', () => {
-  const box = createBox({ policy: { idleTimeoutSec: 10 } })
-  const { rule, outside } = box.enable({ internal: tuple(A, UDP, 5004), external: tuple(P, UDP, 0), direction: api.INBOUND })
-  const packet = udp(P, 1, textOf(outside), outside.port)
-  for (let second = 1; second <= 30; second += 5) {
-    box.at(second * 1000)
-    assert.equal(box.go(IN, packet), `in ${P}:1 > ${A}:5004`)
+test('script: the same input gives the same bytes, however it is read and however packets fall into batches', async () => {
+  const talk = knocking.flatMap((packet, n) => [packet, udp(n * 50 + 7, ['10.0.0.5', 5004], PEER), udp(n * 50 + 8, ['10.0.0.9', 1], ['198.51.100.8', 2])])
+    .sort((a, b) => a.sec - b.sec || a.nsec - b.nsec)
+  const bytes = encodePcap(talk)
+  write('talk.pcap', bytes)
+  const one = played('talk.pcap', busy), files = ['outside.pcapng', 'inside.pcapng'].map(read)
+  assert.ok(one.midcom.transactions.filter(({ ok }) => ok).length >= 5, one.stdout)
+  assert.ok(one.midcom.transactions.some(({ traffic }) => traffic !== null && traffic.packets > 0), one.stdout)
+  for (const [name, args, input] of [['talk.pcap', [], ''], ['talk.pcap', ['--preload'], ''], ['-', [], bytes], ['talk.pcap', ['--pace', '1000x'], '']] as const) {
+    const other = played(name, busy, { args: [...args], input })
+    assert.deepEqual(essence(other), essence(one), `${name} ${args.join(' ')}`)
+    assert.deepEqual(['outside.pcapng', 'inside.pcapng'].map(read), files)
   }
-  box.at(26_000 + 9_999)
-  assert.equal(box.count('rules-current'), 1)
-  box.at(26_000 + 10_000)
-  assert.deepEqual(box.events, [`${rule} 0 idle`])
-  assert.equal(box.go(IN, packet), 'no-mapping')
+  // In pieces of a few packets each.
+  const child = spawn(process.execPath, [MAIN, 'replay', '-', '--config', 'box.yaml', '--script', 'script.yaml', '--report', 'report.json'], { cwd: dir, stdio: ['pipe', 'ignore', 'inherit'] })
+  const ended = new Promise((resolve) => { child.on('close', resolve) })
+  for (let from = 0; from < bytes.length; from += 501) {
+    child.stdin.write(bytes.subarray(from, from + 501))
+    await new Promise((resolve) => { setTimeout(resolve, 1) })
+  }
+  child.stdin.end()
+  assert.equal(await ended, 0)
+  assert.deepEqual(essence({ ...one, report: JSON.parse(read('report.json').toString()) as Report }), essence(one))
 })
 
-test('rules outlive their session (RFC 5189 2.2.2)', () => {
-  const box = createBox()
-  const { outside } = box.enable({ internal: tuple(A, UDP, 5004), external: tuple(P, UDP, 0), direction: api.INBOUND })
-  box.session.end()
-  assert.equal(box.go(IN, udp(P, 1, textOf(outside), outside.port)), `in ${P}:1 > ${A}:5004`)
-  box.at(60_000)
-  assert.equal(box.go(IN, udp(P, 1, textOf(outside), outside.port)), 'no-mapping')
+test('script: every transaction, with groups, a disable rule and sessions', () => {
+  const { midcom } = played('knocking.pcap', `
+- {at: 1s, agent: other, session: open}
+- {at: 1s, agent: watch, session: open}
+- {at: 1s, agent: watch, session: open}
+- {at: 1s, agent: lab, do: reserve, protocol: tcp, as: r1, lifetime: 20s}
+- {at: 1s, agent: lab, do: enable, group: r1, internal: 10.0.0.1:80 tcp, external: 198.51.100.0/24, direction: inbound, lifetime: 10s, as: e1}
+- {at: 1s, agent: lab, do: list}
+- {at: 1s, agent: lab, do: group-list}
+- {at: 2s, agent: watch, do: group-status, group: r1}
+- {at: 2s, agent: watch, do: status, rule: r1}
+- {at: 2s, agent: watch, do: status, rule: e1}
+- {at: 2s, agent: other, do: status, rule: e1, expect: not-authorized-for-rule}
+- {at: 2s, agent: other, do: group-lifetime, group: e1, lifetime: 1s, expect: not-authorized-for-group}
+- {at: 2s, agent: reader, do: list, expect: ok}
+- {at: 2s, agent: reader, do: reserve, protocol: udp, expect: not-authorized-for-transaction}
+- {at: 3s, agent: lab, do: lifetime, rule: e1, lifetime: 30s}
+- {at: 3s, agent: watch, do: group-lifetime, group: r1, lifetime: 5s}
+- {at: 3s, agent: lab, do: enable, internal: 10.0.0.2:1 udp, external: 198.51.100.7:1, direction: inbound, as: victim}
+- {at: 3s, agent: other, do: disable, internal: 10.0.0.2, external: any, lifetime: 3s, as: block, expect: ok}
+- {at: 3s, agent: lab, do: enable, internal: 10.0.0.2:1 udp, external: 198.51.100.7:1, direction: inbound, expect: blocked-by-disable-rule}
+- {at: 3s, agent: other, do: status, rule: block}
+- {at: 4s, agent: lab, do: lifetime, rule: e1, lifetime: 0s}
+- {at: 4s, agent: lab, do: lifetime, rule: e1, lifetime: 0s, expect: no-such-rule}
+- {at: 4s, agent: lab, do: lifetime, rule: 4000, lifetime: 1s, expect: no-such-rule}
+- {at: 4s, agent: other, session: close}
+- {at: 4s, agent: other, do: list, expect: session-not-open}
+- {at: 4s, agent: other, session: open, expect: ok}
+- {at: 4s, agent: other, do: list}
+- {at: 4s, agent: nobody, session: open, expect: not-authorized-for-transaction}
+- {at: 4s, agent: lab, do: enable, reservation: e1, internal: 10.0.0.2:1 udp, external: any, expect: no-such-rule}
+- {at: 4s, agent: lab, do: reserve, group: 999, protocol: udp, expect: no-such-group}
+`)
+  const by = (line: number) => midcom.transactions.find((step) => step.line === line)!
+  const [r1, e1] = [by(5), by(6)]
+  assert.equal(e1.group, r1.group)
+  assert.deepEqual(by(7).entries, [{ id: r1.rule, owner: 'lab' }, { id: e1.rule, owner: 'lab' }])
+  assert.deepEqual(by(8).entries, [{ id: r1.group, owner: 'lab' }])
+  assert.deepEqual([by(9).owner, by(9).lifetimeSec, by(9).entries], ['lab', 19, [{ id: r1.rule, owner: 'lab' }, { id: e1.rule, owner: 'lab' }]])
+  assert.deepEqual([by(10).owner, by(10).outside, by(10).lifetimeSec], ['lab', r1.outside, 19])
+  assert.deepEqual([by(11).direction, by(11).internal, by(11).external, by(11).lifetimeSec], ['inbound', '10.0.0.1:80 tcp', '198.51.100.0/24 tcp', 9])
+  assert.equal(by(16).lifetimeSec, 30)
+  assert.equal(by(17).lifetimeSec, 5)
+  assert.deepEqual(by(18).ended, { atMs: 3000, cause: 'disabled' })
+  assert.deepEqual([by(21).lifetimeSec, by(21).owner, by(21).external, by(21).group], [3, 'other', 'any', null])
+  assert.deepEqual([e1.ended, by(22).lifetimeSec], [{ atMs: 4000, cause: 'agent' }, 0])
+  assert.deepEqual(by(28).entries, [{ id: by(19).rule, owner: 'other' }])
+  assert.deepEqual(r1.ended, null, 'it lives until 8 s, and the capture ends at 5.9 s')
+  assert.equal(midcom.unmet, 0)
+  assert.deepEqual(midcom.events.filter(({ kind }) => kind === 'group').map(({ agent, lifetimeSec }) => [agent, lifetimeSec]), [['lab', 5]])
+  assert.deepEqual(midcom.failures['no-such-rule'], 3)
+  assert.equal(midcom.transactions.length, 30)
+})
+
+test('script: a rule without packets ends when its idle time is over, one with packets lives on', () => {
+  const { midcom } = played('knocking.pcap', `
+- {at: 0s, agent: lab, do: enable, internal: 10.0.0.1:1 udp, external: 198.51.100.99, direction: inbound, max-idle: 2s, as: silent}
+${[1, 2, 3].map((host) => `- {at: 0s, agent: lab, do: enable, internal: 10.0.1.${host}:1 udp, external: any, direction: inbound, max-idle: 2s}`).join('\n')}
+- {at: 0s, agent: lab, do: enable, internal: 10.0.1.9:1 udp, external: any, direction: inbound, expect: lack-of-ports}
+`)
+  assert.deepEqual(midcom.transactions[0].ended, { atMs: 2000, cause: 'idle' })
+  const knocked = midcom.transactions.slice(1, 4).filter(({ outside }) => /:4000[01] /.test(outside!))
+  assert.ok(knocked.length >= 1)
+  for (const { traffic, ended } of knocked) assert.deepEqual([traffic, ended], [{ packets: 60, bytes: 60 * 48 }, null])
+})
+
+test('script: an answer that was not expected is told with its line, and ends with status 1', () => {
+  const { stderr, stdout, midcom } = played('knocking.pcap', `- {at: 1s, agent: lab, do: list}
+- {at: 1s, agent: lab, do: status, rule: 9, expect: ok}
+- {at: 1s, agent: lab, do: list, expect: no-such-rule}
+`, { status: 1 })
+  assert.equal(stderr, 'script.yaml:2: status: expected ok, and the answer is no-such-rule\nscript.yaml:3: list: expected no-such-rule, and the answer is ok\n')
+  assert.equal(midcom.unmet, 2)
+  assert.match(stdout, /^midcom +3 steps, 2 NOT as expected;/m)
+})
+
+test('script: time goes on after the last packet, and over gaps of months', () => {
+  const day = 86_400_000
+  write('gaps.pcap', encodePcap([0, 90 * day, 90 * day + 1000].map((ms) => udp(ms, PEER, ['203.0.113.1', 40_000]))))
+  const rules = (when: string, lifetime: string) => [1, 2, 3, 4].map((host) => `- {at: ${when}, agent: lab, do: enable, internal: 10.0.0.${host}:1 udp, external: any, direction: inbound, lifetime: ${lifetime}, expect: ok}`).join('\n')
+  const { midcom, report } = played('gaps.pcap', [rules('10d', '12d'), rules('40d', '1d'), rules('89d', '12d'), '- {at: 200d, agent: lab, do: list, as: end}'].join('\n'), { config: write('long.yaml', read('box.yaml').toString() + '  max-lifetime: 12d\n') })
+  assert.equal(report.virtualMs, 90 * day + 1000)
+  const ends = midcom.transactions.slice(0, 12).map(({ ended }) => ended?.atMs)
+  assert.deepEqual([...new Set(ends)], [22 * day, 41 * day, 101 * day])
+  assert.deepEqual(midcom.transactions.slice(8, 12).map(({ traffic }) => traffic?.packets).sort(), [0, 0, 0, 2])
+  assert.deepEqual(left('inside.pcapng').map(({ ms }) => ms), [90 * day, 90 * day + 1000])
+  assert.deepEqual(midcom.transactions[12].entries, [])
+})
+
+test('script: without packets it is played all the same', () => {
+  write('empty.pcap', encodePcap([]))
+  const { midcom } = played('empty.pcap', '- {at: 1s, agent: lab, do: reserve, protocol: udp, lifetime: 1s}\n- {at: 3s, agent: lab, do: list}\n')
+  assert.deepEqual([midcom.transactions[0].ended?.atMs, midcom.transactions[1].entries], [2000, []])
+})
+
+test('script: it goes on over rounds of a loop', () => {
+  const { midcom, report } = played('knocking.pcap', '- {at: 8s, agent: lab, do: reserve, protocol: udp, lifetime: 1s}\n- {at: 10s, agent: lab, do: list}\n', { args: ['--loop', '2'] })
+  assert.equal(report.packets, 240)
+  assert.deepEqual(midcom.transactions[0].ended?.atMs, 9000)
+})
+
+test('script: what cannot be used ends with status 2 before anything is touched', () => {
+  write('bad.yaml', '- {at: 1s, agent: lab, do: enabel}\n')
+  write('plain.yaml', 'inside: [10.0.0.0/8]\n')
+  write('good.yaml', '[]\n')
+  for (const [args, message] of [
+    [['--config', 'box.yaml', '--script', 'bad.yaml'], /^bad\.yaml:1:28: \[0\]\.do: 'enabel' is none of .*; did you mean enable\?\n$/],
+    [['--config', 'box.yaml', '--script', 'absent.yaml'], /^absent\.yaml: there is no such file/],
+    [['--config', 'plain.yaml', '--script', 'good.yaml'], /^pinhole: good\.yaml needs a configuration with midcom\.enabled/],
+    [['--script', 'good.yaml'], /^pinhole: good\.yaml needs a configuration/],
+    [['--config', 'box.yaml', '--script', 'good.yaml', '--report', 'good.yaml'], /^pinhole: good\.yaml is the script/],
+  ] as const) {
+    const { status, stdout, stderr } = replay(['knocking.pcap', '--out-inside', 'never.pcapng', ...args])
+    assert.equal(status, 2, args.join(' '))
+    assert.equal(stdout, '')
+    assert.match(stderr, message)
+    assert.ok(!fs.existsSync(inDir('never.pcapng')))
+  }
 })

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { createCertificates, NO_OPENSSL } from '../../../test/certificates.ts'
-import { createMiddlebox, type MiddleboxOptions } from '../../../test/middlebox.ts'
+import { createMiddlebox, type Middlebox, type MiddleboxOptions } from '../../../test/middlebox.ts'
 import { connect } from '../../control/simco/agent.ts'
 import { seconds, server } from './ctl-options.ts'
 import { table } from './ctl-print.ts'
@@ -40,9 +40,13 @@ async function middlebox(options: MiddleboxOptions = {}) {
   return { box, ctl }
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  for (let n = 0; !condition(); n++) {
-    assert(n < 3000, `still not: ${condition}`)
+/** Until so many sessions are open; none of the commands may end meanwhile. */
+async function untilOpen(box: Middlebox, sessions: number, commands: { ended: Promise<Ended> }[]): Promise<void> {
+  let early: Ended | null = null
+  for (const { ended } of commands) void ended.then((how) => { early = how })
+  for (let n = 0; box.policy.statistics().sessions !== sessions; n++) {
+    assert.equal(early, null)
+    assert(n < 3000, `${box.policy.statistics().sessions} sessions`)
     await new Promise((resolve) => { setTimeout(resolve, 10) })
   }
 }
@@ -168,7 +172,7 @@ test('ctl: watch prints each change, and ends after --count', async () => {
   toClose.push(() => agent.close())
   const watching = start(box.port, ['watch', '--count', '2'])
   const asJson = start(box.port, ['watch', '--count', '1', '--json'])
-  await until(() => box.policy.statistics().sessions === 3)
+  await untilOpen(box, 3, [watching, asJson])
   const { rule } = await agent.enable({ protocol: 'tcp', internal: '10.0.0.5:80', external: '*', direction: 'inbound', lifetimeSec: 60 })
   await agent.delete(rule)
   assert.deepEqual(await watching.ended, { status: 0, stdout: `rule ${rule}: 60 s\nrule ${rule}: gone\n`, stderr: '' })
@@ -178,12 +182,12 @@ test('ctl: watch prints each change, and ends after --count', async () => {
 test('ctl: watch ends by a signal, and when nobody reads any more', async () => {
   const { box } = await middlebox()
   const interrupted = start(box.port, ['watch']), terminated = start(box.port, ['watch']), unread = start(box.port, ['watch'])
-  await until(() => box.policy.statistics().sessions === 3)
+  await untilOpen(box, 3, [interrupted, terminated, unread])
   interrupted.child.kill('SIGINT')
   terminated.child.kill('SIGTERM')
   assert.deepEqual(await interrupted.ended, { status: 130, stdout: '', stderr: '' })
   assert.deepEqual(await terminated.ended, { status: 143, stdout: '', stderr: '' })
-  await until(() => box.policy.statistics().sessions === 1)
+  await untilOpen(box, 1, [unread])
   unread.child.stdout.destroy()
   const agent = await connect('127.0.0.1', box.port)
   toClose.push(() => agent.close())

@@ -81,6 +81,9 @@ function unknownKey(root: Section, section: Section, path: string, name: string)
   return fault('no such setting', `known ${path === '' ? 'here' : `in ${path}`}: ${here.join(', ')}`)
 }
 
+/** A longer list is not one that anybody reads. */
+const MOST_CHOICES = 12
+
 function wrongValue({ keyword, params, data, parentSchema, instancePath }: ErrorObject): Fault {
   const schema = parentSchema as unknown as Setting
   if (keyword === 'x-value') return params as Fault
@@ -89,10 +92,12 @@ function wrongValue({ keyword, params, data, parentSchema, instancePath }: Error
     return fault(`the list has ${(data as unknown[]).length} entries, and at most ${schema.maxItems} are allowed`)
   }
   if (keyword === 'enum') {
-    const choices = schema.enum ?? []
+    const choices = (schema.enum ?? []).map(String)
     const near = nearest(String(data), choices)
-    const suggestion = near === null ? undefined : `did you mean ${near}?`
-    return fault(`'${String(data)}' is none of ${choices.join(', ')}`, suggestion)
+    const isLong = choices.length > MOST_CHOICES
+    const otherwise = isLong ? `write one such as ${choices.slice(0, 3).join(', ')}` : undefined
+    return fault(`'${String(data)}' is none of ${isLong ? `the ${choices.length} that are known here` : choices.join(', ')}`,
+      near === null ? otherwise : `did you mean ${near}?`)
   }
   if (keyword === 'required') {
     const { missingProperty } = params as { missingProperty: string }
@@ -127,6 +132,8 @@ function wrongValue({ keyword, params, data, parentSchema, instancePath }: Error
   if (typeof data === 'object' && !Array.isArray(data)) {
     return need(KINDS[rule.kind], 'put quotes around a text that holds a colon')
   }
+  if (rule.kind === 'tuple' && typeof data === 'object') return need(KINDS.tuple, 'put quotes around it')
+  if (rule.kind === 'instant' && typeof data === 'number') return need(KINDS.instant, `did you mean ${data}s?`)
   if (rule.kind === 'duration' && typeof data === 'number') {
     const ms = Math.round(data * 1000)
     const meant = ms > 0 ? durationToText(ms) : sample(schema)

@@ -34,9 +34,10 @@ const INSTANT = /^(\d+)(?:\.(\d+))?(d|h|m|s|ms)$/
 export function parseInstant(text: string): Parsed<number> {
   const [, whole, fraction = '', unit] = INSTANT.exec(text) ?? []
   if (unit === undefined) return parseDuration(text)
-  const unitMs = UNIT_MS[unit as keyof typeof UNIT_MS]
-  const ms = Math.round(Number(`${whole}.${fraction}`) * unitMs * 1e6) / 1e6
-  if (Number.isInteger(ms)) return { ok: true, value: ms }
+  // Whole numbers only: a fraction such as 0.841 is none in binary.
+  const parts = (Number(whole) * 10 ** fraction.length + Number(fraction)) * UNIT_MS[unit as keyof typeof UNIT_MS]
+  const ms = parts / 10 ** fraction.length
+  if (parts % 10 ** fraction.length === 0) return { ok: true, value: ms }
   return fault(`'${text}' is not a whole number of milliseconds`, `did you mean ${durationToText(Math.round(ms))}?`)
 }
 

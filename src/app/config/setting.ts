@@ -28,7 +28,7 @@ export interface Setting {
   default?: unknown
   examples?: unknown[]
   pattern?: string
-  enum?: string[]
+  enum?: (string | number)[]
   items?: Item
   minItems?: number
   maxItems?: number
@@ -77,7 +77,7 @@ export function inYaml(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(inYaml).join(', ')}]`
   const text = String(value)
   // What is neither a plain word nor a number needs quotes, and so does an IPv6 address in a list: YAML would see a mapping.
-  if (typeof value !== 'string' || /^[\w/.+][\w/.+:-]*$/.test(text) && !/:$|::/.test(text)) return text
+  if (typeof value !== 'string' || /^[\w/.+]([\w/.+: -]*[\w/.+-])?$/.test(text) && !/: |::/.test(text)) return text
   return JSON.stringify(text)
 }
 

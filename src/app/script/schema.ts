@@ -58,8 +58,7 @@ const OWN: Record<Action | 'session', { required: string[]; properties: Record<s
       },
       parity: choice('any', ['any', 'odd', 'even'], 'Of the first port.'),
       service: choice('any', ['any', 'traditional', 'twice'], 'Kind of NAT.'),
-      'internal-version': { type: 'integer', description: 'IP version inside.', examples: [4], 'x-value': version() },
-      'external-version': { type: 'integer', description: 'IP version outside.', examples: [4], 'x-value': version() },
+      'internal-version': version('IP version inside.'), 'external-version': version('IP version outside.'),
     },
   },
   enable: {
@@ -86,8 +85,8 @@ const OWN: Record<Action | 'session', { required: string[]; properties: Record<s
   close: { required: [], properties: {} },
 }
 
-function version() {
-  return { kind: 'count', min: '4', max: '6', unit: 'is the version' } as const
+function version(description: string): Setting {
+  return { type: 'integer', description, examples: [4], enum: [4, 6] }
 }
 
 const made = new Map<string, Section>()
