@@ -24,9 +24,11 @@ const STAGE = 64
 
 export function createFinder4({ words, layout, tries }: Rules): Finder4 {
   const { heads, fieldWords, planeWords } = layout
-  const masks = new Int32Array(STAGE), places = new Int32Array(STAGE)
+  const masks = new Int32Array(STAGE), hashes = new Int32Array(STAGE), found = new Int32Array(STAGE)
+  const sink = new Int32Array(1)
   const localMultiplier = words[MULTIPLIERS + 1], peerMultiplier = words[MULTIPLIERS + 5], portMultiplier = words[MULTIPLIERS]
-  const LOCAL_SHORT = FIELDS, LOCAL_LONG = FIELDS + fieldWords, PEER_SHORT = FIELDS + 2 * fieldWords, PEER_LONG = FIELDS + 3 * fieldWords
+  const localShort = FIELDS, localLong = FIELDS + fieldWords
+  const peerShort = FIELDS + 2 * fieldWords, peerLong = FIELDS + 3 * fieldWords
 
   /** Tables worth a look, by the plane at `g` of the generation at `base`. */
   function candidates(
@@ -34,10 +36,10 @@ export function createFinder4({ words, layout, tries }: Rules): Finder4 {
   ): number {
     const w = words
     const shift = w[base + SHIFT]
-    return (w[g + LOCAL_SHORT + (Math.imul(local & SHORT_MASK, localMultiplier) >>> shift)] | w[g + WILD])
-      & (w[g + LOCAL_LONG + (Math.imul(local & LONG_MASK, localMultiplier) >>> shift)] | w[g + WILD + 1])
-      & (w[g + PEER_SHORT + (Math.imul(peer & SHORT_MASK, peerMultiplier) >>> shift)] | w[g + WILD + 2])
-      & (w[g + PEER_LONG + (Math.imul(peer & LONG_MASK, peerMultiplier) >>> shift)] | w[g + WILD + 3])
+    return (w[g + localShort + (Math.imul(local & SHORT_MASK, localMultiplier) >>> shift)] | w[g + WILD])
+      & (w[g + localLong + (Math.imul(local & LONG_MASK, localMultiplier) >>> shift)] | w[g + WILD + 1])
+      & (w[g + peerShort + (Math.imul(peer & SHORT_MASK, peerMultiplier) >>> shift)] | w[g + WILD + 2])
+      & (w[g + peerLong + (Math.imul(peer & LONG_MASK, peerMultiplier) >>> shift)] | w[g + WILD + 3])
       & w[g + LOCAL_PORTS + portEntry(ports >>> 16)] & w[g + PEER_PORTS + portEntry(ports & 0xffff)]
       & w[g + ZONES + (zone << 8 | protocol)]
   }
@@ -84,55 +86,67 @@ export function createFinder4({ words, layout, tries }: Rules): Finder4 {
     return found
   }
 
-  /** The record of the first rule, or NEVER. */
-  function first(mask: number, zone: number, protocol: number, local: number, peer: number, ports: number): number {
+  /**
+   * The record of the first rule, or NEVER. `table` is the descriptor of the first candidate, whose `hashed` and `head` are known
+   * already, and `mask` has the bits of the others.
+   */
+  function first(
+    table: number, hashed: number, head: number, mask: number,
+    zone: number, protocol: number, local: number, peer: number, ports: number,
+  ): number {
     const w = words, base = w[ACTIVE]
-    const shared = base + TABLE + (SHARED_RANK << TABLE_BITS), end = base + TABLE + (w[base + TABLES] << TABLE_BITS)
+    const end = base + TABLE + (w[base + TABLES] << TABLE_BITS)
     let found = NEVER, best = NEVER
     let at = base + TABLE
     for (;;) {
-      while (mask !== 0) {
-        let table = at + (31 - Math.clz32(mask & -mask) << TABLE_BITS)
-        mask &= mask - 1
-        do {
-          if (w[table + T_SUFFIX] > best) return found
-          if (w[table + T_BEST] < best || (w[table + T_BEST] === best && w[table + T_BEST_RULE] < found)) {
-            const hashed = place(table, local, peer, ports), head = w[headOf(hashed)]
-            if ((head ^ hashed) >>> 24 === 0 || (head & HEAD_MIXED) !== 0) {
-              for (let record = head & HEAD_RECORD; record !== 0;) {
-                const r = record << RECORD_BITS
-                if (w[r + PRIORITY] > best) break
-                if (applies(r, zone, protocol, local, peer, ports) >= 0) {
-                  if (w[r + VALUE] > 0) {
-                    if (w[r + PRIORITY] < best || record < found) {
-                      found = record
-                      best = w[r + PRIORITY]
-                    }
-                    break
-                  }
-                  found = searchTrie(r, found, zone, protocol, local, peer, ports)
-                  if (found !== NEVER) best = w[(found << RECORD_BITS) + PRIORITY]
-                }
-                record = w[r + NEXT]
+      if ((head ^ hashed) >>> 24 === 0 || (head & HEAD_MIXED) !== 0) {
+        for (let record = head & HEAD_RECORD; record !== 0;) {
+          const r = record << RECORD_BITS
+          if (w[r + PRIORITY] > best) break
+          if (applies(r, zone, protocol, local, peer, ports) >= 0) {
+            if (w[r + VALUE] > 0) {
+              if (w[r + PRIORITY] < best || record < found) {
+                found = record
+                best = w[r + PRIORITY]
               }
+              break
             }
+            found = searchTrie(r, found, zone, protocol, local, peer, ports)
+            if (found !== NEVER) best = w[(found << RECORD_BITS) + PRIORITY]
           }
-          table += 1 << TABLE_BITS
-        } while (table > shared && table < end)
+          record = w[r + NEXT]
+        }
       }
-      // The second word of the index is only for those who found nothing good enough by the first.
-      if (at !== base + TABLE) return found
-      at += 32 << TABLE_BITS
-      if (at >= end || w[at + T_SUFFIX] > best) return found
-      mask = candidates(base + PLANES + planeWords, base, zone, protocol, local, peer, ports)
+      // The next table that can hold something better.
+      do {
+        table += 1 << TABLE_BITS
+        if (table <= base + TABLE + (SHARED_RANK << TABLE_BITS) || table >= end) {
+          if (mask === 0) {
+            // The second plane is only for those who found nothing good enough by the first.
+            if (at !== base + TABLE) return found
+            at += 32 << TABLE_BITS
+            if (at >= end || w[at + T_SUFFIX] > best) return found
+            mask = candidates(base + PLANES + planeWords, base, zone, protocol, local, peer, ports)
+            if (mask === 0) return found
+          }
+          table = at + (31 - Math.clz32(mask & -mask) << TABLE_BITS)
+          mask &= mask - 1
+        }
+        if (w[table + T_SUFFIX] > best) return found
+      } while (w[table + T_BEST] > best || (w[table + T_BEST] === best && w[table + T_BEST_RULE] > found))
+      hashed = place(table, local, peer, ports)
+      head = w[headOf(hashed)]
     }
   }
 
   function lookup4(zone: number, protocol: number, local: number, peer: number, ports: number): number {
-    if (words[COUNT] === 0) return 0
-    const base = words[ACTIVE]
-    const found = first(candidates(base + PLANES, base, zone, protocol, local, peer, ports), zone, protocol, local, peer, ports)
-    return found === NEVER ? 0 : words[(found << RECORD_BITS) + VALUE]
+    const w = words
+    if (w[COUNT] === 0) return 0
+    const base = w[ACTIVE], mask = candidates(base + PLANES, base, zone, protocol, local, peer, ports)
+    const table = base + TABLE + (31 - Math.clz32(mask & -mask) << TABLE_BITS), hashed = place(table, local, peer, ports)
+    // Without a candidate this looks into the 32nd table in vain.
+    const found = first(table, hashed, w[headOf(hashed)], mask & mask - 1, zone, protocol, local, peer, ports)
+    return found === NEVER ? 0 : w[(found << RECORD_BITS) + VALUE]
   }
 
   function lookupBatch4(
@@ -145,6 +159,7 @@ export function createFinder4({ words, layout, tries }: Rules): Finder4 {
       return
     }
     const base = w[ACTIVE]
+    let touched = 0
     for (let start = 0; start < count; start += STAGE) {
       const many = Math.min(STAGE, count - start)
       for (let n = 0; n < many; n++) {
@@ -153,16 +168,20 @@ export function createFinder4({ words, layout, tries }: Rules): Finder4 {
       }
       for (let n = 0; n < many; n++) {
         const i = start + n, mask = masks[n]
-        // With no table to look at this is the 32nd, which may be any: its place is loaded in vain.
-        const table = base + TABLE + (31 - Math.clz32(mask & -mask) << TABLE_BITS)
-        places[n] = w[headOf(place(table, locals[i], peers[i], ports[i]))]
+        const hashed = place(base + TABLE + (31 - Math.clz32(mask & -mask) << TABLE_BITS), locals[i], peers[i], ports[i])
+        hashes[n] = hashed
+        found[n] = w[headOf(hashed)]
       }
+      // Nothing but loads: many are under way at once.
+      for (let n = 0; n < many; n++) touched ^= w[(found[n] & HEAD_RECORD) << RECORD_BITS]
       for (let n = 0; n < many; n++) {
-        const i = start + n
-        const found = first(masks[n], zones[i], protocols[i], locals[i], peers[i], ports[i])
-        answers[i] = found === NEVER ? 0 : w[(found << RECORD_BITS) + VALUE]
+        const i = start + n, mask = masks[n]
+        const table = base + TABLE + (31 - Math.clz32(mask & -mask) << TABLE_BITS)
+        const record = first(table, hashes[n], found[n], mask & mask - 1, zones[i], protocols[i], locals[i], peers[i], ports[i])
+        answers[i] = record === NEVER ? 0 : w[(record << RECORD_BITS) + VALUE]
       }
     }
+    sink[0] = touched
   }
 
   return { lookup4, lookupBatch4 }
