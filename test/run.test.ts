@@ -1,0 +1,228 @@
+/** `pinhole run --simulate`, driven by agents over loopback. */
+import assert from 'node:assert/strict'
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import * as fs from 'node:fs'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import * as os from 'node:os'
+import * as path from 'node:path'
+import { after, test } from 'node:test'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import type { RunReport } from '../src/app/run/report.ts'
+import { connect, MidcomError, type Agent } from '../src/control/simco/agent.ts'
+import { encodePcap } from '../src/phy/testing.ts'
+import { buildPacket } from '../src/wire/build.ts'
+
+const MAIN = path.resolve('build/src/app/cli/main.js')
+const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pinhole-run-'))
+after(() => fs.rmSync(dir, { recursive: true }))
+const TIMEOUT_MS = 60_000
+
+const inDir = (name: string) => path.join(dir, name)
+const read = (name: string) => fs.readFileSync(inDir(name), 'utf8')
+function write(name: string, bytes: Uint8Array | string): string {
+  fs.writeFileSync(inDir(name), bytes)
+  return name
+}
+
+function pinhole(args: readonly string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { cwd: dir, timeout: TIMEOUT_MS, encoding: 'utf8' })
+  return { status, stdout, stderr }
+}
+
+const validate = new Ajv2020({ allErrors: true, strict: true, allowUnionTypes: true })
+  .compile(JSON.parse(fs.readFileSync('docs/run-report.schema.json', 'utf8')) as object)
+
+/** The configuration that `init --lab` prints, with a port that is free. */
+const lab = pinhole(['init', '--lab']).stdout
+write('lab.yaml', lab.replace('listen: [127.0.0.1:7626]', 'listen: [127.0.0.1:0]').replace('ports: 40000-49999', 'ports: 40000-40003')
+  .replace('pool: [203.0.113.1-203.0.113.4]', 'pool: [203.0.113.1]'))
+
+interface Box {
+  port: number
+  child: ChildProcess
+  stderr: () => string
+  /** Ends it by that signal; what it printed after it was ready, and its report. */
+  end: (signal?: NodeJS.Signals) => Promise<{ status: number | null; stdout: string; stderr: string; report: RunReport }>
+}
+
+let boxes = 0
+async function run(args: readonly string[] = [], config = 'lab.yaml'): Promise<Box> {
+  const name = `report-${boxes++}.json`
+  const child = spawn(process.execPath, [MAIN, 'run', '--simulate', ...args, '--config', config, '--report', name], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
+  let stdout = '', stderr = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text })
+  const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
+  const ended = new Promise<number | null>((resolve) => {
+    child.on('close', (code) => {
+      clearTimeout(timer)
+      resolve(code)
+    })
+  })
+  const ready = new Promise<string>((resolve, reject) => {
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text
+      if (stdout.includes('\n')) resolve(stdout)
+    })
+    void ended.then(() => reject(new Error(`it ended: ${stderr}`)))
+  })
+  const port = Number(/^ready: simco 127\.0\.0\.1:(\d+)\n$/.exec(await ready)?.[1])
+  assert.ok(port > 0, stdout)
+  return {
+    port, child, stderr: () => stderr,
+    async end(signal = 'SIGTERM') {
+      child.kill(signal)
+      const status = await ended
+      const report = JSON.parse(read(name)) as RunReport
+      assert.ok(validate(report), JSON.stringify(validate.errors, null, 1))
+      return { status, stdout: stdout.slice(stdout.indexOf('\n') + 1), stderr, report }
+    },
+  }
+}
+
+/** The next event of an agent that is about a rule, or 'terminated'. */
+async function until(agent: Agent, wanted: (event: { kind: string; rule?: number; lifetimeSec?: number }) => boolean): Promise<void> {
+  for await (const event of agent.events()) if (wanted(event)) return
+  throw new Error('the events ended first')
+}
+
+const refused = (code: number) => (error: unknown) => error instanceof MidcomError && error.code === code
+
+test('run --simulate: an agent of this machine reserves, enables, asks, is told of the end, and deletes', async () => {
+  const box = await run()
+  const agent = await connect('127.0.0.1', box.port), watcher = await connect('127.0.0.1', box.port)
+  const reserved = await agent.reserve({ protocol: 'udp', ports: 2, parity: 'even', lifetimeSec: 30 })
+  assert.equal(reserved.outside.address, '203.0.113.1')
+  assert.ok([40_000, 40_002].includes(reserved.outside.port))
+  const expired = until(watcher, ({ kind, rule, lifetimeSec }) => kind === 'rule' && rule === reserved.rule && lifetimeSec === 0)
+  const enabled = await agent.enable({ protocol: 'udp', internal: '10.0.0.5:5004+2', external: '*', direction: 'inbound', reservation: reserved.rule, lifetimeSec: 1 })
+  assert.deepEqual([enabled.rule, enabled.outside], [reserved.rule, reserved.outside])
+  assert.deepEqual(await agent.list(), [reserved.rule])
+  // The lifetime is that of a clock which also runs while nobody asks anything.
+  await expired
+  assert.deepEqual(await watcher.list(), [])
+  const blocked = await agent.disable({ protocol: 'udp', internal: '10.0.0.6', external: '198.51.100.7', lifetimeSec: 60 })
+  await assert.rejects(watcher.enable({ protocol: 'udp', internal: '10.0.0.6:1', external: '198.51.100.7:2', direction: 'outbound', lifetimeSec: 9 }), refused(0x0350))
+  await agent.delete(blocked.rule)
+  await watcher.enable({ protocol: 'udp', internal: '10.0.0.6:1', external: '198.51.100.7:2', direction: 'outbound', lifetimeSec: 9 })
+  await Promise.all([agent.end(), watcher.end()])
+  const { status, stdout, stderr, report } = await box.end()
+  assert.equal(status, 0)
+  assert.match(stdout, /^midcom +\d+ transactions; 3 rules for packets, 1 alive, 1 expired, 0 idle$/m)
+  assert.match(stderr, /^simco: session-opened #1 127\.0\.0\.1:\d+ lab$/m)
+  assert.deepEqual([report.midcom.rules, report.midcom.failures, report.simco?.['sessions-opened']], [{ added: 3, current: 1, expired: 1, idle: 0 }, { 'blocked-by-disable-rule': 1 }, 2])
+})
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`run --simulate: ${signal} tells agents that their sessions end (AST) and ends with status 0`, async () => {
+    const box = await run()
+    const agent = await connect('127.0.0.1', box.port)
+    const over = until(agent, ({ kind }) => kind !== 'rule')
+    const { status, report } = await box.end(signal)
+    await over
+    agent.close()
+    assert.equal(status, 0)
+    assert.equal(report.simco?.['out-termination-messages'], 1)
+  })
+}
+
+test('run --simulate: an idle box has no turns', async () => {
+  const box = await run()
+  const agent = await connect('127.0.0.1', box.port)
+  await agent.enable({ protocol: 'udp', internal: '10.0.0.5:1', external: '*', direction: 'inbound', lifetimeSec: 3000 })
+  await new Promise((resolve) => { setTimeout(resolve, 500) })
+  await agent.end()
+  const { report } = await box.end()
+  // One to begin with, one or two for each request; a box that polled would have hundreds.
+  assert.ok(report.turns < 20, `${report.turns} turns`)
+})
+
+/** From outside to the four ports kept for rules, and from inside, so that the capture has both sides. */
+const capture = write('knocking.pcap', encodePcap([0, 1, 2, 3, 4, 5, 6, 7, 8, 9].flatMap((n) => [40_000, 40_001, 40_002, 40_003].map((dstPort) => ({
+  data: buildPacket({ link: 'ethernet', proto: 'udp', src: '198.51.100.7', srcPort: 6000, dst: '203.0.113.1', dstPort, payload: new Uint8Array(20) }), sec: 1_700_000_000, nsec: n * 10_000_000,
+})))))
+
+for (const [pace, what] of [['original', 'at their own pace'], ['max', 'as fast as they go']] as const) {
+  test(`run --simulate: packets of a capture meet the rules, ${what}, again and again, while agents are served`, async () => {
+    const box = await run([capture, '--loop', 'forever', '--pace', pace, '--quiet'])
+    const agent = await connect('127.0.0.1', box.port)
+    const { rule } = await agent.enable({ protocol: 'udp', internal: '10.0.0.5:5004+2', external: '198.51.100.7', direction: 'inbound', lifetimeSec: 60 })
+    await new Promise((resolve) => { setTimeout(resolve, 300) })
+    assert.deepEqual(await agent.list(), [rule])
+    await agent.end()
+    const { status, stderr, report } = await box.end()
+    assert.equal(status, 0)
+    assert.equal(stderr, '')
+    // Two of four ports lead inside.
+    assert.ok(report.out.inside.packets >= 2, JSON.stringify(report.out))
+    assert.equal(report.out.inside.packets + report.dropped.packets, report.packets)
+    assert.deepEqual(Object.keys(report.drops).filter((name) => !['no-mapping', 'filtered'].includes(name)), [])
+    assert.deepEqual([report.settings.loops, report.settings.pace], [null, pace === 'max' ? 'max' : '1x'])
+  })
+}
+
+test('run --simulate: a capture that is over leaves the box running', async () => {
+  const box = await run([capture, '--loop', '2', '--pace', 'max'])
+  const agent = await connect('127.0.0.1', box.port)
+  assert.deepEqual(await agent.list(), [])
+  await agent.end()
+  const { report } = await box.end()
+  assert.equal(report.packets, 80)
+})
+
+test('run --simulate: SIGHUP reads again what agents may do; who is gone loses its sessions; a bad file changes nothing', async () => {
+  const key = '00112233445566778899aabbccddeeff'
+  const config = (agents: string) => lab.replace('listen: [127.0.0.1:7626]', 'listen: [127.0.0.1:0]').replace('challenge: false', 'challenge: true')
+    .replace(/ {2}agents:\n {4}- name: lab\n.*\n/, `  agents: [${agents}]\n`)
+  write('reload.yaml', config(`{name: lab}, {name: guest, key: ${key}}`))
+  const box = await run([], 'reload.yaml')
+  const agent = await connect('127.0.0.1', box.port)
+  await agent.reserve({ protocol: 'udp', lifetimeSec: 30 })
+  const reloaded = async (text: string, sign: RegExp) => {
+    write('reload.yaml', text)
+    box.child.kill('SIGHUP')
+    for (let n = 0; !sign.test(box.stderr()) && n < 500; n++) await new Promise((resolve) => { setTimeout(resolve, 10) })
+    assert.match(box.stderr(), sign)
+  }
+  await reloaded(config('{name: lab, may: [read]}'), /^reloaded what 1 agents may do; keys, doors and all other settings count from the next start$/m)
+  await assert.rejects(agent.reserve({ protocol: 'udp', lifetimeSec: 30 }), refused(0x0341))
+  assert.equal((await agent.list()).length, 1)
+  await reloaded('midcom: {agents: 5}\n', /^reload\.yaml:1:18: midcom\.agents: a list is needed here, not 5.*\npinhole: reload\.yaml is not used; the box goes on as it was$/m)
+  assert.equal((await agent.list()).length, 1)
+  const over = until(agent, ({ kind }) => kind !== 'rule')
+  await reloaded(config('{name: somebody}').replace('loopback-agent: lab', 'loopback-agent: somebody'), /^simco: session-closed #1 .* authorization$/m)
+  await over
+  agent.close()
+  const { status } = await box.end()
+  assert.equal(status, 0)
+})
+
+test('run: what cannot be run ends with status 2 and says why', async () => {
+  const busy = createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => { busy.once('listening', resolve) })
+  const { port } = busy.address() as AddressInfo
+  write('busy.yaml', lab.replace('listen: [127.0.0.1:7626]', `listen: [127.0.0.1:${port}]`))
+  write('off.yaml', lab.replace('enabled: true', 'enabled: false'))
+  write('closed.yaml', lab.replace('listen: [127.0.0.1:7626]', 'listen: [127.0.0.1:0]').replace('loopback-agent: lab', 'loopback-agent: ""'))
+  write('cut.pcap', fs.readFileSync(inDir(capture)).subarray(0, 100))
+  try {
+    for (const [args, status, message] of [
+      [[], 2, /^pinhole: live interfaces are not there yet: `pinhole run --simulate` runs a box without them\n$/],
+      [['--simulate'], 2, /^pinhole: a configuration is needed: `pinhole init --lab/],
+      [['--simulate', '--config', 'off.yaml'], 2, /^pinhole: off\.yaml: midcom\.enabled is false/],
+      [['--simulate', '--config', 'busy.yaml'], 2, new RegExp(`^pinhole: cannot open the simco door: address already in use 127\\.0\\.0\\.1:${port} \\(EADDRINUSE\\)\\n$`, 'm')],
+      [['--simulate', '--config', 'closed.yaml'], 2, /^pinhole: midcom\.simco: nobody could come in: give an agent a key or a certificate, or name a loopback-agent\n$/],
+      [['--simulate', 'absent.pcap', '--config', 'lab.yaml'], 2, /^pinhole: .*ENOENT/],
+      [['--simulate', 'cut.pcap', '--config', 'lab.yaml'], 3, /^pinhole: cut\.pcap: byte \d+: /],
+      [['--simulate', '-', '--config', 'lab.yaml'], 2, /^pinhole: the capture is read before the box starts: name a file\n$/],
+      [['--simulate', '--config', 'lab.yaml', '--report', 'lab.yaml'], 2, /^pinhole: lab\.yaml is the configuration/],
+      [['--simulate', '--config', 'lab.yaml', '--loop', 'often'], 2, /--loop/],
+    ] as const) {
+      const ended = pinhole(['run', ...args])
+      assert.deepEqual([ended.status, ended.stdout], [status, ''], args.join(' ') + ended.stderr)
+      assert.match(ended.stderr, message)
+    }
+  } finally {
+    busy.close()
+  }
+})
