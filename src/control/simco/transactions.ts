@@ -101,6 +101,7 @@ function nothingReserved(t: Tuple, w: WireTuple): void {
 
 type TupleFault = 'none' | 'inconsistent' | 'ip-version-mismatch' | 'illegal-range' | 'illegal-port'
 
+function undefinedVersion(w: WireTuple): boolean { return w.version !== 1 && w.version !== 2 }
 function portsOverflow(w: WireTuple): boolean {
   return (w.protocol === TCP || w.protocol === UDP) && w.port > 0 && w.port + w.range - 1 > 0xffff
 }
@@ -108,9 +109,9 @@ function portsOverflow(w: WireTuple): boolean {
 /** Checks of RFC 4540 8.3.1 that policy cannot make, because it does not see location, form or ranges that say nothing. */
 function tupleFault(internal: WireTuple, external: WireTuple): TupleFault {
   if (internal.location !== A0 || external.location !== A3) return 'inconsistent'
-  for (const { version } of [internal, external]) if (version !== 1 && version !== 2) return 'ip-version-mismatch'
+  if (undefinedVersion(internal) || undefinedVersion(external)) return 'ip-version-mismatch'
   if (internal.protocol !== external.protocol) return 'inconsistent'
-  for (const { form, range } of [internal, external]) if (form === FULL && range === 0) return 'illegal-range'
+  if (internal.form === FULL && internal.range === 0 || external.form === FULL && external.range === 0) return 'illegal-range'
   // Also where the port is a wildcard, as the text has it; 0xffff is tolerated there.
   if (internal.form === FULL && external.form === FULL && internal.range !== external.range &&
     internal.range !== 0xffff && external.range !== 0xffff) return 'inconsistent'
@@ -167,11 +168,11 @@ const IP_VERSIONS = [0, 4, 6]
 
 function reserve(session: Session, m: Message): Result | Promise<Result> {
   const set = m.prrSet, service = set >>> 30, parity = set >>> 28 & 3, internal = set >>> 26 & 3, external = set >>> 24 & 3
-  const undefinedVersion = internal === UNDEFINED || external === UNDEFINED
+  const mismatch = internal === UNDEFINED || external === UNDEFINED
   return session.reserve({
     group: (m.present & 1 << GID) !== 0 ? named(m.gid) : 0,
     // Undefined values become what policy refuses: two versions that disagree, and a parity that no reservation has.
-    internalVersion: undefinedVersion ? 4 : IP_VERSIONS[internal]!, externalVersion: undefinedVersion ? 6 : IP_VERSIONS[external]!,
+    internalVersion: mismatch ? 4 : IP_VERSIONS[internal]!, externalVersion: mismatch ? 6 : IP_VERSIONS[external]!,
     service, parity: service === 0 || service === UNDEFINED ? UNDEFINED : parity,
     internal: null, protocol: set >>> 16 & 255, range: set & 0xffff, lifetimeSec: m.lifetimeSec,
   })
@@ -281,13 +282,12 @@ export function reply(out: Output, type: number, tid: number, result: Result, ca
         return REPLY_TOO_BIG
       }
       $reply.type = PRL_REPLY
-      $reply.pids.length = 0
       for (let i = 0; i < rules.length; i++) $reply.pids.push(rules[i]!.rule)
       break
     }
     default: status(value as RuleStatus, capabilities)
   }
   encode(out, $reply)
-  $reply.pids.length = 0
+  if (type === PRL_REQUEST) $reply.pids.length = 0
   return 0
 }
