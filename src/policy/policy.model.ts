@@ -16,7 +16,7 @@ import { Bindings, type Claim, type Hold, type Side } from './model/bindings.ts'
 import type { Command } from './model/commands.ts'
 import { Slots } from './model/slots.ts'
 import {
-  checkAddresses, checkPorts, fixedBits, hasPorts, isFull, isOpen, namesPorts, overlaps, portsOf, wordsOf,
+  checkAddresses, checkPorts, fixedBits, hasPorts, isFull, isOpen, namesPorts, overlaps, parityOf, portsWord, wordsOf,
 } from './model/tuples.ts'
 
 const NEVER_IDLE_SEC = 0xffffffff
@@ -42,6 +42,8 @@ interface Rule {
   inside: Tuple | null
   outside: Tuple
   maxIdleSec: number
+  /** Number of the command that added it. */
+  added: number
   holds: Record<Side, Hold | null>
 }
 
@@ -63,6 +65,8 @@ interface ModelSession extends Session { isOpen: boolean; listener: SessionListe
 
 export class PolicyModel implements Policy {
   readonly commands: Command[] = []
+  /** How many commands the data plane has carried out: before, it knows nothing of a new rule. */
+  carriedOut = Infinity
   readonly capabilities: Capabilities
   private readonly options: PolicyOptions
   private readonly bindings: Bindings
@@ -444,7 +448,7 @@ export class PolicyModel implements Policy {
       group: parts.action === 'disable' ? null : group ?? { ...this.groupSlots.take(), owner },
       deadlineMs: this.nowMs + lifetimeSec * 1000, lastUseMs: this.nowMs, idleMs: idleSec === 0 ? Infinity : idleSec * 1000,
       action: 'reserve', service: TRADITIONAL, direction: 0, parity: PARITY_ANY, internal: tuple({}), external: tuple({}),
-      inside: null, outside: tuple({}), maxIdleSec: 0, holds: { outside: null, inside: null },
+      inside: null, outside: tuple({}), maxIdleSec: 0, added: Infinity, holds: { outside: null, inside: null },
       ...parts,
     }
     this.rules.push(rule)
@@ -476,7 +480,9 @@ export class PolicyModel implements Policy {
     }
   }
 
-  private emitRule({ slot, internal, external }: Rule, flags: number, priority: number): void {
+  private emitRule(rule: Rule, flags: number, priority: number): void {
+    const { slot, internal, external } = rule
+    rule.added = this.commands.length + 1
     const command: Command = {
       op: 'rule-add', rule: slot, flags, priority, version: internal.version,
       protocol: internal.protocol === 0 ? -1 : internal.protocol,
@@ -516,7 +522,7 @@ export class PolicyModel implements Policy {
       const rule = this.nextDue()
       if (rule === undefined || this.dueMs(rule) > nowMs) return false
       const isExpired = rule.deadlineMs <= rule.lastUseMs + rule.idleMs
-      if (!isExpired && rule.action === 'enable') {
+      if (!isExpired && rule.action === 'enable' && rule.added <= this.carriedOut) {
         const usedMs = nowMs - ((nowMs | 0) - this.options.activity.lastUsedMs[rule.slot] | 0)
         if (usedMs > rule.lastUseMs) {
           rule.lastUseMs = usedMs
@@ -557,7 +563,7 @@ export class PolicyModel implements Policy {
   ruleTraffic(id: number): { packets: number; bytes: number } | undefined {
     const rule = this.rules.find(candidate => candidate.id === id)
     if (rule === undefined) return undefined
-    if (rule.action === 'reserve') return { packets: 0, bytes: 0 }
+    if (rule.added > this.carriedOut) return { packets: 0, bytes: 0 }
     const { packets, bytes } = this.options.activity
     return { packets: packets[rule.slot], bytes: bytes[rule.slot] }
   }
@@ -572,9 +578,9 @@ export class PolicyModel implements Policy {
     }
   }
 
-  // The model has no data plane: its commands are carried out as soon as they are in the list.
+  // The model has no data plane of its own.
   ticket(): number { return this.commands.length | 0 }
-  appliedTicket(): number { return this.commands.length | 0 }
+  appliedTicket(): number { return Math.min(this.carriedOut, this.commands.length) | 0 }
   onApplied(): void {}
   pump(): void {}
   applied(): void {}
@@ -583,13 +589,6 @@ export class PolicyModel implements Policy {
 
 function refuseAny(reason: Reason | null): void {
   if (reason !== null) refuse(reason)
-}
-
-function parityOf(port: number): number { return port % 2 === 0 ? PARITY_EVEN : PARITY_ODD }
-
-function portsWord(of: Tuple): number {
-  const { low, high } = portsOf(of)
-  return low << 16 | high
 }
 
 /** A tuple of IPv4 with a whole address unless parts say otherwise. */

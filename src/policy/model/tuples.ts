@@ -2,7 +2,7 @@
  * Address tuples for the slow model: an address is a text of zeros and ones, so that prefixes are texts that begin alike.
  * The checks come in the order of docs/midcom.md.
  */
-import { TCP, UDP, type Reason, type Tuple } from '../api.ts'
+import { PARITY_EVEN, PARITY_ODD, TCP, UDP, type Reason, type Tuple } from '../api.ts'
 import type { PolicyOptions } from '../options.ts'
 
 /** All bits of an address, those below a prefix too. */
@@ -107,4 +107,11 @@ export function checkAddresses(internal: Tuple, external: Tuple, options: Policy
 
 function isPortWildcard(internal: Tuple, external: Tuple): boolean {
   return internal.protocol === 0 || (hasPorts(internal.protocol) && (internal.port === 0 || external.port === 0))
+}
+
+export function parityOf(port: number): number { return port % 2 === 0 ? PARITY_EVEN : PARITY_ODD }
+
+export function portsWord(of: Tuple): number {
+  const { low, high } = portsOf(of)
+  return low << 16 | high
 }
