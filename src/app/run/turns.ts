@@ -41,6 +41,7 @@ export interface Turns {
 export function createTurns(engine: Engine, clockMs: () => number): Turns {
   const zeroMs = clockMs()
   let latestMs = 0
+  let advancedMs = -1
   let policy: Policy | null = null
   let traffic: Traffic | null = null
   let immediate: NodeJS.Immediate | null = null
@@ -98,7 +99,12 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
 
   return {
     nowMs, pump, wake,
-    advance() { if (policy?.advance(nowMs(), RULES) === true) wake() },
+    advance() {
+      const now = nowMs()
+      if (now === advancedMs || policy === null) return
+      advancedMs = now
+      if (policy.advance(now, RULES)) wake()
+    },
     start(itsPolicy, itsTraffic) {
       policy = itsPolicy
       traffic = itsTraffic
