@@ -157,9 +157,9 @@ const reserveSteps = fc.record({
 const enableSteps = fc.record({
   kind: fc.constant('enable' as const), session: fc.nat(), group: groups, flow, direction: directions,
   parity: fc.constantFrom(PARITY_ANY, PARITY_ANY, PARITY_SAME), lifetimeSec: lifetimes,
-  maxIdleSec: fc.constantFrom(0, 0, 0, 4, 25, 0xffffffff), within: mostly(1, 3),
+  maxIdleSec: fc.constantFrom(0, 0, 0, 4, 25, 0xffffffff), within: mostly(1, 1),
   reservation: fc.oneof({ weight: 2, arbitrary: fc.constant(null) },
-    { weight: 3, arbitrary: fc.record({ at: references, live: mostly(7, 1), fits: mostly(9, 1), fitsHost: mostly(9, 1) }) }),
+    { weight: 3, arbitrary: fc.record({ at: references, live: mostly(7, 1), fits: mostly(9, 1), fitsHost: mostly(4, 1) }) }),
 })
 const disableSteps = fc.record({
   kind: fc.constant('disable' as const), session: fc.nat(), flow, lifetimeSec: lifetimes, all: mostly(1, 4),
@@ -181,7 +181,7 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('end' as const), session: fc.nat() }) },
   { weight: 16, arbitrary: reserveSteps },
   { weight: 30, arbitrary: enableSteps },
-  { weight: 1, arbitrary: disableSteps },
+  { weight: 2, arbitrary: disableSteps },
   { weight: 8, arbitrary: lifetimeSteps },
   { weight: 4, arbitrary: listSteps },
   { weight: 8, arbitrary: statusSteps },
