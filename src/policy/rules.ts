@@ -65,9 +65,10 @@ export function createRules(box: Box, ends: Ends): Rules {
     return sec > 0 ? sec : 0
   }
 
-  /** Why there is no place for a rule more of this owner, if so. */
-  function checkPlace(owner: number): Reason | null {
-    if (!ends.settle() || store.isFull()) return 'lack-of-resources'
+  /** Why there is no place for a rule more of this owner, if so. What waits for the ring may have to go first. */
+  function checkPlace(owner: number, hasRecords: boolean): Reason | null {
+    const isSettled = ends.settle()
+    if (store.isFull() || (hasRecords && !isSettled)) return 'lack-of-resources'
     const most = authorizer.maxRules?.(owners.name(owner)) ?? Infinity
     return owners.ruleCount(owner) >= most ? 'lack-of-resources' : null
   }
@@ -133,7 +134,7 @@ export function createRules(box: Box, ends: Ends): Rules {
     const grantedSec = grant(request.lifetimeSec, maxSec)
     if (grantedSec === 0) return fail('lifetime-zero')
     const owner = ownerIn(actor, group)
-    const full = checkPlace(owner)
+    const full = checkPlace(owner, false)
     if (full !== null) return fail(full)
     const isTwice = isNat && service === TWICE
     const why = isNat ? planReserve(protocol, range, parity, internal, isTwice) : null
@@ -281,7 +282,7 @@ export function createRules(box: Box, ends: Ends): Rules {
     const grantedSec = grant(request.lifetimeSec, maxSec)
     if (grantedSec === 0) return fail('lifetime-zero')
     const owner = ownerIn(actor, group)
-    const full = reserved === 0 ? checkPlace(owner) : ends.settle() ? null : 'lack-of-resources'
+    const full = reserved === 0 ? checkPlace(owner, true) : ends.settle() ? null : 'lack-of-resources'
     if (full !== null) return fail(full)
 
     const isNat = nat44 && internal.version === 4
@@ -340,7 +341,7 @@ export function createRules(box: Box, ends: Ends): Rules {
     if (wrong !== null) return fail(wrong)
     const grantedSec = grant(request.lifetimeSec, maxSec)
     if (grantedSec === 0) return fail('lifetime-zero')
-    const full = checkPlace(actor.owner)
+    const full = checkPlace(actor.owner, true)
     if (full !== null) return fail(full)
     if (!ends.makeRoom(1)) return fail('lack-of-resources')
 
