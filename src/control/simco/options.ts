@@ -61,7 +61,7 @@ export interface SimcoLimits {
   /** Without a further octet of a message that has begun (RFC 4540 6). */
   messageMs: number
   /**
-   * Octets of replies and notifications that a client has not taken, 65,536 or more: above half of it no more is read from this
+   * Octets of replies and notifications that a client has not taken, 262,144 or more: above half of it no more is read from this
    * client, above all of it the client is cut off.
    */
   queuedBytes: number

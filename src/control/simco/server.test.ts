@@ -375,7 +375,7 @@ test('what cannot be configured: plain TCP beyond loopback, nobody to tell apart
   refuse({ agents: [{ name: 'a', key: Buffer.alloc(15) }] }, 'simco-bad-agent', 'agents[0].key')
   refuse({ agents: [{ name: 'a', certificates: ['agent.example'] }] }, 'simco-bad-agent', 'agents[0].certificates')
   refuse({ agents: [{ name: 'a', certificates: ['CN:x'] }, { name: 'b', certificates: ['CN:x'] }] }, 'simco-bad-agent', 'agents[1].certificates')
-  refuse({ limits: { queuedBytes: 1000 } }, 'simco-bad-limit', 'limits.queuedBytes')
+  refuse({ limits: { queuedBytes: 262_143 } }, 'simco-bad-limit', 'limits.queuedBytes')
   refuse({ limits: { payloadBytes: 65_529 } }, 'simco-bad-limit', 'limits.payloadBytes')
   refuse({ limits: { idleMs: -1 } }, 'simco-bad-limit', 'limits.idleMs')
   createSimcoServer({ policy, agents: [], listeners: [{ ...PLAIN, host: '0.0.0.0', allowPlain: true }] })
@@ -386,7 +386,7 @@ test('counters are named direction or event, what, unit', () => {
 })
 
 test('a thousand connections, one sends garbage, one does not read: all others are answered, and memory is bounded', async t => {
-  const { port, server, policy } = await box(t, { limits: { queuedBytes: 131_072 } })
+  const { port, server, policy } = await box(t, { limits: { queuedBytes: 262_144 } })
   const clients: Client[] = []
   for (let n = 0; n < 1000; n += 100) {
     const more = await Promise.all(Array.from({ length: 100 }, () => dial(t, port)))
@@ -408,7 +408,7 @@ test('a thousand connections, one sends garbage, one does not read: all others a
   assert.deepEqual(await garbage.rest(), ['0401000000000001', '0402000000000002'])
   for (const listener of policy.listeners.values()) for (let i = 0; i < 10; i++) listener.ruleEvent(1, 60, 'agent')
   for (const client of others) assert.equal((await client.take(10)).length, 10)
-  for (const { queuedBytes } of server.sessions()) assert.ok(queuedBytes <= 131_072 + 65_536, `${queuedBytes}`)
+  for (const { queuedBytes } of server.sessions()) assert.ok(queuedBytes <= 262_144 + 65_536, `${queuedBytes}`)
   assert.equal(server.sessions().filter(({ state }) => state === 'open').length, 999)
   for (const client of clients) client.socket.destroy()
   await until(() => server.counters['connections-current'] === 0)

@@ -61,7 +61,8 @@ const SWEEP_MS = 250
 const KEEP_ALIVE_MS = 60_000
 /** HMAC-SHA-256 with less than this is guessed. */
 const MIN_KEY_BYTES = 16
-const MIN_QUEUED_BYTES = 65_536
+/** Three of the largest messages, for replies, and something for notifications. */
+const MIN_QUEUED_BYTES = 262_144
 const NAME_RULE = `a name has 1 to ${MAX_NAME_BYTES} octets of UTF-8`
 
 const systemTimers: SimcoTimers = {
@@ -164,7 +165,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
 
   /* Sessions with something to send, and sessions whose turn comes again. */
   let awake: SimcoSession[] = [], late: SimcoSession[] = []
-  let isFlushDue = false, isContinuationDue = false, isPumping = false
+  let isFlushDue = false, isContinuationDue = false
 
   const shared: Shared = {
     policy, limits, counters, log, pool: new OutputPool(),
@@ -173,7 +174,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     randomBytes: options.randomBytes ?? randomBytes,
     wake(session) {
       rouse(session)
-      if (isFlushDue) return
+      if (isFlushDue || shared.inTurn) return
       isFlushDue = true
       setImmediate(() => {
         isFlushDue = false
@@ -181,8 +182,10 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
         flushAwake()
       })
     },
+    inTurn: false,
     turned(session) {
       pump()
+      shared.inTurn = false
       session.send()
       if (session.outbox.isHeld) rouse(session)
       flushAwake()
@@ -219,14 +222,11 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   }
 
   function pump(): void {
-    if ((policy.appliedTicket() - policy.ticket() | 0) >= 0) return
-    // The session whose turn it is answers first, and only then are others told (RFC 4540 8.9).
-    isPumping = true
-    policy.pump()
-    isPumping = false
+    if ((policy.appliedTicket() - policy.ticket() | 0) < 0) policy.pump()
   }
 
-  policy.onApplied(() => { if (!isPumping) flushAwake() })
+  // The session whose turn it is answers first, and only then are others told (RFC 4540 8.9).
+  policy.onApplied(() => { if (!shared.inTurn) flushAwake() })
 
   function sweep(): void {
     const nowMs = timers.nowMs()

@@ -62,6 +62,8 @@ export interface Shared {
   nowMs(): number
   randomBytes(bytes: number): Uint8Array
   log(record: SimcoLogRecord): void
+  /** A chunk is being worked on, up to `turned`: nothing is sent meanwhile, so that its replies leave before what they cause. */
+  inTurn: boolean
   /** This session has something to send, which it was not asked for. */
   wake(session: SimcoSession): void
   /** A chunk has been worked on: sends what may leave, of this session first. */
@@ -234,6 +236,7 @@ export class SimcoSession implements SessionListener {
     const { shared, decoder } = this, { counters } = shared
     const mostQueued = shared.limits.queuedBytes >> 1
     let left = MESSAGES_PER_TURN
+    shared.inTurn = true
     while (this.state !== ENDED && !this.isAsking && !this.isFull && !this.isLate) {
       if (left-- === 0) {
         this.later()

@@ -293,7 +293,7 @@ export class Rig {
       policy: this.policy, limits: { ...DEFAULT_LIMITS, ...options.limits }, counters: this.counters, pool: new OutputPool(),
       agents: new Map((options.agents ?? []).map(agent => [agent.name, agent])),
       nowMs: () => this.timers.nowMs(), randomBytes: bytes => Buffer.from(Array.from({ length: bytes }, () => prng.next() & 255)),
-      log: record => { this.logged.push(record) },
+      log: record => { this.logged.push(record) }, inTurn: false,
       wake: session => { awake.add(session) },
       turned: session => {
         awake.add(session)
