@@ -145,12 +145,78 @@ export const CAPTURES: Record<string, () => Step[]> = {
     ...fragmentSteps(30, ['10.0.0.1', 5000], ['198.51.100.1', 6000], 4000, 4, [0, 1, 1, 2]),
   ],
   'icmp-errors': errors,
+  'midcom-call': call,
   'ipv6-firewall': () => [
     ...tcp(0, ['fd00:1::1', 50000], ['2001:db8::80', 80], 2),
     ...ping(500, 'fd00:1::1', '2001:db8::80', 5),
     udp(600, ['2001:db8::80', 53], ['fd00:1::1', 53], 'unsolicited'),
     ethernet(700, { proto: 'udp', src: 'fd00:1::1', srcPort: 1, dst: '2001:db8::80', dstPort: 33434, ttl: 1, payload: text('hop') }),
   ],
+}
+
+/** A call whose media agents let in: announced at 1 s, let in from 2 s, prolonged at 4 s, over at 6 s. */
+function call(): Step[] {
+  const phone: End = ['10.0.0.5', 5004], rtcp: End = ['10.0.0.5', 5005], peer: End = ['198.51.100.7', 6000]
+  const steps: Step[] = []
+  for (let ms = 0; ms <= 8000; ms += 250) {
+    steps.push(udp(ms, peer, phone, 'rtp'.repeat(40)))
+    if (ms % 1000 === 0) steps.push(udp(ms + 1, ['198.51.100.7', 6001], rtcp, 'rtcp'), udp(ms + 2, ['198.51.100.66', 6000], phone, 'a stranger'))
+    if (ms % 2000 === 500) steps.push(udp(ms + 3, phone, peer, 'the rule lets nothing out'))
+    if (ms % 2000 === 0) steps.push(udp(ms + 4, ['2001:db8::7', 6000], ['fd00:1::5', 5004], 'the same by IPv6'))
+  }
+  // What the inside may open only while a rule says so.
+  for (const ms of [1500, 3500, 7500]) steps.push(...tcp(ms, ['10.0.0.6', 50000 + ms], ['198.51.100.80', 443], 1))
+  return steps.sort((a, b) => a.ms - b.ms)
+}
+
+/** Situations with agents: what stands beside the capture. */
+export const SCRIPTED: Record<string, { config: string; script: string }> = {
+  'midcom-call': {
+    config: `# Nothing is let out or in but what agents ask for.
+inside: [10.0.0.0/8, "fd00::/8"]
+firewall: {outbound: deny}
+midcom:
+  enabled: true
+  wildcards: {external: true}
+  agents:
+    - {name: proxy, inside: [10.0.0.0/24, "fd00:1::/64"], max-lifetime: 10m}
+    - {name: standby, acts-for: [proxy]}
+`,
+    script: `# A call through the box, as a SIP proxy would ask for it (RFC 5189 4.2), and a standby that takes over.
+- {at: 0s, agent: standby, session: open}
+- at: 1s
+  agent: proxy
+  do: reserve
+  protocol: udp
+  ports: 2
+  parity: even
+  lifetime: 5s
+  as: media
+  expect: ok
+- at: 2s
+  agent: proxy
+  do: enable
+  reservation: media
+  internal: 10.0.0.5:5004+2 udp
+  external: 198.51.100.7
+  direction: inbound
+  parity: same
+  lifetime: 3s
+  expect: ok
+- {at: 2s, agent: proxy, do: enable, group: media, internal: "[fd00:1::5]:5004 udp", external: "2001:db8::/32", direction: inbound, lifetime: 2s, expect: ok}
+- {at: 3s, agent: proxy, do: enable, internal: 10.0.0.6 tcp, external: 198.51.100.80:443, direction: outbound, lifetime: 1s, as: web, expect: ok}
+- {at: 3s, agent: proxy, do: enable, internal: 10.9.9.9:1 udp, external: any, direction: inbound, expect: not-authorized-for-transaction}
+- {at: 4s, agent: proxy, session: close}
+- {at: 4s, agent: standby, do: lifetime, rule: media, lifetime: 2s, expect: ok}
+- {at: 5s, agent: standby, do: status, rule: media, expect: ok}
+- {at: 7s, agent: standby, do: list, expect: ok}
+`,
+  },
+}
+
+/** Options of a situation with agents. */
+export function scriptOptions(name: string): string[] {
+  return name in SCRIPTED ? ['--config', `pcaps/${name}-config.yaml`, '--script', `pcaps/${name}-script.yaml`] : []
 }
 
 export function encodeCapture(steps: readonly Step[]): Uint8Array {
@@ -160,13 +226,15 @@ export function encodeCapture(steps: readonly Step[]): Uint8Array {
 /** Replays `name` of `folder` and writes what left beside it. */
 export function record(folder: string, into: string, name: string): void {
   execFileSync(process.execPath, [fileURLToPath(new URL('../src/app/cli/main.js', import.meta.url)), 'replay', join(folder, `${name}-in.pcap`),
-    '--out-outside', join(into, `${name}-outside-out.pcapng`), '--out-inside', join(into, `${name}-inside-out.pcapng`)])
+    '--out-outside', join(into, `${name}-outside-out.pcapng`), '--out-inside', join(into, `${name}-inside-out.pcapng`),
+    ...scriptOptions(name)])
 }
 
 if (process.argv[2] === '--write') {
   mkdirSync('pcaps', { recursive: true })
   for (const [name, make] of Object.entries(CAPTURES)) {
     writeFileSync(`pcaps/${name}-in.pcap`, encodeCapture(make()))
+    for (const [what, text] of Object.entries(SCRIPTED[name] ?? {})) writeFileSync(`pcaps/${name}-${what}.yaml`, text)
     record('pcaps', 'pcaps', name)
   }
 }
