@@ -54,7 +54,7 @@ export function portEntry(port: number): number {
 }
 
 /** What the two fields of an IPv4 address hold: prefixes of these lengths, hashed. They are among those of the coarse tables. */
-export const SHORT_BITS = 18, LONG_BITS = 26
+export const SHORT_BITS = 18, LONG_BITS = 30
 export const SHORT_MASK = -1 << 32 - SHORT_BITS, LONG_MASK = -1 << 32 - LONG_BITS
 
 /** A head of a bucket: the first record, and eight bits of the hash if all in the bucket have the same. */
@@ -92,9 +92,9 @@ export interface Layout {
   words: number
 }
 
-/** Entries of a field for so many rules, as a power of two. */
+/** Entries of a field for so many rules, as a power of two. More would save few probes, and cost more in loads that miss. */
 export function fieldBitsFor(rules: number): number {
-  return Math.min(Math.max(33 - Math.clz32(rules), 10), 17)
+  return Math.min(Math.max(32 - Math.clz32(rules), 10), 16)
 }
 
 export function createLayout(version: 4 | 6, capacity: number): Layout {

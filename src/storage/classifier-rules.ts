@@ -42,10 +42,10 @@ export interface Condition {
 }
 
 /** Prefix lengths of the coarse tables. Chosen, as all here, by counting probes and comparisons in the ClassBench sets. */
-const COARSE_4 = [0, 10, 18, 26, 30], COARSE_6 = [0, 24, 32, 48, 64, 128]
+const COARSE_4 = [0, 10, 18, 30], COARSE_6 = [0, 24, 32, 48, 64, 128]
 const ANY_PORT = 0xffff
 /** Rules in one place of a coarse table, of the finest; more are sent on, or put into a trie. */
-const CROWD = 6, FINEST_CROWD = 16
+const CROWD = 10, FINEST_CROWD = 16
 /** Above so many tables a new one has to save more. */
 const FEW_TABLES = 32, MANY_TABLES = 60
 const BUCKETS_A_RULE = 4

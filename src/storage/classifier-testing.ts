@@ -1,4 +1,4 @@
-/** Rule sets for the tests of the classifier. Keys are plain arrays as `insert` takes them. */
+/** Rules and rule sets for tests and benchmarks of the classifier. */
 import {
   KEY_LOCAL, KEY_LOCAL_BITS, KEY_LOCAL_PORTS, KEY_PEER, KEY_PEER_BITS, KEY_PEER_PORTS, KEY_PROTOCOL, KEY_VERSION, KEY_ZONES,
   RULE_KEY_WORDS,
@@ -78,4 +78,100 @@ export function createRandomRules({ next, below }: Prng) {
   }
 
   return { address, port, protocol, rule, zone: () => one([0, 0, 1, below(8)]) }
+}
+
+/** Rules as `build` takes them, and packets as `lookupBatch4` does; most packets are for a rule chosen at random. */
+export interface RuleSet {
+  keys: Int32Array
+  priorities: Int32Array
+  values: Int32Array
+  zones: Uint8Array
+  protocols: Uint8Array
+  locals: Int32Array
+  peers: Int32Array
+  ports: Int32Array
+}
+
+/** Values are one more than the place in the list, and so are priorities unless they are given. */
+export function ruleSet(rules: readonly Int32Array[], packets: number, prng: Prng, priorities?: Int32Array): RuleSet {
+  const { next } = prng
+  const set: RuleSet = {
+    keys: new Int32Array(rules.length * RULE_KEY_WORDS),
+    priorities: priorities ?? Int32Array.from(rules, (_, n) => n + 1), values: Int32Array.from(rules, (_, n) => n + 1),
+    zones: new Uint8Array(packets), protocols: new Uint8Array(packets), locals: new Int32Array(packets),
+    peers: new Int32Array(packets), ports: new Int32Array(packets),
+  }
+  rules.forEach((rule, n) => set.keys.set(rule, n * RULE_KEY_WORDS))
+
+  function inside(range: number): number {
+    const low = range >>> 16
+    return low + (next() >>> 0) % ((range & 0xffff) - low + 1)
+  }
+
+  function within(prefix: number, bits: number): number {
+    return bits === 32 ? prefix : prefix & ~(-1 >>> bits) | next() & -1 >>> bits
+  }
+
+  for (let n = 0; n < packets; n++) {
+    const rule = rules[(next() >>> 0) % rules.length]
+    set.zones[n] = 31 - Math.clz32(rule[KEY_ZONES] & -rule[KEY_ZONES])
+    set.protocols[n] = rule[KEY_PROTOCOL] < 0 ? 17 : rule[KEY_PROTOCOL]
+    set.locals[n] = within(rule[KEY_LOCAL], rule[KEY_LOCAL_BITS])
+    set.peers[n] = within(rule[KEY_PEER], rule[KEY_PEER_BITS])
+    set.ports[n] = inside(rule[KEY_LOCAL_PORTS]) << 16 | inside(rule[KEY_PEER_PORTS])
+  }
+  return set
+}
+
+/** Pinholes as MIDCOM asks for them: one inside address and port; the peer's address known, its port known or any. */
+export function pinholes(many: number, packets: number, prng: Prng): RuleSet {
+  const { next, below } = prng, hosts = Math.max(1, many >> 5)
+  const rules = Array.from({ length: many }, () => {
+    const localPort = 1024 + below(64_512), peerPort = below(0x10000)
+    return ruleKey({
+      zones: 1, protocol: below(4) === 0 ? 6 : 17, local: [0x0a000000 + (next() >>> 0) % hosts], localBits: 32,
+      peer: [next()], peerBits: 32, localPorts: [localPort, localPort],
+      peerPorts: below(2) === 0 ? [peerPort, peerPort] : [0, 0xffff],
+    })
+  })
+  return ruleSet(rules, packets, prng, new Int32Array(many).fill(100))
+}
+
+/** Ranges of one host that all lie over each other, narrow ones first. */
+export function overlappingRanges(many: number, packets: number, prng: Prng): RuleSet {
+  const { below } = prng
+  const rules = Array.from({ length: many }, (_, n) => {
+    const half = Math.floor(30_000 * (n + 1) / many), middle = 0x8000 + below(600) - 300
+    return ruleKey({ protocol: 17, local: [0x0a000001], localBits: 32, localPorts: [middle - half, middle + half] })
+  })
+  return ruleSet(rules, packets, prng)
+}
+
+/** As many pairs of prefix lengths as there are, one after the other. */
+export function manyTuples(many: number, packets: number, prng: Prng): RuleSet {
+  const { next, below } = prng
+  const rules = Array.from({ length: many }, () => {
+    const port = below(0x10000)
+    return ruleKey({
+      protocol: below(2) === 0 ? 6 : 17, local: [next()], localBits: below(33), peer: [next()], peerBits: below(33),
+      localPorts: below(2) === 0 ? [0, 0xffff] : [port, port], peerPorts: below(2) === 0 ? [0, 0xffff] : [below(port + 1), port],
+    })
+  })
+  return ruleSet(rules, packets, prng)
+}
+
+/** What a firewall before servers holds: pairs of networks, services, some ranges, few rules for all at the end. */
+export function firewallRules(many: number, packets: number, prng: Prng): RuleSet {
+  const { next, below } = prng, services = Array.from({ length: 40 }, () => below(below(2) === 0 ? 1024 : 0x10000))
+  const networks = Array.from({ length: Math.max(4, many >> 4) }, () => next() & -1 << 8)
+  const network = () => networks[(next() >>> 0) % networks.length]
+  const rules = Array.from({ length: many }, (_, n) => {
+    const service = services[below(40)], kind = below(8), last = n > many - 8
+    return ruleKey({
+      protocol: below(3) === 0 ? 17 : 6, local: [network() | below(256)], localBits: last ? 0 : [24, 28, 32, 32][below(4)],
+      peer: [network() | below(256)], peerBits: last || kind < 3 ? 8 * below(2) : [16, 24, 24, 32][below(4)],
+      localPorts: kind === 7 ? [1024, 0xffff] : [service, kind === 6 ? Math.min(0xffff, service + 20) : service],
+    })
+  })
+  return ruleSet(rules, packets, prng)
 }
