@@ -16,7 +16,7 @@ import { Bindings, type Claim, type Hold, type Side } from './model/bindings.ts'
 import type { Command } from './model/commands.ts'
 import { Slots } from './model/slots.ts'
 import {
-  checkAddresses, checkPorts, fixedBits, hasPorts, isFull, isOpen, namesPorts, overlaps, parityOf, portsWord, wordsOf,
+  checkAddresses, checkPorts, fixedBits, hasPorts, isFull, isOpen, namesPorts, overlaps, parityOf, portsWord, tuple, wordsOf,
 } from './model/tuples.ts'
 
 const NEVER_IDLE_SEC = 0xffffffff
@@ -277,7 +277,7 @@ export class PolicyModel implements Policy {
   private changeLifetime(session: ModelSession, id: number, asked: number, mostSec: number): LifetimeReply {
     const rule = this.ruleToUse(session.agent, id)
     const lifetimeSec = Math.min(asked, this.options.maxLifetimeSec, mostSec)
-    refuseIf(this.nowMs + lifetimeSec * 1000 > rule.deadlineMs && !this.options.extend, 'lifetime-cannot-be-extended')
+    this.checkExtension(lifetimeSec, rule.deadlineMs)
     if (lifetimeSec === 0) this.remove(rule)
     else rule.deadlineMs = this.nowMs + lifetimeSec * 1000
     this.tellRule(id, lifetimeSec, 'agent', rule.owner, session)
@@ -288,7 +288,7 @@ export class PolicyModel implements Policy {
     const members = this.membersToUse(session.agent, id)
     const lifetimeSec = Math.min(asked, this.options.maxLifetimeSec, mostSec)
     const deadlineMs = Math.max(...members.map(member => member.deadlineMs))
-    refuseIf(this.nowMs + lifetimeSec * 1000 > deadlineMs && !this.options.extend, 'lifetime-cannot-be-extended')
+    this.checkExtension(lifetimeSec, deadlineMs)
     for (const member of members) {
       if (lifetimeSec === 0) this.remove(member)
       else member.deadlineMs = this.nowMs + lifetimeSec * 1000
@@ -432,6 +432,11 @@ export class PolicyModel implements Policy {
     const lifetimeSec = Math.min(asked, this.options.maxLifetimeSec, mostSec)
     refuseIf(lifetimeSec === 0, 'lifetime-zero')
     return lifetimeSec
+  }
+
+  private checkExtension(lifetimeSec: number, deadlineMs: number): void {
+    const isLonger = lifetimeSec > 0 && this.nowMs + lifetimeSec * 1000 > deadlineMs
+    refuseIf(isLonger && !this.options.extend, 'lifetime-cannot-be-extended')
   }
 
   /** Reading: the quota is that of the agent who will own the rule. */
@@ -589,9 +594,4 @@ export class PolicyModel implements Policy {
 
 function refuseAny(reason: Reason | null): void {
   if (reason !== null) refuse(reason)
-}
-
-/** A tuple of IPv4 with a whole address unless parts say otherwise. */
-function tuple(parts: Partial<Tuple>): Tuple {
-  return { version: 4, word0: 0, word1: 0, word2: 0, word3: 0, prefixBits: 32, protocol: 0, port: 0, range: 1, ...parts }
 }

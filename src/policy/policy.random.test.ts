@@ -13,6 +13,7 @@ import {
   type ReserveRequest, type Tuple, type Verdict,
 } from './api.ts'
 import { Pair, text, type PairOptions, type PairSession, type Rights } from './model/pair.ts'
+import { namesPorts } from './model/tuples.ts'
 import { createPolicy } from './policy.ts'
 
 const RUNS = Number(process.env['PINHOLE_RUNS'] ?? 400)
@@ -303,7 +304,8 @@ class Run {
   /** Changes a request to a part of the ports that a live rule has already. */
   private wantPart(internal: Tuple, external: Tuple, at: number): void {
     const live = this.pair.model.live('rule')
-    const several = [...this.internals].filter(([rule, { range }]) => live.includes(rule) && range > 1 && range <= 4)
+    const several = [...this.internals].filter(([rule, tuple]) =>
+      live.includes(rule) && namesPorts(tuple) && tuple.range > 1 && tuple.range <= 4)
     if (several.length === 0) return
     const [, whole] = several[at % several.length]
     const range = 1 + at % (whole.range - 1)

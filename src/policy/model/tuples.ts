@@ -115,3 +115,8 @@ export function portsWord(of: Tuple): number {
   const { low, high } = portsOf(of)
   return low << 16 | high
 }
+
+/** A tuple of IPv4 with a whole address unless parts say otherwise. */
+export function tuple(parts: Partial<Tuple>): Tuple {
+  return { version: 4, word0: 0, word1: 0, word2: 0, word3: 0, prefixBits: 32, protocol: 0, port: 0, range: 1, ...parts }
+}
