@@ -251,12 +251,11 @@ class Run {
   private reserve(step: Extract<Step, { kind: 'reserve' }>): void {
     const { internal } = tuplesOf(step.flow)
     const { flaw, protocol, range } = step.flow
-    const is6 = internal.version === 6, isHost = internal.prefixBits === (is6 ? 128 : 32)
-    const isNat = this.pair.options.nat44 && !is6
+    const is6 = internal.version === 6
     const [internalVersion, externalVersion] = is6 && step.versions[0] !== 4 ? [6, 6] : step.versions
     const request: ReserveRequest = {
       group: this.join(step.group), service: step.service, internalVersion, externalVersion,
-      internal: step.withInternal && (isHost || isNat) ? internal : null, protocol,
+      internal: step.withInternal ? internal : null, protocol,
       range: step.whole ? ALL_PORTS : flaw === 'range-0' ? 0 : flaw === 'range-long' ? 5 : range,
       parity: flaw === 'parity' ? PARITY_SAME : step.parity, lifetimeSec: flaw === 'lifetime-0' ? 0 : step.lifetimeSec,
     }
