@@ -118,7 +118,7 @@ static u8 out[PIPELINE_MAX * MESSAGE_MAX];
 
 /* Of what was made and of what was removed. */
 static Histogram latency[RESULTS];
-static u64 answers[RESULTS], spent_ns[RESULTS], errors[256], notifications, late;
+static u64 answers[RESULTS], spent_ns[RESULTS], errors[256], notifications, late, all_answers;
 static int measuring;
 
 static Thing *thing(Connection *c, u32 i) {
@@ -253,6 +253,7 @@ static void ask(Connection *c, int kind, u32 count, u64 start_ns) {
 static void answered(Connection *c, u64 now_ns, int code, u32 rule) {
   if (c->answered == c->sent) { errno = 0; die("a reply that nobody asked for"); }
   if (c->kind != HELLO) {
+    all_answers++;
     if (code) errors[code & 255]++;
     /* What was refused stays in its place with rule 0; removing it is refused too, and counted. */
     if (c->kind == MAKE) thing(c, c->count + c->answered)->rule = rule;
@@ -472,8 +473,8 @@ static void print_report(double wall, double cpu) {
   print_kind("removed", REMOVE);
   printf("\"transactions\": %llu, \"transactionsPerSecond\": %.1f, \"seconds\": %.3f, \"busy\": %.3f,\n ",
     (unsigned long long)both, span > 0 ? (double)both / span : 0, wall, wall > 0 ? cpu / wall : 0);
-  printf("\"notifications\": %llu, \"late\": %llu, \"errors\": {", (unsigned long long)notifications,
-    (unsigned long long)late);
+  printf("\"allTransactions\": %llu, \"notifications\": %llu, \"late\": %llu, \"errors\": {",
+    (unsigned long long)all_answers, (unsigned long long)notifications, (unsigned long long)late);
   const char *comma = "";
   for (u32 code = 0; code < 256; code++) {
     if (!errors[code]) continue;

@@ -24,6 +24,8 @@ export interface LoadReport {
   removed: Answers
   transactions: number
   transactionsPerSecond: number
+  /** With those before and after the time measured. */
+  allTransactions: number
   seconds: number
   /** Part of the time in which the generator itself worked. */
   busy: number

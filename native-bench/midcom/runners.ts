@@ -26,10 +26,12 @@ function agentsRunner(p: AgentsParameters, directory: string): Runner {
     writeFileSync(file, boxConfig({ port, agents: p.connections, rules: p.live + 2 * p.connections * p.pipeline }))
     const box = await startServer(process.execPath, [PINHOLE, 'run', '--simulate', '--config', file], port)
     try {
-      const { made, removed, transactions, transactionsPerSecond, busy } = await load('simco', port, options)
+      const beforeNs = box.cpuNs()
+      const { made, removed, transactions, transactionsPerSecond, busy, allTransactions } = await load('simco', port, options)
+      const cpuUs = (box.cpuNs() - beforeNs) / 1000 / allTransactions
       return {
         ...blank, value: p.rate > 0 ? made.p99 : 1e6 / made.perSecond, p99: made.p99, packets: transactions,
-        figures: { ...made, removedPerSecond: removed.perSecond, removedP99: removed.p99, transactionsPerSecond, busy },
+        figures: { ...made, removedPerSecond: removed.perSecond, removedP99: removed.p99, transactionsPerSecond, busy, cpuUs },
       }
     } finally {
       await box.stop()
@@ -38,8 +40,9 @@ function agentsRunner(p: AgentsParameters, directory: string): Runner {
   const c = async (): Promise<Sample> => {
     const redis = await startRedis()
     try {
-      const { made, transactions, transactionsPerSecond, busy } = await load('redis', redis.port, options)
-      const mine = { transactionsPerSecond, busy }
+      const beforeNs = redis.cpuNs()
+      const { made, transactions, transactionsPerSecond, busy, allTransactions } = await load('redis', redis.port, options)
+      const mine = { transactionsPerSecond, busy, cpuUs: (redis.cpuNs() - beforeNs) / 1000 / allTransactions }
       if (p.sets === 0) return { ...blank, value: made.p99, p99: made.p99, packets: transactions, figures: { ...made, ...mine } }
       const its = await redisBenchmark(redis.port, p)
       return {

@@ -1,5 +1,6 @@
 /** Servers under load: child processes on a free loopback port, ended with the benchmark whatever happens. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import { connect, createServer, type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -10,8 +11,8 @@ const KEPT_CHARS = 2000
 export interface Server {
   port: number
   pid: number
-  /** What it wrote to standard output so far. */
-  output: () => string
+  /** Processor time of all its threads so far, in nanoseconds, or NaN where the system does not tell. */
+  cpuNs: () => number
   stop: () => Promise<void>
 }
 
@@ -33,6 +34,17 @@ function answers(port: number): Promise<boolean> {
     const end = (is: boolean) => { socket.destroy(); resolve(is) }
     socket.once('connect', () => end(true)).once('error', () => end(false))
   })
+}
+
+/** From Linux, where the first number of `schedstat` is the time on a processor. */
+function cpuNs(pid: number): number {
+  try {
+    const tasks = `/proc/${pid}/task`
+    const spent = (task: string) => Number(readFileSync(`${tasks}/${task}/schedstat`, 'latin1').split(' ')[0])
+    return readdirSync(tasks).reduce((sum, task) => sum + spent(task), 0)
+  } catch {
+    return NaN
+  }
 }
 
 /** Resolves once the port takes connections. */
@@ -60,7 +72,8 @@ export async function startServer(command: string, args: readonly string[], port
     }
     await sleep(POLL_MS)
   }
-  return { port, pid: child.pid!, output: () => stdout, stop }
+  const pid = child.pid!
+  return { port, pid, cpuNs: () => cpuNs(pid), stop }
 }
 
 /** Where Debian has them; the message is for people who have not. */

@@ -4,8 +4,9 @@ import { figure, grid } from '../table.ts'
 
 type Column = [head: string, cell: (row: RowResult) => string]
 
-const own = (name: string) => (row: RowResult) => figure(row.figures.ts[name])
-const peer = (name: string) => (row: RowResult) => figure(row.figures.c[name])
+const finite = (value: number | undefined) => Number.isFinite(value) ? figure(value) : '-'
+const own = (name: string) => (row: RowResult) => finite(row.figures.ts[name])
+const peer = (name: string) => (row: RowResult) => finite(row.figures.c[name])
 const interval = (row: RowResult) => {
   if (row.ratio === null) return '-'
   const { median, low, high } = row.ratio
@@ -19,7 +20,7 @@ const RATES: Column[] = [
   ['agents ask as fast as they can', row => row.name], ['PER/s', own('perSecond')], ['SET/s', peer('perSecond')],
   ['PER / SET', interval], ['PER p50', own('p50')], ['p99 us', own('p99')], ['p99.9', own('p999')],
   ['SET p50', peer('p50')], ['p99 us', peer('p99')], ['our SET/s', peer('ourPerSecond')], ['our p99', peer('ourP99')],
-  ['PLC/s', own('removedPerSecond')], ['both/s', own('transactionsPerSecond')],
+  ['PLC/s', own('removedPerSecond')], ['both/s', own('transactionsPerSecond')], ['CPU us', own('cpuUs')], ['redis', peer('cpuUs')],
 ]
 const REPLIES: Column[] = [
   ['agents ask at a rate', row => row.name], ['transactions/s', own('transactionsPerSecond')], ['PER p50', own('p50')],
