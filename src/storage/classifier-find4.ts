@@ -25,6 +25,8 @@ const STAGE = 64
 export function createFinder4({ words, layout, tries }: Rules): Finder4 {
   const { heads, fieldWords, planeWords } = layout
   const masks = new Int32Array(STAGE), hashes = new Int32Array(STAGE), found = new Int32Array(STAGE)
+  /** Local and peer address, ports, zone << 8 | protocol of a packet: the caller's arrays are read once. */
+  const stage = new Int32Array(STAGE << 2)
   const sink = new Int32Array(1)
   const localMultiplier = words[MULTIPLIERS + 1], peerMultiplier = words[MULTIPLIERS + 5], portMultiplier = words[MULTIPLIERS]
   const localShort = FIELDS, localLong = FIELDS + fieldWords
@@ -95,7 +97,6 @@ export function createFinder4({ words, layout, tries }: Rules): Finder4 {
     zone: number, protocol: number, local: number, peer: number, ports: number,
   ): number {
     const w = words, base = w[ACTIVE]
-    const end = base + TABLE + (w[base + TABLES] << TABLE_BITS)
     let found = NEVER, best = NEVER
     let at = base + TABLE
     for (;;) {
@@ -120,12 +121,12 @@ export function createFinder4({ words, layout, tries }: Rules): Finder4 {
       // The next table that can hold something better.
       do {
         table += 1 << TABLE_BITS
-        if (table <= base + TABLE + (SHARED_RANK << TABLE_BITS) || table >= end) {
+        if (table <= base + TABLE + (SHARED_RANK << TABLE_BITS) || table >= base + TABLE + (w[base + TABLES] << TABLE_BITS)) {
           if (mask === 0) {
             // The second plane is only for those who found nothing good enough by the first.
             if (at !== base + TABLE) return found
             at += 32 << TABLE_BITS
-            if (at >= end || w[at + T_SUFFIX] > best) return found
+            if (w[base + TABLES] <= 32 || w[at + T_SUFFIX] > best) return found
             mask = candidates(base + PLANES + planeWords, base, zone, protocol, local, peer, ports)
             if (mask === 0) return found
           }
@@ -158,27 +159,40 @@ export function createFinder4({ words, layout, tries }: Rules): Finder4 {
       for (let i = 0; i < count; i++) answers[i] = 0
       return
     }
-    const base = w[ACTIVE]
+    // What `candidates` loads for each packet is loaded once here.
+    const base = w[ACTIVE], plane = base + PLANES, shift = w[base + SHIFT]
+    const wild0 = w[plane + WILD], wild1 = w[plane + WILD + 1], wild2 = w[plane + WILD + 2], wild3 = w[plane + WILD + 3]
     let touched = 0
     for (let start = 0; start < count; start += STAGE) {
       const many = Math.min(STAGE, count - start)
       for (let n = 0; n < many; n++) {
-        const i = start + n
-        masks[n] = candidates(base + PLANES, base, zones[i], protocols[i], locals[i], peers[i], ports[i])
+        const i = start + n, local = locals[i], peer = peers[i], both = ports[i], zone = zones[i] << 8 | protocols[i]
+        stage[n << 2] = local
+        stage[(n << 2) + 1] = peer
+        stage[(n << 2) + 2] = both
+        stage[(n << 2) + 3] = zone
+        masks[n] = (w[plane + localShort + (Math.imul(local & SHORT_MASK, localMultiplier) >>> shift)] | wild0)
+          & (w[plane + localLong + (Math.imul(local & LONG_MASK, localMultiplier) >>> shift)] | wild1)
+          & (w[plane + peerShort + (Math.imul(peer & SHORT_MASK, peerMultiplier) >>> shift)] | wild2)
+          & (w[plane + peerLong + (Math.imul(peer & LONG_MASK, peerMultiplier) >>> shift)] | wild3)
+          & w[plane + LOCAL_PORTS + portEntry(both >>> 16)] & w[plane + PEER_PORTS + portEntry(both & 0xffff)]
+          & w[plane + ZONES + zone]
       }
       for (let n = 0; n < many; n++) {
-        const i = start + n, mask = masks[n]
-        const hashed = place(base + TABLE + (31 - Math.clz32(mask & -mask) << TABLE_BITS), locals[i], peers[i], ports[i])
+        const mask = masks[n], s = n << 2
+        const hashed = place(base + TABLE + (31 - Math.clz32(mask & -mask) << TABLE_BITS), stage[s], stage[s + 1], stage[s + 2])
         hashes[n] = hashed
         found[n] = w[headOf(hashed)]
       }
       // Nothing but loads: many are under way at once.
       for (let n = 0; n < many; n++) touched ^= w[(found[n] & HEAD_RECORD) << RECORD_BITS]
       for (let n = 0; n < many; n++) {
-        const i = start + n, mask = masks[n]
+        const mask = masks[n], s = n << 2, zone = stage[s + 3]
         const table = base + TABLE + (31 - Math.clz32(mask & -mask) << TABLE_BITS)
-        const record = first(table, hashes[n], found[n], mask & mask - 1, zones[i], protocols[i], locals[i], peers[i], ports[i])
-        answers[i] = record === NEVER ? 0 : w[(record << RECORD_BITS) + VALUE]
+        const record = first(
+          table, hashes[n], found[n], mask & mask - 1, zone >>> 8, zone & 0xff, stage[s], stage[s + 1], stage[s + 2],
+        )
+        answers[start + n] = record === NEVER ? 0 : w[(record << RECORD_BITS) + VALUE]
       }
     }
     sink[0] = touched
