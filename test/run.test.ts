@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import * as fs from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import * as os from 'node:os'
@@ -224,5 +225,78 @@ test('run: what cannot be run ends with status 2 and says why', async () => {
     }
   } finally {
     busy.close()
+  }
+})
+
+const KEY = '00112233445566778899aabbccddeeff'
+const key = Uint8Array.from(Buffer.from(KEY, 'hex'))
+
+test('run --simulate: an agent proves that it has its key, and the box does too; another key opens no session', async () => {
+  write('agent.key', `${KEY}\n`)
+  write('keys.yaml', `midcom:
+  enabled: true
+  agents: [{name: b2bua, key-file: agent.key}, {name: other, key: ${KEY.replace('0', 'f')}}]
+  simco: {listen: ['127.0.0.1:0']}
+`)
+  const box = await run([], 'keys.yaml')
+  const agent = await connect('127.0.0.1', box.port, { sharedKey: { name: 'b2bua', key } })
+  assert.deepEqual(await agent.list(), [])
+  await agent.end()
+  await assert.rejects(connect('127.0.0.1', box.port, { sharedKey: { name: 'other', key } }), MidcomError)
+  await assert.rejects(connect('127.0.0.1', box.port), MidcomError)
+  const { report } = await box.end()
+  assert.equal(report.simco?.['sessions-opened'], 1)
+})
+
+test('run --simulate: TLS with a certificate of its own, where openssl can make one', { skip: spawnSync('openssl', ['version']).status === 0 ? false : 'no openssl' }, async () => {
+  const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=softswitch',
+    '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', 'box.key', '-out', 'box.pem'], { cwd: dir, encoding: 'utf8' })
+  assert.equal(made.status, 0, made.stderr)
+  // It serves for both sides: a certificate that signs itself is its own authority.
+  write('tls.yaml', `midcom:
+  enabled: true
+  agents: [{name: switch, certificates: ['CN:softswitch']}]
+  simco: {listen: ['127.0.0.1:0'], tls: {cert: box.pem, key: box.key, ca: box.pem}, challenge: false}
+`)
+  const box = await run([], 'tls.yaml')
+  const pem = { cert: read('box.pem'), key: read('box.key') }
+  const agent = await connect('127.0.0.1', box.port, { tls: { ca: read('box.pem'), ...pem } })
+  assert.deepEqual(await agent.list(), [])
+  await agent.end()
+  await assert.rejects(connect('127.0.0.1', box.port, { tls: { ca: read('box.pem') }, connectTimeoutMs: 5000 }), MidcomError)
+  await assert.rejects(connect('127.0.0.1', box.port, { connectTimeoutMs: 5000 }), MidcomError)
+  const { stderr } = await box.end()
+  assert.match(stderr, /^simco: session-opened #\d+ 127\.0\.0\.1:\d+ switch$/m)
+})
+
+test('run --simulate: an external decision point is asked about the agents that say so, and no answer is a refusal (RFC 3303 2.9)', async () => {
+  const questions: { kind: string; agent: string }[] = []
+  const pdp = createHttpServer((request, response) => {
+    let body = ''
+    request.setEncoding('utf8').on('data', (text: string) => { body += text }).on('end', () => {
+      const question = JSON.parse(body) as { kind: string; agent: string; request?: { lifetimeSec: number } }
+      questions.push(question)
+      if (question.request?.lifetimeSec === 13) response.writeHead(500).end()
+      else response.end(JSON.stringify({ permit: question.kind !== 'disable', reason: 'lack-of-resources', maxLifetimeSec: 5 }))
+    })
+  })
+  await new Promise<void>((resolve) => { pdp.listen(0, '127.0.0.1', resolve) })
+  const { port } = pdp.address() as AddressInfo
+  write('pdp.yaml', read('lab.yaml').replace('url: ""', `url: http://127.0.0.1:${port}/decide`).replace('      acts-for: ["*"]', '      pdp: true'))
+  const box = await run([], 'pdp.yaml')
+  try {
+    const agent = await connect('127.0.0.1', box.port)
+    const { lifetimeSec } = await agent.reserve({ protocol: 'udp', lifetimeSec: 60 })
+    assert.equal(lifetimeSec, 5)
+    await assert.rejects(agent.disable({ protocol: 'udp', internal: '10.0.0.1', external: '*', lifetimeSec: 60 }), refused(0x0342))
+    await assert.rejects(agent.reserve({ protocol: 'udp', lifetimeSec: 13 }), refused(0x0341))
+    await agent.end()
+  } finally {
+    const { report, stderr } = await box.end()
+    pdp.closeAllConnections()
+    pdp.close()
+    assert.deepEqual(questions.map(({ kind, agent }) => [kind, agent]), [['session', 'lab'], ['reserve', 'lab'], ['disable', 'lab'], ['reserve', 'lab']])
+    assert.match(stderr, /^pdp: bad-status: status 500 \(reserve of lab\)$/m)
+    assert.deepEqual([report.pdp?.questions, report.pdp?.permits, report.pdp?.refusals, report.pdp?.failures['bad-status']], [4, 2, 1, 1])
   }
 })

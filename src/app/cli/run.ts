@@ -71,6 +71,7 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   })
   const simulation = await simulate(options)
   const reload = () => {
+    if (flags.config === '-') return log('what came from standard input cannot be read again; the box goes on as it was')
     try {
       const next = loadConfig(flags.config!)
       simulation.reload(next)

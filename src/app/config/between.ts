@@ -2,13 +2,14 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { printPrefix } from '../../base/address.ts'
+import { isLoopback } from '../../control/simco/remotes.ts'
 import { systemReason } from '../../phy/capture-error.ts'
 import { fault, parsePrefix, prefixRange, rangeToText, type Parsed, type Range } from './address.ts'
 import { childPointer, pathOf, type Problem, type SettingsDocument } from './document.ts'
 import { setting } from './schema.ts'
 import { nearest } from './nearest.ts'
 import { parsePorts } from './quantity.ts'
-import { parseKey, usableIpv4, usableRange } from './values.ts'
+import { parseEndpoint, parseKey, usableIpv4, usableRange } from './values.ts'
 
 export const POOL_MOST = 1024
 
@@ -124,7 +125,23 @@ function betweenMidcom(data: unknown, folder: string, found: Found): void {
   if ((setting(data, 'midcom.simco.tls.cert') === '') !== (setting(data, 'midcom.simco.tls.key') === '')) {
     found(['/midcom/simco/tls/cert', '/midcom/simco/tls/key'], 'a certificate and its private key come together', 'name both')
   }
-  if (setting(data, 'midcom.enabled') === true) betweenAddresses(data, found)
+  const certified = new Map<unknown, string>()
+  for (const { entry, pointer } of list) {
+    const certificates = setting(entry, 'certificates', AGENT)
+    for (const [i, name] of (Array.isArray(certificates) ? certificates : []).entries()) {
+      const at = `${pointer}/certificates/${i}`, other = certified.get(name)
+      if (other !== undefined) found([at], `'${String(name)}' would be two agents`, `${pathOf(other)} has it already`)
+      else certified.set(name, at)
+    }
+  }
+  if (setting(data, 'midcom.enabled') !== true) return
+  if (setting(data, 'midcom.simco.tls.cert') === '' && setting(data, 'midcom.simco.allow-plain') === false) {
+    for (const { pointer, value } of entries(data, 'midcom.simco.listen', parseEndpoint)) {
+      if (isLoopback(value.host)) continue
+      found([pointer], 'without TLS only addresses of loopback are listened on', 'set midcom.simco.tls, or allow-plain: true')
+    }
+  }
+  betweenAddresses(data, found)
 }
 
 const AGENT = 'midcom.agents[].'

@@ -207,6 +207,11 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
   ['names of certificates', 'midcom: {agents: [{name: a, certificates: [softswitch, dns=x.example]}]}\n', [
     "1:44: midcom.agents[0].certificates[0]: 'softswitch' does not say which name of a certificate it is; write one such as CN:softswitch or DNS:switch.example",
     "1:56: midcom.agents[0].certificates[1]: 'dns=x.example' does not say which name of a certificate it is; did you mean DNS:x.example?"]],
+  ['a certificate of two agents', 'midcom: {agents: [{name: a, certificates: [CN:x]}, {name: b, certificates: [CN:y, CN:x]}]}\n',
+    ["1:83: midcom.agents[1].certificates[1]: 'CN:x' would be two agents; midcom.agents[0].certificates[0] has it already"]],
+  ['a door without TLS that is not on loopback', 'midcom:\n  enabled: true\n  simco: {listen: [127.0.0.1:1, 192.0.2.1:2, "[::1]:3", "[::]:4"]}\n', [
+    '3:33: midcom.simco.listen[1]: without TLS only addresses of loopback are listened on; set midcom.simco.tls, or allow-plain: true',
+    '3:57: midcom.simco.listen[3]: without TLS only addresses of loopback are listened on; set midcom.simco.tls, or allow-plain: true']],
   ['keys that are none', 'midcom:\n  agents:\n    - {name: a, key: secret!}\n    - {name: b, key: 00ff}\n    - {name: c, key-file: absent.key}\n'
     + '    - {name: d, key: 00112233445566778899aabbccddeeff, key-file: x}\n', [
     '3:22: midcom.agents[0].key: this is neither hex nor base64; make one by: openssl rand -hex 32',

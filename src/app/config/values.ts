@@ -91,7 +91,7 @@ export interface Endpoint {
 }
 
 /** `127.0.0.1:7626`, `[::1]:7626`. */
-function parseEndpoint(text: string): Parsed<Endpoint> {
+export function parseEndpoint(text: string): Parsed<Endpoint> {
   const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? []
   const host = bracketed ?? plain
   if (host === undefined || digits === undefined) {
