@@ -209,6 +209,25 @@ test('ring: expired rules wait for room in their order, before anything that is 
   assert.equal(rule & 127, 1, 'the slot freed last')
 })
 
+test('ring: nobody overtakes a rule that waits, though their own records would fit', () => {
+  const rig = createRig({ ringRecords: 8, stuck: true, limits: { portsPerRule: 4 } })
+  const session = rig.open()
+  const internal = tuple('10.0.0.1', 6000)
+  for (let i = 0; i < 3; i++) ok(session.enable(enableRequest({ internal, lifetimeSec: 500 })))
+  ok(session.enable(enableRequest({ lifetimeSec: 10 })))
+  ok(session.changeLifetime(3, 20))
+  assert.equal(rig.ring.room(), 2)
+  ok(session.changeLifetime(2, 0))
+  rig.pass(30_000)
+  // Rule 4 takes two records and there is room for one, which is all that rule 3 and a rule of its A0 would take.
+  assert.equal(rig.ring.room(), 1)
+  assert.equal(reasonOf(session.enable(enableRequest({ internal }))), 'lack-of-resources')
+  assert.equal(reasonOf(session.changeLifetime(1, 0)), 'lack-of-resources')
+  rig.told()
+  ok(session.enable(enableRequest({ internal })))
+  assert.deepEqual(lines(rig.told()), ['rule-delete 4', 'unbind-ports 5000+1', 'rule-delete 3', 'rule-add 3'])
+})
+
 test('ring: rules that wait still share their binding, which goes with the last of them', () => {
   const rig = createRig({ ringRecords: 4, stuck: true, limits: { portsPerRule: 4 } })
   const session = rig.open()

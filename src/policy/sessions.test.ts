@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Outcome, Question, Session, Verdict } from './api.ts'
 import { createAuthorizer } from './authorizer.ts'
-import { createRig, enableRequest, lines, ok, reasonOf, reserveRequest, tuple } from './testing.ts'
+import { createRig, disableRequest, enableRequest, lines, ok, reasonOf, reserveRequest, tuple } from './testing.ts'
 
 const YES: Verdict = { permit: true }
 
@@ -97,10 +97,18 @@ test('sessions: a listener may start transactions; what they cause is told after
 
 test('sessions: who opens one in answer to a notification does not hear of what came before', () => {
   const rig = createRig()
-  rig.open('root', { ruleEvent() { rig.open('root') } })
-  ok(rig.open('alice').enable(enableRequest()))
-  assert.deepEqual(rig.events, [])
+  const opener = rig.open('root', { ruleEvent() { rig.open('root') } })
+  const alice = rig.open('alice', { ruleEvent() {} })
+  ok(alice.enable(enableRequest()))
   assert.equal(rig.policy.statistics().sessions, 3)
+  // Two notifications at once: who came between them was not there when they arose.
+  rig.policy.terminateSessions('root', 'overload')
+  rig.events.length = 0
+  ok(alice.enable(enableRequest()))
+  opener.end()
+  rig.open('root', { ruleEvent() { rig.open('root') } })
+  ok(rig.open('carol').disable(disableRequest()))
+  assert.deepEqual(rig.events, [])
 })
 
 test('authorizer: while it thinks nothing is held, and its answers set the order of transactions', async () => {
