@@ -207,7 +207,7 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     if (phase !== IDLE) return true
     const count = w[COUNT]
     if (fieldBitsFor(count) > fieldBits[active] && fieldBits[active] < layout.fieldBits) return true
-    return changes + removals > (count >>> 2) + 256 && (inversions > 0 || removals > (count >>> 1) + 256)
+    return removals > count + 2048 || (inversions > 0 && changes > (count >>> 2) + 1024)
   }
 
   function begin(): void {
@@ -299,7 +299,11 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     else if (phase === PLAN) plan()
     else if (phase === SCAN) scan()
     else if (isDue()) begin()
-    else return false
+    else {
+      // What is out of order is put right after many calls even if no rule comes or goes.
+      changes++
+      return false
+    }
     return true
   }
 
