@@ -7,7 +7,10 @@ import * as path from 'node:path'
 import { after, test } from 'node:test'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { print4 } from '../src/base/address.ts'
-import type { Report } from '../src/app/replay/report.ts'
+import { loadConfig } from '../src/app/config/load.ts'
+import { replay, type ReplayOptions } from '../src/app/replay/replay.ts'
+import { createReport, summary, type Report } from '../src/app/replay/report.ts'
+import { checkScript } from '../src/app/script/script.ts'
 import { readModel } from '../src/phy/capture-reader.model.ts'
 import { encodePcap, type TestPacket } from '../src/phy/testing.ts'
 import { buildPacket, verify, type PacketSpec } from '../src/wire/build.ts'
@@ -29,21 +32,25 @@ const validate = new Ajv2020({ allErrors: true, strict: true, allowUnionTypes: t
 
 interface Ended { status: number | null; stdout: string; stderr: string }
 
-function replay(args: readonly string[], input: Uint8Array | string = ''): Ended {
+function pinhole(args: readonly string[], input: Uint8Array | string = ''): Ended {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, 'replay', ...args], { cwd: dir, input, timeout: TIMEOUT_MS, encoding: 'utf8' })
   return { status, stdout, stderr }
 }
 
-type Played = Ended & { report: Report; midcom: NonNullable<Report['midcom']> }
+interface Played { report: Report; midcom: NonNullable<Report['midcom']>; text: string }
 
-/** Replays with a script, expects that status, and checks the report against its schema. */
-function played(capture: string, script: string, { config = 'box.yaml', args = [] as string[], status = 0, input = '' as Uint8Array | string } = {}): Played {
-  write('script.yaml', script)
-  const ended = replay([capture, '--config', config, '--script', 'script.yaml', '--out-outside', 'outside.pcapng', '--out-inside', 'inside.pcapng', '--report', 'report.json', ...args], input)
-  assert.equal(ended.status, status, ended.stderr)
-  const report = JSON.parse(read('report.json').toString()) as Report
-  assert.ok(validate(report), JSON.stringify(validate.errors, null, 1))
-  return { ...ended, report, midcom: report.midcom! }
+/** Replays with a script in this process, and checks the report against its schema. */
+async function played(capture: string, script: string, { config: name = 'box.yaml', ...more }: { config?: string } & Partial<Omit<ReplayOptions, 'config'>> = {}): Promise<Played> {
+  const config = loadConfig(inDir(name)), { steps, problems } = checkScript(script)
+  assert.deepEqual(problems, [])
+  const options: ReplayOptions = {
+    capture: inDir(capture), config, inside: config.inside, insideInterfaces: [], script: steps, seed: 1, loops: 1, preload: false, pace: 0,
+    outInside: inDir('inside.pcapng'), outOutside: inDir('outside.pcapng'), onProgress: null, stop: null, ...more,
+  }
+  const report = createReport(options, await replay(options), { version: '', configFile: name, scriptFile: 'script.yaml' })
+  const json = JSON.parse(JSON.stringify(report)) as Report
+  assert.ok(validate(json), JSON.stringify(validate.errors, null, 1))
+  return { report: json, midcom: json.midcom!, text: summary(report) }
 }
 
 const START_SEC = 1_700_000_000
@@ -86,8 +93,8 @@ const PEER: End = ['198.51.100.7', 6000]
 const knocking = Array.from({ length: 60 }, (_, n) => [udp(n * 100, PEER, ['203.0.113.1', 40_000]), udp(n * 100, PEER, ['203.0.113.1', 40_001])]).flat()
 write('knocking.pcap', encodePcap(knocking))
 
-test('script: before the rule packets are dropped, while it lives they reach A0 as promised, afterwards they are dropped (RFC 5189 2.3.9)', () => {
-  const { midcom, report, stdout } = played('knocking.pcap', `
+test('script: before the rule packets are dropped, while it lives they reach A0 as promised, afterwards they are dropped (RFC 5189 2.3.9)', async () => {
+  const { midcom, report, text } = await played('knocking.pcap', `
 - {at: 500ms, agent: watch, session: open}
 - {at: 1s, agent: lab, do: reserve, protocol: udp, ports: 2, parity: even, lifetime: 10s, as: media}
 - {at: 1.5s, agent: lab, do: enable, reservation: media, internal: 10.0.0.5:5004+2 udp, external: 198.51.100.7, direction: inbound, parity: same, lifetime: 2s, as: call, expect: ok}
@@ -114,12 +121,12 @@ test('script: before the rule packets are dropped, while it lives they reach A0 
   assert.deepEqual(told, [
     [1000, 'watch', 'rule', 10, 'agent'], [1500, 'watch', 'rule', 2, 'agent'], [3500, 'watch', 'rule', 0, 'expired'], [3500, 'lab', 'rule', 0, 'expired'],
   ])
-  for (const part of ['4 steps', 'lab enable call: ok', 'ended at 3.500 s, expired', 'lab is told: rule', reserved.outside!]) assert.ok(stdout.includes(part), part)
+  for (const part of ['4 steps', 'lab enable call: ok', 'ended at 3.500 s, expired', 'lab is told: rule', reserved.outside!]) assert.ok(text.includes(part), part)
 })
 
-test('script: a packet of the very millisecond of a step comes after it, of the end of a rule too', () => {
+test('script: a packet of the very millisecond of a step comes after it, of the end of a rule too', async () => {
   const rules = [40_000, 40_001, 40_002, 40_003].map((port) => `- {at: 1s, agent: lab, do: enable, internal: 10.0.0.5:${port} udp, external: any, direction: inbound, lifetime: 2s}`).join('\n')
-  played('knocking.pcap', rules)
+  await played('knocking.pcap', rules)
   const times = [...new Set(left('inside.pcapng').map(({ ms }) => ms))]
   assert.deepEqual(times, Array.from({ length: 20 }, (_, n) => 1000 + n * 100))
 })
@@ -134,7 +141,7 @@ const busy = `
 `
 /** The report without what differs from run to run and from one way of reading to another. */
 function essence({ report }: Played): object {
-  return { ...report, measured: null, settings: null, capture: null }
+  return { ...report, version: '', measured: null, settings: null, capture: null }
 }
 
 test('script: the same input gives the same bytes, however it is read and however packets fall into batches', async () => {
@@ -142,15 +149,15 @@ test('script: the same input gives the same bytes, however it is read and howeve
     .sort((a, b) => a.sec - b.sec || a.nsec - b.nsec)
   const bytes = encodePcap(talk)
   write('talk.pcap', bytes)
-  const one = played('talk.pcap', busy), files = ['outside.pcapng', 'inside.pcapng'].map(read)
-  assert.ok(one.midcom.transactions.filter(({ ok }) => ok).length >= 5, one.stdout)
-  assert.ok(one.midcom.transactions.some(({ traffic }) => traffic !== null && traffic.packets > 0), one.stdout)
-  for (const [name, args, input] of [['talk.pcap', [], ''], ['talk.pcap', ['--preload'], ''], ['-', [], bytes], ['talk.pcap', ['--pace', '1000x'], '']] as const) {
-    const other = played(name, busy, { args: [...args], input })
-    assert.deepEqual(essence(other), essence(one), `${name} ${args.join(' ')}`)
+  const one = await played('talk.pcap', busy), files = ['outside.pcapng', 'inside.pcapng'].map(read)
+  assert.ok(one.midcom.transactions.filter(({ ok }) => ok).length >= 5, one.text)
+  assert.ok(one.midcom.transactions.some(({ traffic }) => traffic !== null && traffic.packets > 0), one.text)
+  for (const more of [{}, { preload: true }, { pace: 1000 }]) {
+    assert.deepEqual(essence(await played('talk.pcap', busy, more)), essence(one), JSON.stringify(more))
     assert.deepEqual(['outside.pcapng', 'inside.pcapng'].map(read), files)
   }
-  // In pieces of a few packets each.
+  // From a pipe, in pieces of a few packets each.
+  write('script.yaml', busy)
   const child = spawn(process.execPath, [MAIN, 'replay', '-', '--config', 'box.yaml', '--script', 'script.yaml', '--report', 'report.json'], { cwd: dir, stdio: ['pipe', 'ignore', 'inherit'] })
   const ended = new Promise((resolve) => { child.on('close', resolve) })
   for (let from = 0; from < bytes.length; from += 501) {
@@ -162,8 +169,8 @@ test('script: the same input gives the same bytes, however it is read and howeve
   assert.deepEqual(essence({ ...one, report: JSON.parse(read('report.json').toString()) as Report }), essence(one))
 })
 
-test('script: every transaction, with groups, a disable rule and sessions', () => {
-  const { midcom } = played('knocking.pcap', `
+test('script: every transaction, with groups, a disable rule and sessions', async () => {
+  const { midcom } = await played('knocking.pcap', `
 - {at: 1s, agent: other, session: open}
 - {at: 1s, agent: watch, session: open}
 - {at: 1s, agent: watch, session: open}
@@ -216,8 +223,8 @@ test('script: every transaction, with groups, a disable rule and sessions', () =
   assert.equal(midcom.transactions.length, 30)
 })
 
-test('script: a rule without packets ends when its idle time is over, one with packets lives on', () => {
-  const { midcom } = played('knocking.pcap', `
+test('script: a rule without packets ends when its idle time is over, one with packets lives on', async () => {
+  const { midcom } = await played('knocking.pcap', `
 - {at: 0s, agent: lab, do: enable, internal: 10.0.0.1:1 udp, external: 198.51.100.99, direction: inbound, max-idle: 2s, as: silent}
 ${[1, 2, 3].map((host) => `- {at: 0s, agent: lab, do: enable, internal: 10.0.1.${host}:1 udp, external: any, direction: inbound, max-idle: 2s}`).join('\n')}
 - {at: 0s, agent: lab, do: enable, internal: 10.0.1.9:1 udp, external: any, direction: inbound, expect: lack-of-ports}
@@ -229,20 +236,23 @@ ${[1, 2, 3].map((host) => `- {at: 0s, agent: lab, do: enable, internal: 10.0.1.$
 })
 
 test('script: an answer that was not expected is told with its line, and ends with status 1', () => {
-  const { stderr, stdout, midcom } = played('knocking.pcap', `- {at: 1s, agent: lab, do: list}
+  write('script.yaml', `- {at: 1s, agent: lab, do: list}
 - {at: 1s, agent: lab, do: status, rule: 9, expect: ok}
 - {at: 1s, agent: lab, do: list, expect: no-such-rule}
-`, { status: 1 })
+`)
+  const { status, stderr, stdout } = pinhole(['knocking.pcap', '--config', 'box.yaml', '--script', 'script.yaml', '--report', 'report.json'])
   assert.equal(stderr, 'script.yaml:2: status: expected ok, and the answer is no-such-rule\nscript.yaml:3: list: expected no-such-rule, and the answer is ok\n')
-  assert.equal(midcom.unmet, 2)
+  assert.equal(status, 1)
+  const report = JSON.parse(read('report.json').toString()) as Report
+  assert.deepEqual([report.midcom?.unmet, report.settings.scriptFile], [2, 'script.yaml'])
   assert.match(stdout, /^midcom +3 steps, 2 NOT as expected;/m)
 })
 
-test('script: time goes on after the last packet, and over gaps of months', () => {
+test('script: time goes on after the last packet, and over gaps of months', async () => {
   const day = 86_400_000
   write('gaps.pcap', encodePcap([0, 90 * day, 90 * day + 1000].map((ms) => udp(ms, PEER, ['203.0.113.1', 40_000]))))
   const rules = (when: string, lifetime: string) => [1, 2, 3, 4].map((host) => `- {at: ${when}, agent: lab, do: enable, internal: 10.0.0.${host}:1 udp, external: any, direction: inbound, lifetime: ${lifetime}, expect: ok}`).join('\n')
-  const { midcom, report } = played('gaps.pcap', [rules('10d', '12d'), rules('40d', '1d'), rules('89d', '12d'), '- {at: 200d, agent: lab, do: list, as: end}'].join('\n'), { config: write('long.yaml', read('box.yaml').toString() + '  max-lifetime: 12d\n') })
+  const { midcom, report } = await played('gaps.pcap', [rules('10d', '12d'), rules('40d', '1d'), rules('89d', '12d'), '- {at: 200d, agent: lab, do: list, as: end}'].join('\n'), { config: write('long.yaml', read('box.yaml').toString() + '  max-lifetime: 12d\n') })
   assert.equal(report.virtualMs, 90 * day + 1000)
   const ends = midcom.transactions.slice(0, 12).map(({ ended }) => ended?.atMs)
   assert.deepEqual([...new Set(ends)], [22 * day, 41 * day, 101 * day])
@@ -251,19 +261,19 @@ test('script: time goes on after the last packet, and over gaps of months', () =
   assert.deepEqual(midcom.transactions[12].entries, [])
 })
 
-test('script: without packets it is played all the same', () => {
+test('script: without packets it is played all the same', async () => {
   write('empty.pcap', encodePcap([]))
-  const { midcom } = played('empty.pcap', '- {at: 1s, agent: lab, do: reserve, protocol: udp, lifetime: 1s}\n- {at: 3s, agent: lab, do: list}\n')
+  const { midcom } = await played('empty.pcap', '- {at: 1s, agent: lab, do: reserve, protocol: udp, lifetime: 1s}\n- {at: 3s, agent: lab, do: list}\n')
   assert.deepEqual([midcom.transactions[0].ended?.atMs, midcom.transactions[1].entries], [2000, []])
 })
 
-test('script: it goes on over rounds of a loop', () => {
-  const { midcom, report } = played('knocking.pcap', '- {at: 8s, agent: lab, do: reserve, protocol: udp, lifetime: 1s}\n- {at: 10s, agent: lab, do: list}\n', { args: ['--loop', '2'] })
+test('script: it goes on over rounds of a loop', async () => {
+  const { midcom, report } = await played('knocking.pcap', '- {at: 8s, agent: lab, do: reserve, protocol: udp, lifetime: 1s}\n- {at: 10s, agent: lab, do: list}\n', { loops: 2 })
   assert.equal(report.packets, 240)
   assert.deepEqual(midcom.transactions[0].ended?.atMs, 9000)
 })
 
-test('script: what cannot be used ends with status 2 before anything is touched', () => {
+test('script: what cannot be used ends with status 2 before anything is touched', async () => {
   write('bad.yaml', '- {at: 1s, agent: lab, do: enabel}\n')
   write('plain.yaml', 'inside: [10.0.0.0/8]\n')
   write('good.yaml', '[]\n')
@@ -274,7 +284,7 @@ test('script: what cannot be used ends with status 2 before anything is touched'
     [['--script', 'good.yaml'], /^pinhole: good\.yaml needs a configuration/],
     [['--config', 'box.yaml', '--script', 'good.yaml', '--report', 'good.yaml'], /^pinhole: good\.yaml is the script/],
   ] as const) {
-    const { status, stdout, stderr } = replay(['knocking.pcap', '--out-inside', 'never.pcapng', ...args])
+    const { status, stdout, stderr } = pinhole(['knocking.pcap', '--out-inside', 'never.pcapng', ...args])
     assert.equal(status, 2, args.join(' '))
     assert.equal(stdout, '')
     assert.match(stderr, message)

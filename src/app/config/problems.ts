@@ -93,10 +93,10 @@ function wrongValue({ keyword, params, data, parentSchema, instancePath }: Error
   }
   if (keyword === 'enum') {
     const choices = (schema.enum ?? []).map(String)
-    const near = nearest(String(data), choices)
+    const near = typeof data === 'object' ? null : nearest(String(data), choices)
     const isLong = choices.length > MOST_CHOICES
     const otherwise = isLong ? `write one such as ${choices.slice(0, 3).join(', ')}` : undefined
-    return fault(`'${String(data)}' is none of ${isLong ? `the ${choices.length} that are known here` : choices.join(', ')}`,
+    return fault(`${described(data)} is none of ${isLong ? `the ${choices.length} that are known here` : choices.join(', ')}`,
       near === null ? otherwise : `did you mean ${near}?`)
   }
   if (keyword === 'required') {
@@ -127,7 +127,11 @@ function wrongValue({ keyword, params, data, parentSchema, instancePath }: Error
       : ['no', 'off', 'false', '0', 'n'].includes(word) ? 'false' : 'true or false'
     return need('true or false', `write ${meant}`)
   }
-  if (schema.enum !== undefined) return need(`one of ${schema.enum.join(', ')}`, `write ${sample(schema)}`)
+  if (schema.enum !== undefined) {
+    const { length } = schema.enum
+    const shown = length > MOST_CHOICES ? `${schema.enum.slice(0, 4).join(', ')} and ${length - 4} more` : schema.enum.join(', ')
+    return need(`one of ${shown}`, `write ${sample(schema)}`)
+  }
   const rule = schema['x-value']!
   if (typeof data === 'object' && !Array.isArray(data)) {
     return need(KINDS[rule.kind], 'put quotes around a text that holds a colon')
@@ -151,7 +155,8 @@ const KINDS: Record<ValueRule['kind'], string> = {
   instant: 'a time', tuple: 'an address tuple',
 }
 
-function described(data: unknown): string {
+/** A value that does not fit, in a few words. */
+export function described(data: unknown): string {
   if (Array.isArray(data)) return 'a list'
   if (typeof data === 'object') return 'a section'
   return typeof data === 'string' ? `'${data}'` : String(data)

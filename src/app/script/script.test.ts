@@ -97,6 +97,9 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
     "2:28: [1].do: 'enabel' is none of reserve, enable, disable, lifetime, list, status, group-lifetime, group-list, group-status; did you mean enable?",
     "3:28: [2].do: 'open' is none of reserve, enable, disable, lifetime, list, status, group-lifetime, group-list, group-status",
     "4:33: [3].session: 'shut' is none of open, close"]],
+  ['a section in place of a word', '- {at: 1s, agent: lab, do: {a: 1}}\n- {at: 1s, agent: lab, do: list, expect: [ok]}\n', [
+    '1:28: [0].do: a section is none of reserve, enable, disable, lifetime, list, status, group-lifetime, group-list, group-status',
+    '2:42: [1].expect: one of ok, not-authorized-for-transaction, transaction-not-supported, session-not-open and 28 more is needed here, not a list; write ok']],
   ['two things at once', '- {at: 1s, agent: lab, do: list, session: open}\n', ['1:34: [0].session: the step does two things; make two steps of it']],
   ['what is missing', '- do: enable\n', [
     '1:3: [0]: at is missing; add at: 12.4s', '1:3: [0]: agent is missing; add agent: lab', '1:3: [0]: internal is missing; add internal: 10.0.0.5:5004+2 udp',
@@ -132,7 +135,7 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
   ['values', '- {at: 1s, agent: lab, do: reserve, protocol: udp, ports: some, parity: odd-ish, internal-version: 5, lifetime: 13d, expect: okay}\n', [
     "1:59: [0].ports: 'some' is not a count; write a whole number, with k for 1024 or M for 1048576 if you like",
     "1:73: [0].parity: 'odd-ish' is none of any, odd, even",
-    "1:100: [0].internal-version: '5' is none of 4, 6; did you mean 4?",
+    "1:100: [0].internal-version: 5 is none of 4, 6; did you mean 4?",
     '1:113: [0].lifetime: 13d is too long (1s to 12d); write 12d',
     "1:126: [0].expect: 'okay' is none of the 32 that are known here; write one such as ok, not-authorized-for-transaction, transaction-not-supported"]],
   ['what YAML itself refuses', '- at: "1s\n', ['2:1: a quote is not closed']],

@@ -6,7 +6,7 @@ import type { Reason } from '../../policy/api.ts'
 import { childPointer, pathOf, readDocument, type Problem, type SettingsDocument } from '../config/document.ts'
 import { ConfigError, problemText, readText } from '../config/load.ts'
 import { nearest } from '../config/nearest.ts'
-import { schemaProblems } from '../config/problems.ts'
+import { described, schemaProblems } from '../config/problems.ts'
 import type { Setting } from '../config/setting.ts'
 import type { WrittenTuple } from '../config/tuple.ts'
 import { parseValue } from '../config/values.ts'
@@ -103,8 +103,8 @@ function kindOf(entry: unknown, pointer: string, tell: Tell): Action | 'session'
     tell(childPointer(pointer, 'session'), 'the step does two things', 'make two steps of it', true)
   } else if (isAction(action)) return action
   else {
-    const near = meant(nearest(String(action), ACTIONS))
-    tell(childPointer(pointer, 'do'), `'${String(action)}' is none of ${ACTIONS.join(', ')}`, near)
+    const near = typeof action === 'string' ? nearest(action, ACTIONS) : null
+    tell(childPointer(pointer, 'do'), `${described(action)} is none of ${ACTIONS.join(', ')}`, meant(near))
   }
   return null
 }
