@@ -25,6 +25,8 @@ export const HOME_TABLE = 0xff, IN_TRIE = 0x4000, IS_TRIE = 0x8000
 export interface PruningIndex {
   /** The table's rank in the generation in use, -1 before its first rule. */
   rankOf(table: number): number
+  /** Nothing in the table comes before this priority. Only for a table that has rules. */
+  bestOf(table: number): number
   /** Makes a rule of `table` findable. */
   enter(record: number, table: number): void
   noteRemoval(): void
@@ -319,7 +321,9 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
   }
 
   return {
-    rankOf: (table) => ranks[active][table], enter, step, isDue, rebuild, bytes,
+    rankOf: (table) => ranks[active][table],
+    bestOf: (table) => ranks[active][table] < 0 ? NEVER : w[descriptor(active, ranks[active][table]) + T_BEST],
+    enter, step, isDue, rebuild, bytes,
     noteRemoval: () => { removals++ },
     isRetired: (table) => ranks[0][table] < 0 && ranks[1][table] < 0 && tables.count[table] === 0,
   }

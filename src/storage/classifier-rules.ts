@@ -46,6 +46,8 @@ const COARSE_4 = [0, 10, 18, 30], COARSE_6 = [0, 24, 32, 48, 64, 128]
 const ANY_PORT = 0xffff
 /** Rules in one place of a coarse table, of the finest; more are sent on, or put into a trie. */
 const CROWD = 10, FINEST_CROWD = 16
+/** Bit of a table's kind: it takes rules that come before all that a table of so many has, which thus keeps its place. */
+const AHEAD = 4, LARGE_TABLE = 256
 /** Above so many tables a new one has to save more. */
 const FEW_TABLES = 32, MANY_TABLES = 60
 const BUCKETS_A_RULE = 4
@@ -265,6 +267,15 @@ export function createRules(version: 4 | 6, capacity: number, prng: Prng): Rules
     else w[r + BITS] = localBits << 8 | peerBits
   }
 
+  /** The table for a rule that would have to go into `table`: mostly that, but see AHEAD. */
+  function orAhead(table: number, priority: number): number {
+    if (tables.count[table] < LARGE_TABLE || priority >= index.bestOf(table)) return table
+    const local = tables.localBits[table], peer = tables.peerBits[table], kind = tables.exact[table] | AHEAD
+    if (index.rankOf(table) < 0 || (numbers.size >= MANY_TABLES && !numbers.has(tableKey(local, peer, kind)))) return table
+    const ahead = openTable(local, peer, kind)
+    return ahead < 0 ? table : ahead
+  }
+
   /** Chooses a table for the rule at `r`; `crowd` and `trie` tell of the place it has there. */
   function choose(r: number, { localBits, peerBits, localPorts, peerPorts }: Condition): number {
     const exact = (isExact(localPorts) ? 1 : 0) | (isExact(peerPorts) ? 2 : 0)
@@ -277,8 +288,9 @@ export function createRules(version: 4 | 6, capacity: number, prng: Prng): Rules
         const many = numbers.size
         if (many >= MANY_TABLES || least < (many < FEW_TABLES ? CROWD : CROWD_AT_MANY)) continue
       }
-      const table = openTable(local, peer, kind)
-      if (table < 0) continue
+      const usual = openTable(local, peer, kind)
+      if (usual < 0) continue
+      const table = orAhead(usual, w[r + PRIORITY])
       inspect(r, table)
       if (crowd < CROWD || trie !== 0) return table
       if (least < 0 || crowd < least) {
