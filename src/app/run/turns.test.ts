@@ -8,6 +8,7 @@ import { createTurns, type Traffic } from './turns.ts'
 
 /** A box in which `ends` rules are over and `commands` units of work wait for the packet path. */
 function box({ ends = 0, commands = 0, deadlineMs = Infinity } = {}) {
+  let clockMs = 1000.25
   const seen = { budgets: [] as number[], units: [] as number[], advancedMs: [] as number[], expired: 0, applied: 0 }
   let ticket = commands > 0 ? 1 : 0
   const engine = {
@@ -24,6 +25,7 @@ function box({ ends = 0, commands = 0, deadlineMs = Infinity } = {}) {
       seen.advancedMs.push(nowMs)
       seen.budgets.push(budget)
       ends = Math.max(0, ends - budget)
+      clockMs += 0.2
       return ends > 0
     },
     nextDeadlineMs: () => deadlineMs,
@@ -31,7 +33,6 @@ function box({ ends = 0, commands = 0, deadlineMs = Infinity } = {}) {
     pump: () => turns.pump(engine),
     applied: () => { seen.applied++ },
   } as unknown as Policy
-  let clockMs = 1000.25
   const turns = createTurns(engine, () => clockMs)
   return { turns, policy, seen, move: (ms: number) => { clockMs += ms }, put(units: number) { commands = units; ticket = 1 } }
 }
@@ -42,12 +43,12 @@ test('turns: a backlog of rules and commands is spread over turns, and others co
   let between = 0
   for (let n = 0; n < 50; n++) {
     await others()
-    if (turns.count > 0 && turns.count < 8) between++
+    if (turns.count > 0 && turns.count < 21) between++
   }
-  // 1000 rules in turns of 128, 5000 units in turns of 1024.
-  assert.equal(turns.count, 8)
-  assert.ok(between >= 6, `${between} times`)
-  assert.deepEqual([new Set(seen.budgets), new Set(seen.units), seen.units.length], [new Set([128]), new Set([1024]), 5])
+  // 1000 rules, 16 in 0.2 ms, for half a millisecond a turn; 5000 units, 1024 a turn.
+  assert.equal(turns.count, 21)
+  assert.ok(between >= 19, `${between} times`)
+  assert.deepEqual([new Set(seen.budgets), seen.budgets.length, new Set(seen.units), seen.units.length], [new Set([16]), 63, new Set([1024]), 5])
   assert.equal(seen.applied, 5)
   turns.stop()
 })

@@ -6,8 +6,9 @@
 import type { Engine } from '../../engine/engine.ts'
 import type { Policy } from '../../policy/api.ts'
 
-/** Rules ended in a turn. */
-const RULES = 128
+/** Rules ended in one go, and how long a turn goes on with that: each session that may know is told of each. */
+const RULES = 16
+const RULES_MS = 0.5
 /** Units of `Engine.applyCommands`, each well under a microsecond. */
 const UNITS = 1024
 /** The engine ends its flows when it is told the time; without packets nobody else tells it. A timer takes no more than 24 days. */
@@ -75,8 +76,10 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
     immediate = null
     if (isStopped || policy === null) return
     count++
-    const now = nowMs()
-    const more = policy.advance(now, RULES)
+    const now = nowMs(), untilMs = clockMs() + RULES_MS
+    let more: boolean
+    do more = policy.advance(now, RULES)
+    while (more && clockMs() < untilMs)
     if (isBehind()) policy.pump()
     engine.expire(nowMs() | 0)
     const busy = traffic?.turn(nowMs) ?? false
