@@ -40,7 +40,8 @@ const BYTES: Column[] = [
 ]
 const EXPIRY: Column[] = [
   ['rules that end in one second', row => row.name], ['longest turn ms', row => figure(row.ts?.median)], ['spread', spread],
-  ['p99 ms', own('p99Ms')], ['by the clock ms', own('longestWallMs')], ['turns', own('turns')], ['all ms', own('allMs')],
+  ['p99 ms', own('p99Ms')], ['by the clock ms', own('longestWallMs')],
+  ['machine ms', own('machineMs')], ['turns', own('turns')], ['all ms', own('allMs')],
 ]
 
 const KINDS: [begins: string, columns: Column[]][] = [
