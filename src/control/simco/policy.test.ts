@@ -146,6 +146,17 @@ test('PDR ends what it overlaps, whoever owns it, and blocks its like (RFC 4540 
   assert.equal(say(door, per(A0(5004, 2), A3(6000, 2))).type, 0x0350)
 })
 
+test('an agent that ends its own rule by a PDR hears the answer first, then of the rule (RFC 4540 8.9)', async () => {
+  for (const later of [false, true]) {
+    const permit = { permit: true } as const, decide = () => later ? Promise.resolve(permit) : permit
+    const { door } = box({ authorizer: { decide: question => question.kind === 'disable' ? decide() : permit, mayAccess: () => true } })
+    say(door, per(A0(5004, 2), A3(6000, 2)))
+    const replies = door.say(octets(0x0114, tid++, { tuples: [open(0), createTuple(), createTuple(), A3(0, 1)], lifetimeSec: 60 }))
+    await new Promise(resolve => setImmediate(resolve))
+    assert.deepEqual([...replies, ...door.heard()].map(reply => reply.slice(0, 4)), ['0214', '0403'])
+  }
+})
+
 test('any octets in an open session: nothing throws, every request has one answer, and the next one is served', () => {
   const prng = createPrng(SEED), { core, door } = box(), guard = new Rig({ policy: core.policy as FakePolicy, peer: { agent: 'guard' } }).open()
   const word = (values: number[]) => values[prng.below(values.length)]!

@@ -25,6 +25,9 @@ export type SessionState = typeof CLOSED | typeof NOAUTH | typeof OPEN | typeof 
 /** Requests that one session may have carried out before the others have their turn. */
 export const MESSAGES_PER_TURN = 512
 
+/** An ARE on the wire. */
+const EVENT_BYTES = 24
+
 /** What the layers below say about the other end. */
 export interface Peer {
   /** Number of the connection. */
@@ -62,12 +65,12 @@ export interface Shared {
   nowMs(): number
   randomBytes(bytes: number): Uint8Array
   log(record: SimcoLogRecord): void
-  /** A chunk is being worked on, up to `turned`: nothing is sent meanwhile, so that its replies leave before what they cause. */
+  /** A chunk is being worked on, up to `turned`: nothing is sent meanwhile. */
   inTurn: boolean
   /** This session has something to send, which it was not asked for. */
   wake(session: SimcoSession): void
-  /** A chunk has been worked on: sends what may leave, of this session first. */
-  turned(session: SimcoSession): void
+  /** A chunk of so many messages has been worked on: its answers are sent, at once or with those of other chunks. */
+  turned(session: SimcoSession, messages: number): void
   /** This session goes on when the others had their turn. */
   later(session: SimcoSession): void
 }
@@ -92,8 +95,10 @@ export class SimcoSession implements SessionListener {
   lastOctetMs: number
   lastRequestMs: number
   endedMs = Infinity
-  /** Among those whom the server wakes. */
+  /** On the server's lists: has answers, has notifications, waits for the data plane. */
+  isAnswering = false
   isAwake = false
+  isHeld = false
   readonly peer: Peer
   readonly outbox: Outbox
   private readonly shared: Shared
@@ -109,6 +114,8 @@ export class SimcoSession implements SessionListener {
   private isFull = false
   private isLate = false
   private isPaused = false
+  /** Rules and lifetimes of notifications that wait for it, too. */
+  private readonly pendingEvents: number[] = []
   /** An end that waits for the answer of policy. */
   private pendingEnd: string | undefined
   private isOverLimit = false
@@ -200,9 +207,16 @@ export class SimcoSession implements SessionListener {
     this.shared.wake(this)
   }
 
-  /* What policy tells (RFC 4540 8.9). */
+  /** What policy tells (RFC 4540 8.9). While a request of this session is at policy it may be its work: the reply goes first. */
   ruleEvent(rule: number, lifetimeSec: number): void {
     if (this.state !== OPEN) return
+    if (this.isAsking) {
+      this.pendingEvents.push(rule, lifetimeSec)
+      if (this.pendingEvents.length * EVENT_BYTES / 2 > this.shared.limits.queuedBytes) this.isOverLimit = true
+    } else this.tell(rule, lifetimeSec)
+  }
+
+  private tell(rule: number, lifetimeSec: number): void {
     const { output } = this.outbox, start = output.end
     $out.type = ARE
     $out.tid = this.nextTid()
@@ -213,6 +227,12 @@ export class SimcoSession implements SessionListener {
     this.outbox.holdFrom(start, this.shared.policy.ticket())
     this.shared.counters['out-event-messages']++
     this.woken()
+  }
+
+  private tellPending(): void {
+    const { pendingEvents } = this
+    for (let i = 0; i < pendingEvents.length; i += 2) this.tell(pendingEvents[i]!, pendingEvents[i + 1]!)
+    pendingEvents.length = 0
   }
 
   /** SIMCO has no group notifications: members were told one by one. */
@@ -235,16 +255,16 @@ export class SimcoSession implements SessionListener {
   private run(): void {
     const { shared, decoder } = this, { counters } = shared
     const mostQueued = shared.limits.queuedBytes >> 1
-    let left = MESSAGES_PER_TURN
+    let messages = 0
     shared.inTurn = true
     while (this.state !== ENDED && !this.isAsking && !this.isFull && !this.isLate) {
-      if (left-- === 0) {
+      if (messages === MESSAGES_PER_TURN) {
         this.later()
         break
       }
       const decoded = decoder.next($in)
       if (decoded === MORE) break
-      counters['in-messages']++
+      messages++
       if (decoded === BROKEN) {
         counters['drop-bad-message-connections']++
         this.breakOff('payload too long: ' + ($in.type & 0xffff).toString(16))
@@ -253,7 +273,8 @@ export class SimcoSession implements SessionListener {
       this.handle($in, decoded === BAD)
       if (this.outbox.queuedBytes > mostQueued) this.isFull = true
     }
-    shared.turned(this)
+    counters['in-messages'] += messages
+    shared.turned(this, messages)
     this.updateReading()
   }
 
@@ -305,6 +326,7 @@ export class SimcoSession implements SessionListener {
     if (isPromise(result)) return this.await(type, tid, result)
     this.isAsking = false
     this.answer(type, tid, result)
+    if (this.pendingEvents.length > 0) this.tellPending()
     if (this.pendingEnd !== undefined) this.terminate(this.pendingEnd)
   }
 
@@ -331,6 +353,7 @@ export class SimcoSession implements SessionListener {
     this.isAsking = false
     this.lastOctetMs = this.lastRequestMs = this.shared.nowMs()
     if (this.lost) return
+    if (this.state === OPEN) this.tellPending()
     const { pendingEnd } = this
     if (pendingEnd !== undefined) this.terminate(pendingEnd)
     this.run()
