@@ -5,7 +5,7 @@
  */
 import test from 'node:test'
 import fc from 'fast-check'
-import { compare } from './model/compare.ts'
+import { compare, survive } from './model/compare.ts'
 import { modelOptions, ruledOptions, ruledSteps, steps } from './model/traffic.ts'
 
 const RUNS = Number(process.env['PINHOLE_RUNS'] ?? 1500)
@@ -41,4 +41,11 @@ test('commands within a batch act on all packets behind them and on none before'
   fc.assert(fc.property(ruledOptions, ruledSteps(60), starts, batches, (options, list, startMs, batch) => {
     compare(options, list, startMs, 14, batch)
   }), { numRuns: RUNS, includeErrorInReport: true })
+})
+
+test('packets between the slices of commands lose nothing and leave nothing behind', () => {
+  const budgets = fc.integer({ min: 1, max: 9 })
+  fc.assert(fc.property(ruledOptions, ruledSteps(60), starts, budgets, (options, list, startMs, budget) => {
+    survive(options, list, startMs, budget)
+  }), { numRuns: Math.ceil(RUNS / 5), includeErrorInReport: true })
 })

@@ -1,6 +1,7 @@
 /** Plays a list of steps to the model and to the engine, and says where they first differ. */
 import assert from 'node:assert/strict'
 import { createModel, type Model, type ModelOptions, type Outcome } from '../nat.model.ts'
+import type { Command } from './commands.ts'
 import { EngineDriver, type Totals } from './engine-driver.ts'
 import { same, type Mapping } from './flows.ts'
 import { play, type Event, type Ordered, type Step } from './traffic.ts'
@@ -75,4 +76,49 @@ export function compare(
   }
   driver.checkSums()
   assert.deepEqual(driver.finish().map(h => h.reason).sort(), model.finish().map(h => h.reason).sort(), 'at the end')
+}
+
+/** What ends all rules and bindings that the model has, and then every flow. */
+function farewell(model: Model): Command[] {
+  const { rules, bindings } = model.midcom
+  const everything = (version: 4 | 6): Command => {
+    const all = { addr: '0'.repeat(version === 4 ? 8 : 32), bits: 0, lo: 0, hi: 65535 }
+    const both = { local: all, peer: all, out: false, in: false, bound: false, twice: false }
+    return { op: 'add', rule: { rule: 1, priority: 0, version, protocol: -1, disable: true, ...both } }
+  }
+  return [
+    ...rules.list.map(({ rule }): Command => ({ op: 'delete', rule })),
+    ...bindings.ports.map((b): Command => ({ op: 'unbind-ports', ...b, count: 1 })),
+    ...bindings.addresses.map((b): Command => ({ op: 'unbind-address', ...b })),
+    ...bindings.inside.map(({ protocol, peer, inside }): Command =>
+      ({ op: 'unbind-inside', protocol: protocol ?? 0, peer, inside, count: protocol === null ? 0 : 1 })),
+    everything(4), { op: 'delete', rule: 1 }, everything(6), { op: 'delete', rule: 1 },
+  ]
+}
+
+/**
+ * Packets come between the slices of commands, where the model cannot follow. Nothing may be lost or left behind: when all
+ * rules, bindings and flows are ended, nothing is there.
+ */
+export function survive(options: ModelOptions, list: readonly Step[], startMs: number, budget: number): void {
+  const model = createModel(options), driver = new EngineDriver(options)
+  let nowMs = startMs
+  const write = (command: Command) => {
+    for (let slices = 0; driver.room() === 0; slices++) {
+      driver.slice(nowMs, budget)
+      assert.ok(slices < 10_000, 'commands have an end')
+    }
+    driver.write([command])
+  }
+  for (const event of play(model, list, startMs)) {
+    nowMs = isCommand(event) ? event.nowMs : event.input.nowMs
+    if (isCommand(event)) event.commands.forEach(write)
+    else driver.run([event.input])
+    driver.slice(nowMs, budget)
+  }
+  farewell(model).forEach(write)
+  for (let slices = 0; driver.slice(nowMs, budget); slices++) assert.ok(slices < 10_000, 'commands have an end')
+  const { flows, mappings } = driver.totals()
+  assert.deepEqual({ flows, mappings, ruled: driver.ruled() }, { flows: 0, mappings: 0, ruled: [0, 0] })
+  driver.checkSums()
 }

@@ -125,12 +125,23 @@ export class EngineDriver {
   private reasonCounts(): number[] { return DROP_REASONS.map((_, r) => this.counters[DROP_FIRST + r]) }
 
   private carryOut(commands: readonly Command[], nowMs: number): void {
-    const { ring, engine } = this
-    for (const command of commands) publish(ring, command)
+    this.write(commands)
     const budget = BUDGETS[this.turns++ % BUDGETS.length]
-    for (let slices = 0; engine.applyCommands(nowMs, budget); slices++) assert.ok(slices < 10_000, 'commands have an end')
-    assert.equal(ring.applied(), ring.written())
+    for (let slices = 0; this.slice(nowMs, budget); slices++) assert.ok(slices < 10_000, 'commands have an end')
+    assert.equal(this.waiting(), 0)
   }
+
+  write(commands: readonly Command[]): void { for (const command of commands) publish(this.ring, command) }
+  /** Some of the work that waits; true if there is more. */
+  slice(nowMs: number, budget: number): boolean { return this.engine.applyCommands(nowMs, budget) }
+  room(): number { return this.ring.room() }
+  /** Rules and bindings now. */
+  ruled(): number[] {
+    const names: BaseCounter[] = ['rules-current', 'bindings-current']
+    return names.map(name => this.counters[counterIndex(name)])
+  }
+  /** Commands that are not carried out yet. */
+  waiting(): number { return this.ring.written() - this.ring.applied() | 0 }
 
   private forward(i: number, nowMs: number): Outcome {
     const { frames, engine, linkBytes } = this, { extras } = engine

@@ -68,8 +68,10 @@ export class Flows {
 
   find(wanted: (flow: Flow) => boolean): Flow | null { return this.all().find(wanted) ?? null }
 
+  /** Of two mappings the bound one, which new flows take. */
   mappingOf(protocol: number, inside: Endpoint): Mapping | null {
-    return this.find(f => f.mapping !== null && f.protocol === protocol && same(f.inside, inside))?.mapping ?? null
+    const of = this.all().filter(f => f.mapping !== null && f.protocol === protocol && same(f.inside, inside))
+    return (of.find(f => f.mapping?.bound) ?? of[0])?.mapping ?? null
   }
 
   mappingAt(protocol: number, outside: Endpoint): Mapping | null {

@@ -273,3 +273,12 @@ test('twice-NAT of a whole address holds for all protocols, for errors, and for 
   assert.deepEqual([ends(error), ends(error.slice(28))], [SHOWN + ' > ' + IN_A, IN_A + ' > ' + SHOWN])
   assert.deepEqual(verify(error), [])
 })
+
+test('a bound address needs no flow: making room may end its only one, and still opens the next', () => {
+  const b = ruled({ flows: 16 })
+  b.order(address('bind-address', IN_A), enable(1, 'in', { bound: true }))
+  assert.equal(word(b.out(udp(OUT, 1, BOUND, 9))), 'inside')
+  for (let i = 1; i < 16; i++) b.in(udp(IN_B, 2000 + i, OUT, 53))
+  assert.equal(word(b.out(udp(OUT, 2, BOUND, 9))), 'inside')
+  assert.deepEqual(b.model.flows.all().filter(f => f.inside.port === 9).map(f => f.peer.port), [2])
+})

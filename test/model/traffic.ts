@@ -43,7 +43,7 @@ const STEPS_MS = [
 /** A step: what kind, and numbers that choose. Meanings are given by `play`. */
 export interface Step {
   kind: 'fresh' | 'odd' | 'reply' | 'error' | 'again' | 'bend' | 'split' | 'piece' | 'many' | 'zero' | 'world'
-    | 'aim' | 'enable' | 'disable' | 'end' | 'replace'
+    | 'aim' | 'crowd' | 'enable' | 'disable' | 'end' | 'replace'
   dt: number
   /** Which earlier packet, counted back from the latest. */
   back: number
@@ -65,12 +65,13 @@ const RULED: Step['kind'][] = [
   'aim', 'aim', 'aim', 'aim', 'aim', 'aim', 'enable', 'enable', 'enable', 'disable', 'end', 'end', 'replace', 'error',
 ]
 
-function step(kinds: readonly Step['kind'][], calm: boolean): fc.Arbitrary<Step> {
+/** With `crowded` hardly any time passes, so that flows gather. */
+function step(kinds: readonly Step['kind'][], calm: boolean, crowded = false): fc.Arbitrary<Step> {
   return fc.record({
     kind: fc.constantFrom(...kinds),
     dt: fc.oneof(
-      { weight: 3, arbitrary: fc.constant(0) },
-      { weight: calm ? 1 : 2, arbitrary: fc.nat({ max: STEPS_MS.length - 1 }) },
+      { weight: crowded ? 12 : 3, arbitrary: fc.constant(0) },
+      { weight: calm ? 1 : 2, arbitrary: fc.nat({ max: crowded ? 16 : STEPS_MS.length - 1 }) },
     ),
     back: fc.oneof(fc.nat({ max: 3 }), fc.nat({ max: 40 })),
     six: fc.nat({ max: 4 }).map(v => v === 4),
@@ -94,6 +95,9 @@ export const ruledSteps = (most: number): fc.Arbitrary<Step[]> => fc.noBias(fc.o
   fc.array(step([...WILD, ...RULED, ...RULED], false), { minLength: 1, maxLength: most, size: 'max' }),
   fc.array(step([...CALM, ...RULED], true), { minLength: 1, maxLength: 2 * most, size: 'max' }),
   fc.array(step(['fresh', 'reply', 'reply', 'error', 'split', ...RULED], true), { minLength: 1, maxLength: most, size: 'max' }),
+  fc.array(step(['fresh', 'reply', 'crowd', 'crowd', 'enable', ...RULED], true, true), {
+    minLength: 1, maxLength: most, size: 'max',
+  }),
 ))
 
 export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
@@ -121,7 +125,7 @@ export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
 })
 
 const midcomOptions: fc.Arbitrary<MidcomOptions> = fc.record({
-  rules: fc.constantFrom(1, 2, 4, 8), boundPorts: fc.constantFrom(8, 64), block: fc.constantFrom(...BLOCKS),
+  rules: fc.constantFrom(1, 2, 4, 8, 8, 40), boundPorts: fc.constantFrom(8, 64), block: fc.constantFrom(...BLOCKS),
   addresses: fc.constantFrom(BOUND4, BOUND4, BOUND4.slice(1), []), insidePool: fc.constantFrom(SHOWN4, SHOWN4, SHOWN4.slice(1), []),
 }).map(({ block: [portLo, portHi], addresses, insidePool, ...rest }) =>
   ({ ...rest, portLo, portHi, addresses: addresses.map(int32), insidePool: insidePool.map(int32) }))
@@ -182,7 +186,7 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
   const latest = <T>(list: readonly T[], back: number) => list[list.length - 1 - back % Math.max(list.length, 1)]
 
   for (const step of list) {
-    const { n } = step
+    const { n, six } = step
     nowMs = (latestMs + Math.min(((nowMs - latestMs) | 0) + STEPS_MS[step.dt], LONGEST_MS)) | 0
     const side: Side = step.outside ? 'outside' : 'inside'
     const ended = latest(sent, step.back), before = latest(played, step.back)
@@ -248,6 +252,15 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
         break
       case 'aim':
         aim(step)
+        break
+      case 'crowd':
+        // So many flows of rules that the table is soon full.
+        for (let i = 0; i < 8; i++) {
+          aim({ ...step, n: n.map((v, at) => at === 11 || at === 12 ? 1 : v + 37 * i * (at + 1) & 255) })
+          const dst = pick(six ? OUTSIDE6 : OUTSIDE4, n[1] + i), proto = pick(['udp', 'udp', 'tcp'] as const, n[2] + i)
+          const src = pick(six ? INSIDE6 : INSIDE4, n[0] + i), srcPort = 2000 + n[3] % 16 + i
+          send(step, 'inside', buildPacket({ src, dst, proto, srcPort, dstPort: pick(PORTS, n[4]), tcpFlags: 2 }))
+        }
         break
       case 'enable':
         order(step, agents.enable(n, step.six))
