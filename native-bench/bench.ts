@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: the packet path against the C program of `baseline/`, and the doors of agents against redis-server, in
- * one run, round by round. Each figure comes from a process of its own; in every round both programs run one after the
+ * `npm run bench`: the packet path against the C program of `baseline/`, finding rules against DPDK and tuple merge in C++, and
+ * the doors of agents against redis-server, in one run, round by round. Each figure comes from a process of its own; in every round both programs run one after the
  * other, so that what disturbs the machine disturbs both.
  */
 import { execFileSync } from 'node:child_process'
@@ -119,6 +119,7 @@ async function measure(row: Row, rounds: number, withC: boolean, directory: stri
   try {
     progress(`${row.name}: making its captures`)
     runner = createRunner(row, directory)
+    if (runner.absent !== undefined) return rowResult(row, [], [], null, runner.absent)
     for (let round = 0; round < rounds && error === null; round++) {
       progress(`${row.name}: round ${round + 1} of ${rounds}`)
       ts.push(await runner.ts())

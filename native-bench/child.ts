@@ -16,6 +16,8 @@ export interface Runner {
   check: (() => string | null) | null
   /** What the peer is, or why there is none. */
   note?: string
+  /** Why there is nothing to measure: the row stays without figures. */
+  absent?: string
   end: () => void
 }
 

@@ -21,6 +21,8 @@ export interface Sample {
   bytesPerFlow: number | null
   /** Whatever else is worth keeping, by name. */
   figures?: Figures
+  /** Values of further programs that did the same in the same round, by name. */
+  others?: Figures
 }
 
 export type Figures = Record<string, number>
@@ -43,6 +45,8 @@ export interface RowResult {
   bytesPerFlow: number | null
   /** Medians over the rounds of what else was measured, of either side. */
   figures: { ts: Figures; c: Figures }
+  /** What is known of further programs, and TS over each, round by round. */
+  others?: Record<string, { side: Estimate; ratio: Estimate }>
   /** What the row was measured against, or why against nothing. */
   note: string | null
 }
@@ -107,6 +111,15 @@ function medians(samples: readonly Sample[]): Figures {
   return Object.fromEntries(names.map(name => [name, median(samples.map(({ figures }) => figures![name]))]))
 }
 
+/** What further programs took, by name. */
+function othersOf(ts: readonly Sample[], c: readonly Sample[]): NonNullable<RowResult['others']> {
+  const names = Object.keys(c[0]?.others ?? {})
+  return Object.fromEntries(names.map(name => {
+    const values = c.map(({ others }) => others![name])
+    return [name, { side: estimate(values), ratio: estimate(ratios(ts.map(({ value }) => value), values)) }]
+  }))
+}
+
 export function rowResult(
   row: { name: string; unit: string; parameters: object }, ts: readonly Sample[], c: readonly Sample[],
   error: string | null, note: string | null = null,
@@ -118,6 +131,7 @@ export function rowResult(
     ratio: a !== null && b !== null ? estimate(ratios(a.samples, b.samples)) : null,
     meanRatio: a?.means && b?.means ? estimate(ratios(a.means, b.means)) : null,
     packets: ts[0]?.packets ?? 0, dropPackets: Number(ts[0]?.counts['dropPackets'] ?? 0),
-    bytesPerFlow: ts[0]?.bytesPerFlow ?? null, figures: { ts: medians(ts), c: medians(c) }, note,
+    bytesPerFlow: ts[0]?.bytesPerFlow ?? null, figures: { ts: medians(ts), c: medians(c) },
+    ...(c[0]?.others === undefined ? {} : { others: othersOf(ts, c) }), note,
   }
 }

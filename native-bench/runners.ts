@@ -2,6 +2,7 @@
 import { closeSync, openSync, readFileSync, readSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { node, PINHOLE, ROOT, run, type Runner } from './child.ts'
+import { classifyRunner } from './classify/runners.ts'
 import { midcomRunner } from './midcom/runners.ts'
 import { openFlows } from './replay/open-flows.ts'
 import type { Sample } from './result.ts'
@@ -174,6 +175,7 @@ export function createRunner(row: Row, directory: string): Runner {
     case 'churn': return churnRunner(row.parameters)
     case 'replay': return replayRunner(row.parameters, directory)
     case 'micro': return microRunner(row.name.slice('micro/'.length), row.parameters)
+    case 'classify': return classifyRunner(row.parameters, directory)
     default: return midcomRunner(row, directory)
   }
 }

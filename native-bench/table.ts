@@ -2,6 +2,7 @@
 import type { RowComparison } from './compare.ts'
 import { LEAST_EFFECT } from './compare.ts'
 import type { BenchResult, RowResult } from './result.ts'
+import { classifyText } from './classify/table.ts'
 import { midcomText } from './midcom/table.ts'
 import type { TargetResult } from './targets.ts'
 
@@ -39,8 +40,9 @@ const HEAD = ['row', 'unit', 'TS p50', 'p99', 'C p50', 'p99', 'TS / C', 'of mean
 
 export function resultText(result: BenchResult): string {
   const bad = result.rows.filter(row => row.error !== null)
-  const good = result.rows.filter(row => row.error === null && !row.name.startsWith('midcom/'))
-  const ofAgents = result.rows.filter(row => row.error === null && row.name.startsWith('midcom/'))
+  const named = (beginning: string) => result.rows.filter(row => row.error === null && row.name.startsWith(beginning))
+  const ofRules = named('classify/'), ofAgents = named('midcom/')
+  const good = result.rows.filter(row => row.error === null && !ofRules.includes(row) && !ofAgents.includes(row))
   const confidence = good.find(row => row.ratio !== null)?.ratio?.confidence
   const parts = good.length === 0 ? [] : [grid(HEAD, good.map(rowCells))]
   if (confidence !== undefined) {
@@ -48,6 +50,7 @@ export function resultText(result: BenchResult): string {
     parts.push(`TS / C: median of ${result.rounds} rounds, in brackets the ${percent} % interval. `
       + 'p50 and p99 are over batches of 256 packets.')
   }
+  if (ofRules.length > 0) parts.push(...classifyText(ofRules))
   if (ofAgents.length > 0) parts.push(...midcomText(ofAgents))
   for (const row of bad) parts.push(`FAILED ${row.name}: ${row.error}`)
   return parts.join('\n')

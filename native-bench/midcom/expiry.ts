@@ -1,5 +1,5 @@
 /**
- * Rules that all end in the same millisecond, while an agent that owns them listens: how long the turns of the box are until the
+ * Rules that are all over at the same moment, while an agent that owns them listens: how long the turns of the box are until the
  * last one is gone. A turn is all that lies between two looks at the sockets: rules, commands, notifications, garbage.
  */
 import { spawn } from 'node:child_process'
@@ -75,8 +75,8 @@ function measureNothing(count: number, lengthMs: number): number {
 }
 
 export async function expireAtOnce({ rules, seed }: RulesParameters): Promise<object> {
-  let nowMs = 0
-  const box = createBox(seed, { port: 0, agents: 1, rules }, () => nowMs)
+  let leapMs = 0
+  const box = createBox(seed, { port: 0, agents: 1, rules }, () => performance.now() + leapMs)
   const { core, turns } = box
   const { server, port } = await openDoor(box, 1, agentName(0))
   turns.start(core, null)
@@ -90,7 +90,8 @@ export async function expireAtOnce({ rules, seed }: RulesParameters): Promise<ob
     const ended = new Promise<number | null>(resolve => { agent.once('exit', resolve) })
     while (core.statistics().sessions < 2 && agent.exitCode === null) await sleep(10)
     await sleep(SETTLE_MS)
-    nowMs += LIFETIME_SEC * 1000
+    // They were made one after another, and all of them are over now.
+    leapMs += LIFETIME_SEC * 1000
     const samples = await measureTurns(box)
     if (core.statistics().rules !== 0) throw new Error(`${core.statistics().rules} rules have not ended`)
     if (await ended !== 0) throw new Error('the agent was not told of all ends')
