@@ -300,7 +300,8 @@ export function createModel(options: ModelOptions) {
       if (isReply(p)) return { drop: 'no-state' }
       const rule = ruleOf(p, 'in', mapping.inside, peer, binding !== null)
       if (rule?.disable) return { drop: 'denied-by-rule' }
-      if (rule === null && (binding !== null || !admits(mapping, peer))) return { drop: 'filtered' }
+      const isPermitted = binding === null && options.outboundPermit && admits(mapping, peer)
+      if (rule === null && !isPermitted) return { drop: 'filtered' }
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
       // The same five words on the other mapping of the endpoint.
       const older = flowFrom(p, mapping.inside, peer)

@@ -13,6 +13,7 @@ import type { Shared } from './shared.ts'
 
 /** Flows looked at for the price of one that ends. */
 const SCANS_PER_UNIT = 16
+const ANY_PORTS = 0xffff
 
 export function createCommands({ options, flows, counters }: Omit<Shared, 'extras'>, rules: Rules, inside: InsideBindings) {
   const ring = options.midcom?.ring ?? command.createCommandRing(1)
@@ -34,6 +35,7 @@ export function createCommands({ options, flows, counters }: Omit<Shared, 'extra
       $key[condition.KEY_PEER_BITS] = words[at + command.PEER_BITS]
       $key[condition.KEY_LOCAL_PORTS] = words[at + command.LOCAL_PORTS]
       $key[condition.KEY_PEER_PORTS] = words[at + command.PEER_PORTS]
+      $key[condition.KEY_PAIRED] = (flags & command.RULE_DISABLE) === 0 && isPaired(at) ? 1 : 0
       for (let word = 0; word < 4; word++) {
         $key[condition.KEY_LOCAL + word] = words[at + command.LOCAL + word]
         $key[condition.KEY_PEER + word] = words[at + command.PEER + word]
@@ -42,6 +44,12 @@ export function createCommands({ options, flows, counters }: Omit<Shared, 'extra
     }
     if ((flags & command.RULE_DISABLE) === 0) return true
     return sweep(at, true)
+  }
+
+  /** RFC 5189 2.3.6: ranges of n ports stand for n rules, each with one port of either. */
+  function isPaired(at: number): boolean {
+    const local = words[at + command.LOCAL_PORTS], peer = words[at + command.PEER_PORTS]
+    return local !== ANY_PORTS && peer !== ANY_PORTS && (local & 0xffff) - (local >>> 16) === (peer & 0xffff) - (peer >>> 16)
   }
 
   function deleteRule(at: number): boolean {

@@ -114,7 +114,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = rows
   const { word2: word2Column, hash: hashColumn, hint: hintColumn } = rows
   const { F, portOwner, addressOwner, isBinding, hash4, find4, find6, findPeer, schedule } = flows
-  const { openOut, openIn, openPlain4, open6, remove } = flows
+  const { isWholeAddress, openOut, openIn, openPlain4, open6, remove } = flows
   const { expire: expireFlows } = flows
   const { has4, has6 } = options.inside
   const { indexOf } = pool
@@ -357,14 +357,17 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const owner = ((indexOf(localColumn[i]) * CLASSES + portClass) << 16) | (ports >>> 16)
     const head = portOwner[owner]
     if (head === 0) return admitBound4(i, keep)
+    const isWhole = isWholeAddress(localColumn[i])
     const base = head << FLOW_BITS
     const inside = F[base + INSIDE]
     const own = (F[base + PORTS] & ~0xffff) | (ports & 0xffff)
     const slot = find4(hash4(inside, peer, own, kind), inside, peer, own, kind)
+    if (isWhole && slot === 0) return admitBound4(i, keep)
     if (slot === 0) return admitIn4(i, owner, 0, keep)
     // A flow that is older than the binding has another outside endpoint.
     const isOwn = F[(slot << FLOW_BITS) + OUTSIDE] === localColumn[i] && F[(slot << FLOW_BITS) + OUTSIDE_PORTS] === ports
-    return isOwn ? meet(i, slot, DIR_IN) : admitIn4(i, owner, slot, keep)
+    if (isOwn) return meet(i, slot, DIR_IN)
+    return isWhole ? admitBound4(i, keep) : admitIn4(i, owner, slot, keep)
   }
 
   /**
@@ -377,11 +380,11 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (isIcmpReply(i)) return refuse(i, NO_STATE)
     const base = portOwner[owner] << FLOW_BITS
     const ports = (F[base + PORTS] & ~0xffff) | (portsColumn[i] & 0xffff)
-    const bound = isBinding(portOwner[owner]) || addressOwner[indexOf(localColumn[i])] !== 0
+    const bound = isBinding(portOwner[owner])
     const rule = consult4(i, DIR_IN, F[base + INSIDE], ports, bound)
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
-    // RFC 5189 2.3.9: a binding admits what its rules do, and nobody by acquaintance.
-    if (rule === NO_RULE && bound) return refuse(i, FILTERED)
+    // RFC 5189 2.3.9: a binding admits what its rules do, and nobody by acquaintance; nor does a mapping that only rules can open.
+    if (rule === NO_RULE && (bound || !outboundPermit)) return refuse(i, FILTERED)
     if (rule === NO_RULE && filtering !== FILTER_ENDPOINT_INDEPENDENT) {
       if (filtering !== FILTER_ADDRESS_DEPENDENT || findPeer(localColumn[i], owner & 0xffff, peer, kind) === 0) {
         return refuse(i, FILTERED)

@@ -12,6 +12,7 @@
  * and peer address: that answers address-dependent filtering, and the way in for protocols without ports.
  */
 import { createPairMap } from '../storage/pair-map.ts'
+import { sortFirst } from '../storage/sort.ts'
 import { createWheel } from '../storage/wheel.ts'
 import { type Counters, counterIndex } from '../channel/counters.ts'
 import { mappingDelta } from './delta.ts'
@@ -107,6 +108,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
 
   const boundAddresses = createPairMap(seed)
   const addressOwner = new Int32Array(pool.size)
+  const wholeAddresses = pool.size > options.pool.length
 
   /* The five-tuple index. */
 
@@ -421,11 +423,10 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
         return CONFLICT
       }
       head = findMapping(inside, 0, kind)
-      if (bound >= 0 && head !== 0 && F[(head << FLOW_BITS) + OUTSIDE] !== outside) head = 0
+      if (head !== 0 && !isJoinable(head, bound, outside)) head = 0
     } else {
       head = findMapping(inside, ports >>> 16, kind)
-      // A bound address comes before a mapping that was there already, but not before a bound port.
-      if (bound >= 0 && head !== 0 && head <= capacity && F[(head << FLOW_BITS) + OUTSIDE] !== outside) head = 0
+      if (head !== 0 && !isJoinable(head, bound, outside)) head = 0
       if (head === 0 && bound >= 0) {
         outsidePort = ports >>> 16
         take(bound * CLASSES + portClass, outsidePort)
@@ -444,6 +445,15 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     map(slot, head, outside, outsidePort)
     start(slot, hash4(inside, peer, ports, kind), state, nowMs)
     return slot
+  }
+
+  /**
+   * May a new flow join the mapping at `head`? A bound address comes before a mapping that was there already, but not before a
+   * bound port; and who has an address no more opens nothing there, though its flows be not all ended yet.
+   */
+  function isJoinable(head: number, bound: number, outside: number): boolean {
+    const has = F[(head << FLOW_BITS) + OUTSIDE]
+    return head > capacity || (bound >= 0 ? has === outside : !isWholeAddress(has))
   }
 
   /** Opens a flow from outside in the mapping that owns `owner` in the port table. Slot, or 0 if eviction just ended it. */
@@ -497,23 +507,9 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
       for (; slot !== 0 && count < $ended.length && F[(slot << FLOW_BITS) + DEADLINE] === deadline; slot = nextExpired(nowMs)) {
         $ended[count++] = slot
       }
-      if (count > 1) sort(count)
+      if (count > 1) sortFirst($ended, count)
       counters[EXPIRED] += count
       for (let n = 0; n < count; n++) remove($ended[n])
-    }
-  }
-
-  /** Sorts the first `count` of `$ended`: a few by insertion, many by the runtime. */
-  function sort(count: number): void {
-    if (count > 64) {
-      new Int32Array($ended.buffer, 0, count).sort()
-      return
-    }
-    for (let n = 1; n < count; n++) {
-      const slot = $ended[n]
-      let at = n
-      for (; at > 0 && $ended[at - 1] > slot; at--) $ended[at] = $ended[at - 1]
-      $ended[at] = slot
     }
   }
 
@@ -574,6 +570,11 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     addressOwner[pool.indexOf(outside)] = 0
   }
 
+  /** Is this outside address one that is bound as a whole, or not at all? */
+  function isWholeAddress(outside: number): boolean {
+    return wholeAddresses && pool.indexOf(outside) >= options.pool.length
+  }
+
   /** Is this the record of a port binding? */
   function isBinding(slot: number): boolean {
     return slot > capacity
@@ -581,7 +582,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
 
   return {
     capacity, highest: () => fresh - 1,
-    bindPort, unbindPort, bindAddress, unbindAddress, isBinding, boundIndex,
+    bindPort, unbindPort, bindAddress, unbindAddress, isBinding, isWholeAddress, boundIndex,
     /** Inside host to which the whole outside address of that index is bound; 0: none. */
     addressOwner,
     F, places, index, indexMask, slotMask, ownerStart, portOwner, timeouts,

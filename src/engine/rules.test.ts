@@ -357,3 +357,48 @@ test('a packet that comes to a binding takes the place of a flow that is older t
   assert.equal(box.go(OUT, udp(host, 5004, peer, 6000)), `out ${ADDRESS}:40000 > ${peer}:6000`)
   assert.equal(box.go(IN, udp(peer, 6000, ADDRESS, 5004)), 'no-mapping')
 })
+
+test('ranges are paired: the n-th port with the n-th, and no other (RFC 5189 2.3.6)', () => {
+  const box = createBox()
+  box.bind(command.OP_BIND_PORTS, host, 5004, 40000, 2)
+  box.add({ rule: 1, flags: ENABLE_IN, protocol: 17, local: host, localPorts: [5004, 5005], peer, peerPorts: [6000, 6001] })
+  assert.equal(box.go(IN, udp(peer, 6001, ADDRESS, 40000)), 'filtered')
+  assert.equal(box.go(IN, udp(peer, 6000, ADDRESS, 40001)), 'filtered')
+  assert.equal(box.go(IN, udp(peer, 6000, ADDRESS, 40000)), `in ${peer}:6000 > ${host}:5004`)
+  assert.equal(box.go(IN, udp(peer, 6001, ADDRESS, 40001)), `in ${peer}:6001 > ${host}:5005`)
+})
+
+test('where only rules open mappings, the filter admits nobody by acquaintance', () => {
+  const box = createBox({ outboundPermit: false })
+  box.add({ rule: 1, flags: command.RULE_OUT, protocol: 17, local: host, peer, peerPorts: [53, 53] })
+  assert.equal(box.go(OUT, udp(host, 1234, peer, 53)), `out ${ADDRESS}:1234 > ${peer}:53`)
+  assert.equal(box.go(IN, udp(peer, 53, ADDRESS, 1234)), 'filtered')
+  assert.equal(box.go(IN, udp(peer, 54, ADDRESS, 1234)), 'filtered')
+})
+
+test('an address that is being unbound takes no new flow, though its flows end in slices', () => {
+  const box = createBox()
+  box.bindAddress(command.OP_BIND_ADDRESS, host)
+  for (let port = 1; port <= 100; port++) box.go(OUT, udp(host, 2000, peer, port))
+  const at = box.ring.next()
+  box.ring.words[at + command.OP] = command.OP_UNBIND_ADDRESS
+  box.ring.words[at + command.LOCAL] = word(host)
+  box.ring.words[at + command.OUTSIDE_ADDRESS] = word(WHOLE)
+  box.ring.publish()
+  assert.equal(box.engine.applyCommands(0, 10), true)
+  assert.equal(box.go(OUT, udp(host, 2000, stranger, 1)), `out ${ADDRESS}:2000 > ${stranger}:1`)
+  assert.equal(box.go(IN, udp(peer, 1000, WHOLE, 2000)), 'no-mapping')
+  assert.equal(box.go(OUT, udp(host, 2000, peer, 100)), `out ${WHOLE}:2000 > ${peer}:100`)
+  box.apply(0)
+  assert.equal(box.count('flows-current'), 1)
+  assert.equal(box.go(OUT, udp(host, 2000, peer, 100)), `out ${ADDRESS}:2000 > ${peer}:100`)
+})
+
+test('a bound address keeps its ports even when making room ends their last flow', () => {
+  const box = createBox({ flows: 16 })
+  box.bindAddress(command.OP_BIND_ADDRESS, host)
+  box.add({ rule: 1, flags: ENABLE_IN, local: host })
+  assert.equal(box.go(IN, udp(peer, 1, WHOLE, 9)), `in ${peer}:1 > ${host}:9`)
+  for (let port = 2001; port <= 2015; port++) box.go(OUT, udp(other, port, peer, 53))
+  assert.equal(box.go(IN, udp(peer, 2, WHOLE, 9)), `in ${peer}:2 > ${host}:9`)
+})

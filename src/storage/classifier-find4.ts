@@ -64,10 +64,12 @@ export function createFinder4({ words, layout, tries }: Rules): Finder4 {
     const w = words
     const meta = w[r + META], localPorts = w[r + PORTS], peerPorts = w[r + PORTS + 1]
     const localPort = ports >>> 16, peerPort = ports & 0xffff
+    // Negative, in a paired rule, if the ports are not the n-th of both ranges.
+    const apart = (localPort - (localPorts >>> 16) - peerPort + (peerPorts >>> 16)) & (meta << 2 >> 31)
     return Math.clz32(w[r] ^ local) - (meta >>> META_LOCAL_BITS & 63) | Math.clz32(w[r + 1] ^ peer) - (meta >>> META_PEER_BITS & 63)
       | localPort - (localPorts >>> 16) | (localPorts & 0xffff) - localPort
       | peerPort - (peerPorts >>> 16) | (peerPorts & 0xffff) - peerPort
-      | (meta & ANY_PROTOCOL) - ((meta ^ protocol) & 0xff) | (meta >>> META_ZONES + zone & 1) - 1
+      | (meta & ANY_PROTOCOL) - ((meta ^ protocol) & 0xff) | (meta >>> META_ZONES + zone & 1) - 1 | apart | 0 - apart
   }
 
   /** The better of rule `found` and the first one in a trie. */

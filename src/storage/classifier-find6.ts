@@ -59,9 +59,11 @@ export function createFinder6({ words, layout, tries }: Rules): Finder6 {
     const w = words
     const meta = w[r + META], localPorts = w[r + PORTS], peerPorts = w[r + PORTS + 1]
     const localPort = ports >>> 16, peerPort = ports & 0xffff
+    const apart = (localPort - (localPorts >>> 16) - peerPort + (peerPorts >>> 16)) & (meta << 2 >> 31)
     return (localPort - (localPorts >>> 16) | (localPorts & 0xffff) - localPort
       | peerPort - (peerPorts >>> 16) | (peerPorts & 0xffff) - peerPort
-      | (meta & ANY_PROTOCOL) - ((meta ^ protocol) & 0xff) | (meta >>> META_ZONES + zone & 1) - 1) >= 0
+      | (meta & ANY_PROTOCOL) - ((meta ^ protocol) & 0xff) | (meta >>> META_ZONES + zone & 1) - 1
+      | apart | 0 - apart) >= 0
       && isWithin(r, w[r + BITS] >>> 8, key, from) && isWithin(r + 4, w[r + BITS] & 0xff, key, from + 4)
   }
 

@@ -63,6 +63,8 @@ export const HEAD_RECORD = 0x7fffff, HEAD_MIXED = 0x800000, HEAD_TAG = 0xff00000
 /** META of a record: protocol, ANY_PROTOCOL, then (IPv4) prefix lengths of local and peer, then zones. */
 export const ANY_PROTOCOL = 0x100
 export const META_LOCAL_BITS = 9, META_PEER_BITS = 15, META_ZONES = 21
+/** The n-th local port goes with the n-th peer port. */
+export const META_PAIRED = 1 << 29
 
 export interface Layout {
   version: 4 | 6

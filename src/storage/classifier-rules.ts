@@ -11,7 +11,7 @@
  */
 import {
   ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, createLayout, FREE, HEAD_MIXED, HEAD_RECORD, HEAD_TAG, HIGH, META_LOCAL_BITS,
-  META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, type Layout,
+  META_PAIRED, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, type Layout,
 } from './classifier-layout.ts'
 import { createIndex, HOME_TABLE, IN_TRIE, IS_TRIE, type PruningIndex } from './classifier-index.ts'
 import { createRangeTries, type RangeTries } from './range-trie.ts'
@@ -36,6 +36,7 @@ export interface Condition {
   peerBits: number
   localPorts: number
   peerPorts: number
+  paired: boolean
   /** 0..255 or -1 */
   protocol: number
   zones: number
@@ -257,12 +258,13 @@ export function createRules(version: 4 | 6, capacity: number, prng: Prng): Rules
     w[FREE] = record
   }
 
-  function write(record: number, { addresses, localBits, peerBits, localPorts, peerPorts, protocol, zones }: Condition): void {
+  function write(record: number, rule: Condition): void {
+    const { addresses, localBits, peerBits, localPorts, peerPorts, paired, protocol, zones } = rule
     const r = record << recordBits
     for (let word = 0; word < 2 * width; word++) w[r + word] = addresses[word]
     w[r + PORTS] = localPorts
     w[r + PORTS + 1] = peerPorts
-    w[r + META] = (protocol < 0 ? ANY_PROTOCOL : protocol) | zones << META_ZONES
+    w[r + META] = (protocol < 0 ? ANY_PROTOCOL : protocol) | zones << META_ZONES | (paired ? META_PAIRED : 0)
     if (width === 1) w[r + META] |= localBits << META_LOCAL_BITS | peerBits << META_PEER_BITS
     else w[r + BITS] = localBits << 8 | peerBits
   }
@@ -361,7 +363,7 @@ export function createRules(version: 4 | 6, capacity: number, prng: Prng): Rules
     }
     write(trie, {
       addresses, localBits, peerBits, localPorts: (exact & 1) !== 0 ? w[r + PORTS] : ANY_PORT,
-      peerPorts: (exact & 2) !== 0 ? w[r + PORTS + 1] : ANY_PORT, protocol: -1, zones: 0xff,
+      peerPorts: (exact & 2) !== 0 ? w[r + PORTS + 1] : ANY_PORT, paired: false, protocol: -1, zones: 0xff,
     })
     w[t + VALUE] = -(tries.create() | (peer < local ? 1 : 0))
     w[t + PRIORITY] = w[r + PRIORITY]

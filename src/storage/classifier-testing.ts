@@ -1,7 +1,7 @@
 /** Rules and rule sets for tests and benchmarks of the classifier. */
 import {
-  KEY_LOCAL, KEY_LOCAL_BITS, KEY_LOCAL_PORTS, KEY_PEER, KEY_PEER_BITS, KEY_PEER_PORTS, KEY_PROTOCOL, KEY_VERSION, KEY_ZONES,
-  RULE_KEY_WORDS,
+  KEY_LOCAL, KEY_LOCAL_BITS, KEY_LOCAL_PORTS, KEY_PAIRED, KEY_PEER, KEY_PEER_BITS, KEY_PEER_PORTS, KEY_PROTOCOL, KEY_VERSION,
+  KEY_ZONES, RULE_KEY_WORDS,
 } from './classifier.ts'
 import type { Prng } from '../base/prng.ts'
 
@@ -15,6 +15,8 @@ export interface RuleText {
   peerBits?: number
   localPorts?: readonly [number, number]
   peerPorts?: readonly [number, number]
+  /** The n-th port with the n-th. */
+  paired?: boolean
 }
 
 /** A condition; what is left out is any. */
@@ -30,6 +32,7 @@ export function ruleKey(text: RuleText): Int32Array {
   const [localLow, localHigh] = text.localPorts ?? [0, 0xffff], [peerLow, peerHigh] = text.peerPorts ?? [0, 0xffff]
   key[KEY_LOCAL_PORTS] = localLow << 16 | localHigh
   key[KEY_PEER_PORTS] = peerLow << 16 | peerHigh
+  key[KEY_PAIRED] = text.paired === true ? 1 : 0
   return key
 }
 
@@ -70,10 +73,14 @@ export function createRandomRules({ next, below }: Prng) {
   }
 
   function rule(version: 4 | 6): Int32Array {
+    const localPorts = ports()
+    // Two ranges of one length, here or there, may be paired.
+    const paired = below(4) === 0
+    const shift = below(3) === 0 ? below(0x10000 - localPorts[1]) : 0
     return ruleKey({
       version, zones: one([0xff, 1, 2, 1 << below(8), below(256)]), protocol: below(3) === 0 ? -1 : protocol(),
       local: address(version), localBits: bits(version), peer: address(version), peerBits: bits(version),
-      localPorts: ports(), peerPorts: ports(),
+      localPorts, peerPorts: paired ? [localPorts[0] + shift, localPorts[1] + shift] : ports(), paired,
     })
   }
 

@@ -1,6 +1,7 @@
 /** What a classifier must do, by looking at every rule in order. */
 import {
-  KEY_LOCAL, KEY_LOCAL_BITS, KEY_LOCAL_PORTS, KEY_PEER, KEY_PEER_BITS, KEY_PEER_PORTS, KEY_PROTOCOL, KEY_VERSION, KEY_ZONES,
+  KEY_LOCAL, KEY_LOCAL_BITS, KEY_LOCAL_PORTS, KEY_PAIRED, KEY_PEER, KEY_PEER_BITS, KEY_PEER_PORTS, KEY_PROTOCOL, KEY_VERSION,
+  KEY_ZONES,
 } from './classifier.ts'
 
 export interface ClassifierModel {
@@ -31,6 +32,7 @@ function applies(key: Int32Array, version: number, zone: number, protocol: numbe
     && (key[KEY_PROTOCOL] === -1 || key[KEY_PROTOCOL] === protocol)
     && isInRange(ports >>> 16, key[KEY_LOCAL_PORTS])
     && isInRange(ports & 0xffff, key[KEY_PEER_PORTS])
+    && (key[KEY_PAIRED] === 0 || (ports >>> 16) - (key[KEY_LOCAL_PORTS] >>> 16) === (ports & 0xffff) - (key[KEY_PEER_PORTS] >>> 16))
     && isWithin(words, 0, key, KEY_LOCAL, key[KEY_LOCAL_BITS])
     && isWithin(words, words.length / 2, key, KEY_PEER, key[KEY_PEER_BITS])
 }

@@ -20,6 +20,8 @@ export const KEY_LOCAL_BITS = 3     // prefix length of the local address, 0..32
 export const KEY_PEER_BITS = 4
 export const KEY_LOCAL_PORTS = 5    // low << 16 | high, inclusive; 0xffff (0 to 65535) is any
 export const KEY_PEER_PORTS = 6
+/** Not 0: the n-th local port goes with the n-th peer port alone. Both ranges have one length. */
+export const KEY_PAIRED = 7
 export const KEY_LOCAL = 8          // address words 8..11 (IPv4: word 8), host bits beyond the prefix are ignored
 export const KEY_PEER = 12          // 12..15
 export const RULE_KEY_WORDS = 16
@@ -67,7 +69,7 @@ export function createClassifier({ capacity, seed }: ClassifierOptions): Classif
   let count = 0
   const addresses = new Int32Array(8)
   const condition: Condition = {
-    addresses, localBits: 0, peerBits: 0, localPorts: 0, peerPorts: 0, protocol: 0, zones: 0,
+    addresses, localBits: 0, peerBits: 0, localPorts: 0, peerPorts: 0, paired: false, protocol: 0, zones: 0,
   }
 
   function half(version: number): Rules {
@@ -92,6 +94,7 @@ export function createClassifier({ capacity, seed }: ClassifierOptions): Classif
     condition.peerBits = keys[at + KEY_PEER_BITS]
     condition.localPorts = keys[at + KEY_LOCAL_PORTS]
     condition.peerPorts = keys[at + KEY_PEER_PORTS]
+    condition.paired = keys[at + KEY_PAIRED] !== 0
     condition.protocol = keys[at + KEY_PROTOCOL]
     condition.zones = keys[at + KEY_ZONES] & 0xff
     copyPrefix(0, width, keys, at + KEY_LOCAL, condition.localBits)

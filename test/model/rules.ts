@@ -43,11 +43,18 @@ function within(end: Endpoint, range: Range, ported: boolean): boolean {
   return under(end.addr, range.addr, range.bits) && port >= range.lo && port <= range.hi
 }
 
+/** Two concrete ranges of one length stand for as many rules, each with one port of either (RFC 5189 2.3.6). */
+function pairs(rule: Rule): boolean {
+  const length = (range: Range) => range.hi - range.lo, isAny = (range: Range) => range.lo === 0 && range.hi === 65535
+  return !rule.disable && length(rule.local) === length(rule.peer) && !isAny(rule.local) && !isAny(rule.peer)
+}
+
 /** Do version, protocol, addresses and ports of the rule hold? */
 export function covers(rule: Rule, of: { version: 4 | 6; protocol: number }, local: Endpoint, peer: Endpoint): boolean {
   const ported = of.protocol === TCP || of.protocol === UDP
   return rule.version === of.version && (rule.protocol === -1 || rule.protocol === of.protocol)
     && within(local, rule.local, ported) && within(peer, rule.peer, ported)
+    && (!pairs(rule) || !ported || local.port - rule.local.lo === peer.port - rule.peer.lo)
 }
 
 export class Rules {
