@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: the packet path against the C program of `baseline/`, finding rules against DPDK and tuple merge in C++, and
- * the doors of agents against redis-server, in one run, round by round. Each figure comes from a process of its own; in every round both programs run one after the
- * other, so that what disturbs the machine disturbs both.
+ * the doors of agents against redis-server, in one run, round by round. Each figure comes from a process of its own; in every
+ * round all programs run one after the other, so that what disturbs the machine disturbs all.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'

@@ -67,7 +67,8 @@ export function judgeTargets(rows: readonly RowResult[]): TargetResult[] {
     }),
     ...CLASSIFY_TARGETS.map(target => {
       const found = target.rows.map(named).filter(row => row !== undefined)
-      return judged({ ...target, row: target.rows.join(' '), least: true }, found.length < target.rows.length ? null : target.figure(found))
+      const figure = found.length < target.rows.length ? null : target.figure(found)
+      return judged({ ...target, row: target.rows.join(' '), least: true }, figure)
     }),
   ]
 }

@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander'
 import { tuneCompiler } from '../compiler.ts'
 import { ConfigError } from '../config/load.ts'
 import { registerCheck } from './check.ts'
+import { registerClassify } from './classify.ts'
 import { registerCtl } from './ctl.ts'
 import { registerInit } from './init.ts'
 import { registerReplay } from './replay.ts'
@@ -31,6 +32,7 @@ ${STATUS_HELP}`)
   registerCheck(program)
   registerInit(program)
   registerCtl(program)
+  registerClassify(program)
   for (const command of program.commands) command.copyInheritedSettings(program)
   return program
 }

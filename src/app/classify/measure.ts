@@ -1,0 +1,120 @@
+/**
+ * How fast headers are looked up. After a first pass over all headers, which gives the answers, and some to warm up, each round
+ * makes as many passes as fill a tenth of a second; with updates, as many again while rules come and go. A slow engine makes one
+ * pass a round.
+ */
+import { createPrng } from '../../base/prng.ts'
+import type { Headers } from './headers.ts'
+import { batchesOf, type Matcher } from './matcher.ts'
+
+export interface MeasureOptions {
+  /** Headers in a call. */
+  batch: number
+  rounds: number
+  /** Rules deleted and inserted again in a second, 0: none. */
+  updatesPerSecond: number
+  rules: number
+  seed: number
+  /** In lookups. `all` is a guess until the first pass is over. */
+  onProgress: ((done: number, all: number) => void) | null
+  clockMs: () => number
+}
+
+export interface Measured {
+  /** The place of the first rule that matches each header, from 0; -1: none does. */
+  answers: Int32Array
+  /** A rate for each round. */
+  lookupsPerSecond: number[]
+  updated: { lookupsPerSecond: number[]; updatesPerSecond: number[] } | null
+}
+
+const ROUND_MS = 100, WARM_MS = 250, TICK_MS = 50
+/** The clock is read once for so many lookups, or once a batch if that is more. */
+const CLOCK_LOOKUPS = 256
+/** Updates in one go: with more than the machine can do, lookups must go on. */
+const MOST_DUE = 1024
+
+export function measure(matcher: Matcher, headers: Headers, options: MeasureOptions): Measured {
+  const { batch: size, rounds, updatesPerSecond, rules, seed, onProgress, clockMs } = options
+  const batches = batchesOf(headers, size), { next } = createPrng(seed)
+  const found = new Int32Array(Math.min(size, headers.count)), answers = new Int32Array(headers.count)
+  const batchesAClock = Math.max(1, Math.floor(CLOCK_LOOKUPS / size))
+  const passesARound = updatesPerSecond > 0 ? 2 : 1
+  // A slow engine makes one pass a round; with a fast one there is nothing to see.
+  let done = 0, all = (1 + rounds * passesARound) * headers.count, updates = 0
+  let batchesATick = 1
+
+  /** Finds the answers of all headers once, and tells whether they are those of the first time. */
+  function answer(isFirst: boolean): boolean {
+    let same = true
+    batches.forEach((batch, n) => {
+      matcher.find(batch, found)
+      for (let i = 0; i < batch.count; i++) {
+        const at = n * size + i
+        if (isFirst) answers[at] = found[i] - 1
+        else if (answers[at] !== found[i] - 1) same = false
+      }
+      if (isFirst && n % 16 === 0) onProgress?.(n * size, all)
+    })
+    return same
+  }
+
+  function pass(): void {
+    for (let start = 0; start < batches.length;) {
+      const end = Math.min(batches.length, start + batchesATick)
+      for (; start < end; start++) matcher.find(batches[start], found)
+      tick(start)
+    }
+  }
+
+  function updatedPass(): void {
+    const begin = clockMs(), before = updates
+    for (let n = 0; n < batches.length; n++) {
+      matcher.find(batches[n], found)
+      if (n % batchesAClock !== 0) continue
+      const due = before + (clockMs() - begin) * updatesPerSecond / 1000
+      for (let many = 0; updates < due && many < MOST_DUE; many++, updates++) matcher.replace((next() >>> 0) % rules)
+      if (n % batchesATick === 0) tick(n)
+    }
+  }
+
+  function tick(batchesDone: number): void {
+    onProgress?.(Math.min(all, done + batchesDone * size), all)
+  }
+
+  /** Milliseconds of one pass. */
+  function timed(passes: number, work: () => void): number {
+    const begin = clockMs()
+    for (let n = 0; n < passes; n++) {
+      work()
+      done += headers.count
+    }
+    return (clockMs() - begin) / passes
+  }
+
+  function warm(work: () => void, passMs: number): number {
+    for (let spentMs = passMs; spentMs < WARM_MS; spentMs += passMs) passMs = timed(1, work)
+    return passMs
+  }
+
+  const begin = clockMs()
+  answer(true)
+  let passMs = warm(pass, Math.max(clockMs() - begin, 1e-3))
+  if (updatesPerSecond > 0) passMs = Math.max(passMs, warm(updatedPass, passMs < WARM_MS ? 0 : passMs))
+  const passes = Math.max(1, Math.round(ROUND_MS / passMs))
+  batchesATick = Math.max(1, Math.round(TICK_MS / passMs * batches.length))
+  done = headers.count
+  all = (1 + rounds * passes * passesARound) * headers.count
+  const lookupsPerSecond: number[] = []
+  const updated = { lookupsPerSecond: [] as number[], updatesPerSecond: [] as number[] }
+  for (let round = 0; round < rounds; round++) {
+    lookupsPerSecond.push(headers.count / timed(passes, pass) * 1000)
+    if (updatesPerSecond === 0) continue
+    const before = updates, ms = timed(passes, updatedPass)
+    updated.lookupsPerSecond.push(headers.count / ms * 1000)
+    updated.updatesPerSecond.push((updates - before) / (ms * passes) * 1000)
+  }
+  // A deleted rule was back before the next header came, so nothing may have changed.
+  if (updatesPerSecond > 0 && !answer(false)) throw new Error('after the updates there are other answers than before')
+  return { answers, lookupsPerSecond, updated: updatesPerSecond > 0 ? updated : null }
+}
