@@ -49,6 +49,8 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
   let timer: NodeJS.Timeout | null = null
   let timerMs = Infinity
   let isStopped = false
+  /** The engine has work left: what it was told, or its own housekeeping after that. */
+  let isUnfinished = false
   let count = 0
 
   function nowMs(): number {
@@ -62,9 +64,9 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
   }
 
   function pump(target: Engine): void {
-    target.applyCommands(nowMs() | 0, UNITS)
+    isUnfinished = target.applyCommands(nowMs() | 0, UNITS)
     policy?.applied()
-    if (isBehind()) wake()
+    if (isBehind() || isUnfinished) wake()
   }
 
   /** Is there something that the packet path has not carried out yet? */
@@ -80,10 +82,10 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
     let more: boolean
     do more = policy.advance(now, RULES)
     while (more && clockMs() < untilMs)
-    if (isBehind()) policy.pump()
+    if (isBehind() || isUnfinished) policy.pump()
     engine.expire(nowMs() | 0)
     const busy = traffic?.turn(nowMs) ?? false
-    if (more || isBehind() || busy) wake()
+    if (more || isBehind() || isUnfinished || busy) wake()
     else sleep()
   }
 
