@@ -71,7 +71,7 @@ function measureNothing(count: number, lengthMs: number): number {
     watch.mark()
   }
   watch.close()
-  return Math.max(...watch.ownMs) - lengthMs
+  return Math.max(0, Math.max(...watch.ownMs) - lengthMs)
 }
 
 export async function expireAtOnce({ rules, seed }: RulesParameters): Promise<object> {
@@ -105,9 +105,10 @@ export async function expireAtOnce({ rules, seed }: RulesParameters): Promise<ob
   await server.close()
   const allMs = wallMs.reduce((sum, ms) => sum + ms, 0)
   const sorted = ownMs.sort((a, b) => a - b), count = sorted.length
+  const meanMs = ownMs.reduce((sum, ms) => sum + ms, 0) / count
   return {
     longestMs: sorted[count - 1], p99Ms: sorted[Math.floor((count - 1) * 0.99)], longestWallMs: Math.max(...wallMs),
-    machineMs: measureNothing(count, allMs / count), turns: count, allMs,
+    machineMs: measureNothing(count, meanMs), turns: count, allMs,
   }
 }
 
