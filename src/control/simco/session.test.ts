@@ -175,6 +175,16 @@ test('the four ways of SE: who challenges whom (RFC 4540 7.2)', () => {
   assert.match(three.say(octets(0x0102, 2, { present: 1 << TOKEN, token: answer }))[0]!, /^0201/)
 })
 
+test('both authenticate though SE and SA come in two pieces each, cut anywhere: the challenge is kept, not lent', () => {
+  const agentChallenge = composeChallenge('b2bua-1', NONCE)
+  const se = octets(0x0101, 1, { present: 1 << CHALLENGE, challenge: agentChallenge })
+  for (let at = 1; at < se.length; at++) {
+    const rig = new Rig(challenged), { challenge } = parts(rig.say(se.subarray(0, at), se.subarray(at))[0])
+    const sa = octets(0x0102, 2, { present: 1 << TOKEN, token: composeToken('b2bua-1', KEY, 'agent', agentChallenge, challenge) })
+    assert.match(rig.say(sa.subarray(0, at), sa.subarray(at))[0]!, /^0201/, `cut at ${at}`)
+  }
+})
+
 test('a challenge that the middlebox cannot answer gets a token of no octets (RFC 4540 7.2)', () => {
   for (const challenge of [Buffer.alloc(0), bytesOf('0200'), composeChallenge('nobody', NONCE), bytesOf('0101ff' + '00'.repeat(32))]) {
     const reply = parts(new Rig(challenged).say(octets(0x0101, 1, { present: 1 << CHALLENGE, challenge }))[0])

@@ -4,7 +4,7 @@
  * closures, unless policy answers with a promise; then the messages behind it wait, and nothing more is read.
  */
 import {
-  ARE, AST, AUTHENTICATION_FAILED, BAD, BFM, BROKEN, CHALLENGE, INSUFFICIENT_SECURITY, LACK_OF_RESOURCES, MAX_CHALLENGE_BYTES,
+  ARE, AST, AUTHENTICATION_FAILED, BAD, BFM, BROKEN, CHALLENGE, INSUFFICIENT_SECURITY, LACK_OF_RESOURCES,
   MAX_OPENING_PAYLOAD_BYTES, MORE, NOT_APPLICABLE, NO_AUTHORIZATION, PLC_REQUEST, PRL_REQUEST, PRR_REQUEST, PRS_REQUEST, REQUEST,
   SA_REPLY, SA_REQUEST, SE_REPLY, SE_REQUEST, ST_REPLY, ST_REQUEST, TOKEN, VERSION_3_0, VERSION_MISMATCH, WRONG_BASIC_TYPE,
   WRONG_SUB_TYPE, BADLY_FORMED, CONFIGURATION_FAILED, INCONSISTENT,
@@ -407,7 +407,8 @@ export class SimcoSession implements SessionListener {
       $out.challenge = this.boxChallenge
     }
     if ((m.present & 1 << CHALLENGE) !== 0) {
-      this.agentChallenge = m.challenge.slice(0, MAX_CHALLENGE_BYTES)
+      // A copy: what the decoder lends is written over by the next message.
+      this.agentChallenge = Uint8Array.from(m.challenge)
       $out.present |= 1 << TOKEN
       $out.token = this.prove()
     }
