@@ -234,6 +234,26 @@ test('after too many failures SE is refused with 0x0321, unless nothing has to b
   assert.match(granted.say(SE)[0]!, /^0201/)
 })
 
+test('sessions that are in NOAUTH when the failures become too many are not heard either', () => {
+  const rig = noauth()
+  rig.isThrottled = true
+  assert.deepEqual(rig.say('0102000000000002'), ['0321000000000002'])
+  assert.deepEqual([rig.failures, rig.session.state, rig.isEnded], [0, ENDED, true])
+})
+
+test('before its session is open a client that does not read may leave 4 KiB of replies waiting, no more', () => {
+  const rig = noauth(), se = bytesOf(SE)
+  rig.isStuck = true
+  for (let n = 0; n < 10 && !rig.isPaused; n++) rig.say(Buffer.concat(Array.from({ length: 200 }, () => se)))
+  assert.equal(rig.isPaused, true)
+  assert.ok(rig.session.outbox.queuedBytes <= 4096 + 8, `${rig.session.outbox.queuedBytes} octets`)
+  rig.isStuck = false
+  rig.stuckBytes = 0
+  rig.session.written()
+  rig.timers.advance(0)
+  assert.equal(rig.isPaused, false)
+})
+
 test('ST is granted in NOAUTH and OPEN, what comes behind it is ignored, and rules stay (RFC 4540 7.4)', () => {
   assert.deepEqual(noauth().say(ST), ['02030000000000ff'])
   const rig = new Rig().open()

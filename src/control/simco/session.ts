@@ -25,6 +25,9 @@ export type SessionState = typeof CLOSED | typeof NOAUTH | typeof OPEN | typeof 
 /** Requests that one session may have carried out before the others have their turn. */
 export const MESSAGES_PER_TURN = 512
 
+/** Replies that a client may leave waiting before its session is open: it has proved nothing yet. */
+const OPENING_QUEUED_BYTES = 4096
+
 /** An ARE on the wire. */
 const EVENT_BYTES = 24
 
@@ -157,6 +160,9 @@ export class SimcoSession implements SessionListener {
     this.send()
   }
 
+  /** Above this much that the client has not taken nothing more is read from it. */
+  private get mostQueued(): number { return this.state === OPEN ? this.shared.limits.queuedBytes >> 1 : OPENING_QUEUED_BYTES }
+
   /** Sends what may leave, and goes on with what waited for it. */
   send(): void {
     if (this.isOverLimit && this.state !== ENDED) {
@@ -169,7 +175,7 @@ export class SimcoSession implements SessionListener {
       if (this.outbox.isEmpty && !this.lost) this.connection.end()
       return
     }
-    if (this.isFull && this.outbox.queuedBytes <= this.shared.limits.queuedBytes >> 1) {
+    if (this.isFull && this.outbox.queuedBytes <= this.mostQueued) {
       this.isFull = false
       this.later()
     }
@@ -254,7 +260,6 @@ export class SimcoSession implements SessionListener {
 
   private run(): void {
     const { shared, decoder } = this, { counters } = shared
-    const mostQueued = shared.limits.queuedBytes >> 1
     let messages = 0
     shared.inTurn = true
     while (this.state !== ENDED && !this.isAsking && !this.isFull && !this.isLate) {
@@ -271,7 +276,7 @@ export class SimcoSession implements SessionListener {
         break
       }
       this.handle($in, decoded === BAD)
-      if (this.outbox.queuedBytes > mostQueued) this.isFull = true
+      if (this.outbox.queuedBytes > this.mostQueued) this.isFull = true
     }
     counters['in-messages'] += messages
     shared.turned(this, messages)
@@ -430,6 +435,8 @@ export class SimcoSession implements SessionListener {
   private authenticate(m: Message): void {
     const { peer, shared } = this
     if (!peer.challenged) return this.open(peer.agent!, m.tid)
+    // Again, for sessions that were brought here first and fail together.
+    if (peer.isThrottled()) return this.refuse(LACK_OF_RESOURCES, m.tid, true)
     const token = (m.present & 1 << TOKEN) !== 0 ? m.token : NONE
     const name = readCredential(token)?.name ?? '', key = shared.agents.get(name)?.key
     const named = readCredential(this.agentChallenge)?.name ?? ''
