@@ -36,7 +36,7 @@ const CHECKSUMS = { verify: CHECKSUM_VERIFY, 'repair-zero': CHECKSUM_REPAIR_ZERO
 export interface Channel { ring: CommandRing; activity: RuleActivity }
 
 /** Records. A transaction that writes more lets the packet path catch up in between; what ends one rule fits in any case. */
-const LEAST_RING = 1024, ENOUGH_RING = 65_536
+const LEAST_RING = 1024, ENOUGH_RING = 4096
 
 /** null: no agent may set rules, and the packet path knows of none. */
 export function createChannel({ midcom }: Config): Channel | null {

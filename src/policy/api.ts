@@ -170,7 +170,7 @@ export type Verdict = { permit: true; maxLifetimeSec?: number } | { permit: fals
 export interface Authorizer {
   /** Answers at once or later; later ones must settle (a time-out is a refusal), and must not reject. */
   decide(question: Question): Verdict | Promise<Verdict>
-  /** May this agent act on rules of that owner? Asked for each rule, so it answers at once. */
+  /** May this agent act on rules of that owner? Answers at once; who hears of rules is remembered until `authorizationChanged`. */
   mayAccess(agent: string, owner: string): boolean
 }
 
@@ -200,6 +200,8 @@ export interface Policy {
   /** SE, after authentication. `agent` is the authenticated identity, 1..255 bytes of UTF-8. */
   openSession(agent: string, listener: SessionListener):
     Outcome<Session> | Promise<Outcome<Session>>
+  /** The authorizer answers differently from now on. */
+  authorizationChanged(): void
   /** Milliseconds of the box's clock, never going back: ends what is over, at most `budget` rules; returns true if more is due. */
   advance(nowMs: number, budget: number): boolean
   /** When `advance` next has something to do, in milliseconds, or Infinity. */

@@ -556,6 +556,9 @@ export class PolicyModel implements Policy {
     return true
   }
 
+  /** It remembers nothing. */
+  authorizationChanged(): void {}
+
   terminateSessions(agent: string | undefined, reason: TerminationReason): number {
     const ended = this.openSessions().filter(session => agent === undefined || session.agent === agent)
     for (const session of ended) {

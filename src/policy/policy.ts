@@ -111,13 +111,13 @@ export function createPolicy(options: PolicyOptions): Policy {
 
   function close(party: Party): void {
     party.isOpen = false
-    events.parties.splice(events.parties.indexOf(party), 1)
+    events.leave(party)
     owners.leave(party.owner)
   }
 
   function createSession(agent: string, listener: SessionListener): Session {
     const party: Party = { agent, listener, owner: owners.enter(agent), isOpen: true, serial: ++sessionsSoFar }
-    events.parties.push(party)
+    events.join(party)
 
     function transact<T>(question: Question, work: (maxSec: number) => Outcome<T>): Outcome<T> | Promise<Outcome<T>> {
       if (!party.isOpen) return answer(fail('session-not-open'))
@@ -233,7 +233,8 @@ export function createPolicy(options: PolicyOptions): Policy {
   }
 
   return {
-    capabilities, openSession, advance, applied, pump, terminateRule, terminateSessions, ruleTraffic, statistics,
+    capabilities, openSession, authorizationChanged: events.forget, advance, applied, pump, terminateRule, terminateSessions,
+    ruleTraffic, statistics,
     nextDeadlineMs() {
       const slot = box.deadlines.first()
       return slot === 0 ? Infinity : box.deadlines.atMs(slot)

@@ -69,6 +69,22 @@ test('sessions: other sessions with access hear of a change, the same agent\'s t
   assert.deepEqual(names.slice(2), ['first', 'second', 'fourth'].map((name) => `${name}: 129 0 administrator`))
 })
 
+test('sessions: who may hear of a rule follows the sessions that come and go, and what the authorizer says from a change on', () => {
+  let mayHear = true
+  const rig = createRig({ authorizer: { decide: () => YES, mayAccess: (agent, owner) => agent === owner || mayHear } })
+  const alice = rig.open('alice')
+  const bob = rig.open('bob')
+  const { rule } = ok(alice.enable(enableRequest()))
+  rig.open('carol')
+  ok(alice.changeLifetime(rule, 9))
+  bob.end()
+  ok(alice.changeLifetime(rule, 8))
+  mayHear = false
+  rig.policy.authorizationChanged()
+  ok(alice.changeLifetime(rule, 7))
+  assert.deepEqual(rig.events, [`bob: rule ${rule} 60 agent`, `bob: rule ${rule} 9 agent`, `carol: rule ${rule} 9 agent`, `carol: rule ${rule} 8 agent`])
+})
+
 test('sessions: a listener that throws keeps nobody else from hearing', () => {
   const rig = createRig()
   rig.open('root', { ruleEvent() { throw new Error('a door slams') }, terminated() { throw new Error('again') } })

@@ -91,6 +91,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
     reload(next) {
       authorizer = composeAuthorizer(next, pdp)
       pdp?.forget()
+      policy.authorizationChanged()
       for (const { name } of known) {
         if (!next.midcom.agents.some((agent) => agent.name === name)) policy.terminateSessions(name, 'authorization')
       }

@@ -8,9 +8,9 @@ import type { Policy } from '../../policy/api.ts'
 
 /** Rules ended in one go, and how long a turn goes on with that: each session that may know is told of each. */
 const RULES = 16
-const RULES_MS = 0.5
+const RULES_MS = 0.25
 /** Units of `Engine.applyCommands`, each well under a microsecond. */
-const UNITS = 1024
+const UNITS = 256
 /** The engine ends its flows when it is told the time; without packets nobody else tells it. A timer takes no more than 24 days. */
 const LONGEST_MS = 3_600_000
 

@@ -209,6 +209,7 @@ export function createFakePolicy(): FakePolicy {
       }
       return ended.length
     },
+    authorizationChanged() {},
     ruleTraffic: () => undefined,
     statistics: () => ({ sessions: listeners.size, rules: rules.size } as PolicyStatistics),
     bytes: () => 0,
@@ -276,6 +277,7 @@ export class Rig {
   isPaused = false
   isEnded = false
   isThrottled = false
+  isTimeUp = (): boolean => false
   failures = 0
   /** Octets the client does not take. */
   stuckBytes = 0
@@ -300,6 +302,7 @@ export class Rig {
         flush()
       },
       later: session => { this.timers.after(0, () => session.continue()) },
+      isTimeUp: () => this.isTimeUp(),
     }
     const connection: Connection = {
       write: bytes => {
