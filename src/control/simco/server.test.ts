@@ -241,6 +241,24 @@ test('many requests over TLS are all answered in order', async t => {
   assert.deepEqual(replies.map(reply => parseInt(reply.slice(8, 16), 16)), Array.from({ length: 1000 }, (_, i) => 100 + i))
 })
 
+test('requests that take long do not hold up other sessions: the time of all is parted in turns', async t => {
+  let nowMs = 0
+  const { port, policy } = await box(t, { timers: { nowMs: () => nowMs, after: () => ({ cancel: () => { /* nothing is due */ } }) } })
+  const busy = await dial(port), other = await dial(port)
+  for (const client of [busy, other]) await client.send(SE).take()
+  const lists = Array.from({ length: 200 }, (_, n) => '01220000' + (100 + n).toString(16).padStart(8, '0'))
+  // Each list takes as long as a turn.
+  policy.refuse = what => {
+    if (what === 'list') nowMs += 4
+    return undefined
+  }
+  busy.send(...lists)
+  other.send('0121000800000500 0005000400000001')
+  assert.match((await other.take())[0]!, /^0343/)
+  assert.equal((await busy.take(200)).length, 200)
+  assert.ok(policy.asked.indexOf('status') < policy.asked.lastIndexOf('list') - 10, 'the other was heard in between')
+})
+
 test('limits of connections, in all and from one address', async t => {
   for (const [limits, counter] of [[{ connections: 2 }, 'drop-limit-connections'], [{ connectionsPerRemote: 2 }, 'drop-remote-limit-connections']] as const) {
     const { port, server } = await box(t, { limits }), first = await dial(port)

@@ -63,6 +63,8 @@ const SWEEP_MS = 250
  * that is a quarter more PERs a second than a write after each, and no less with 16. More would leave the agents idle meanwhile.
  */
 const MESSAGES_PER_FLUSH = 64
+/** All sessions together work so long, and then packets have their turn. */
+const TURN_MS = 4
 const KEEP_ALIVE_MS = 60_000
 /** HMAC-SHA-256 with less than this is guessed. */
 const MIN_KEY_BYTES = 16
@@ -173,8 +175,11 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
    * to several chunks leave together, and the data plane is pumped once for them. Where a request has caused notifications, its
    * answer leaves at once, so that it comes before them (RFC 4540 8.9).
    */
-  let answering: SimcoSession[] = [], awake: SimcoSession[] = [], held: SimcoSession[] = [], late: SimcoSession[] = []
+  let answering: SimcoSession[] = [], awake: SimcoSession[] = [], held: SimcoSession[] = []
+  const late: SimcoSession[] = []
   let unanswered = 0, isFlushDue = false, isContinuationDue = false
+  /** When the sessions' turn is over; null: it has not begun. */
+  let turnEndMs: number | null = null
 
   const shared: Shared = {
     policy, limits, counters, log, pool: new OutputPool(),
@@ -197,15 +202,27 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     },
     later(session) {
       late.push(session)
-      if (isContinuationDue) return
-      isContinuationDue = true
-      setImmediate(() => {
-        isContinuationDue = false
-        const now = late
-        late = []
-        for (const one of now) one.continue()
-      })
+      continueLater()
     },
+    isTimeUp() {
+      const nowMs = timers.nowMs()
+      if (turnEndMs === null) {
+        turnEndMs = nowMs + TURN_MS
+        setImmediate(() => { turnEndMs = null })
+      }
+      return nowMs >= turnEndMs
+    },
+  }
+
+  function continueLater(): void {
+    if (isContinuationDue) return
+    isContinuationDue = true
+    setImmediate(() => {
+      isContinuationDue = false
+      // Each once, those first that have waited longest.
+      for (let n = late.length; n > 0 && !shared.isTimeUp(); n--) late.shift()!.continue()
+      if (late.length > 0) continueLater()
+    })
   }
 
   function flushLater(): void {

@@ -441,6 +441,24 @@ test('a long chunk is worked on in turns of 512 messages', () => {
   assert.ok(!rig.isPaused)
 })
 
+test('when the time of all sessions is up the rest waits: after 16 messages, after each PRL, and before the first of a new chunk', () => {
+  const clock = (looks: number) => () => looks-- <= 0
+  for (const [message, looks, answered] of [[PRL, 3, 3], [PRL, 1, 1], ['011500100000001300050004000000010007000400000e10', 3, 48], [PRL, 0, 0]] as const) {
+    const rig = new Rig().open(), chunk = Array.from({ length: 100 }, (_, n) => {
+      const bytes = bytesOf(message)
+      bytes.writeUInt32BE(100 + n, 4)
+      return bytes
+    })
+    rig.isTimeUp = clock(looks)
+    assert.equal(rig.say(Buffer.concat(chunk)).length, answered)
+    assert.equal(rig.isPaused, true)
+    rig.isTimeUp = () => false
+    rig.timers.advance(0)
+    assert.equal(rig.heard().length, 100 - answered)
+    assert.equal(rig.isPaused, false)
+  }
+})
+
 test('every vector of a request, cut in two anywhere, is answered as in one piece', () => {
   const requests = [PER, PRL, '0115001000000013 0005000400000001 0007000400000000', ST].map(hex => bytesOf(hex))
   const stream = Buffer.concat(requests), whole = new Rig().open().say(stream)

@@ -5,9 +5,9 @@
  */
 import {
   ARE, AST, AUTHENTICATION_FAILED, BAD, BFM, BROKEN, CHALLENGE, INSUFFICIENT_SECURITY, LACK_OF_RESOURCES,
-  MAX_OPENING_PAYLOAD_BYTES, MORE, NOT_APPLICABLE, NO_AUTHORIZATION, PLC_REQUEST, PRL_REQUEST, PRR_REQUEST, PRS_REQUEST, REQUEST,
-  SA_REPLY, SA_REQUEST, SE_REPLY, SE_REQUEST, ST_REPLY, ST_REQUEST, TOKEN, VERSION_3_0, VERSION_MISMATCH, WRONG_BASIC_TYPE,
-  WRONG_SUB_TYPE, BADLY_FORMED, CONFIGURATION_FAILED, INCONSISTENT,
+  MAX_OPENING_PAYLOAD_BYTES, MORE, NOT_APPLICABLE, NO_AUTHORIZATION, PDR_REQUEST, PLC_REQUEST, PRL_REQUEST, PRR_REQUEST,
+  PRS_REQUEST, REQUEST, SA_REPLY, SA_REQUEST, SE_REPLY, SE_REQUEST, ST_REPLY, ST_REQUEST, TOKEN, VERSION_3_0, VERSION_MISMATCH,
+  WRONG_BASIC_TYPE, WRONG_SUB_TYPE, BADLY_FORMED, CONFIGURATION_FAILED, INCONSISTENT,
   createDecoder, createMessage, encode, encodeHeader, type Decoder, type Message,
 } from './codec.ts'
 import { NONCE_BYTES, composeChallenge, composeToken, readCredential, verifyToken } from './authentication.ts'
@@ -24,6 +24,8 @@ export type SessionState = typeof CLOSED | typeof NOAUTH | typeof OPEN | typeof 
 
 /** Requests that one session may have carried out before the others have their turn. */
 export const MESSAGES_PER_TURN = 512
+/** The clock is looked at after so many, and after each of those that may take long: their work grows with the number of rules. */
+const MESSAGES_PER_LOOK = 16
 
 /** Replies that a client may leave waiting before its session is open: it has proved nothing yet. */
 const OPENING_QUEUED_BYTES = 4096
@@ -76,6 +78,8 @@ export interface Shared {
   turned(session: SimcoSession, messages: number): void
   /** This session goes on when the others had their turn. */
   later(session: SimcoSession): void
+  /** All sessions together have worked long enough: packets come first now. */
+  isTimeUp(): boolean
 }
 
 /* Work objects: filled, used and forgotten within one call. */
@@ -260,16 +264,17 @@ export class SimcoSession implements SessionListener {
 
   private run(): void {
     const { shared, decoder } = this, { counters } = shared
-    let messages = 0
+    let messages = 0, isHeavy = false
     shared.inTurn = true
     while (this.state !== ENDED && !this.isAsking && !this.isFull && !this.isLate) {
-      if (messages === MESSAGES_PER_TURN) {
+      if (messages === MESSAGES_PER_TURN || (messages % MESSAGES_PER_LOOK === 0 || isHeavy) && shared.isTimeUp()) {
         this.later()
         break
       }
       const decoded = decoder.next($in)
       if (decoded === MORE) break
       messages++
+      isHeavy = $in.type === PRL_REQUEST || $in.type === PDR_REQUEST
       if (decoded === BROKEN) {
         counters['drop-bad-message-connections']++
         this.breakOff('payload too long: ' + ($in.type & 0xffff).toString(16))
