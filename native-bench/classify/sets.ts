@@ -24,16 +24,26 @@ function text(name: string): string {
   return gunzipSync(readFileSync(join(FOLDER, name))).toString()
 }
 
-/** Writes rules and headers as plain text. Headers come in bursts in a trace: here each is there once, in random order. */
+/** Of few headers in the same order again and again a processor learns every branch by heart. */
+const LEAST_HEADERS = 1 << 17
+
+/**
+ * Writes rules and headers as plain text. Headers come in bursts in a trace: here each is there as often as any other, in random
+ * order, and in another order the next time.
+ */
 export function writeSet(name: string, directory: string, seed: number): SetFiles {
   const expected = text(`${name}.expect.gz`).trimEnd().split('\n')
   const distinct = new Map(text(`${name}.trace.gz`).trimEnd().split('\n')
     .map((line, n) => [line.split('\t').slice(0, 5).join('\t'), expected[n]]))
-  const headers = [...distinct.entries()], { next } = createPrng(seed)
-  for (let n = headers.length - 1; n > 0; n--) {
-    const other = (next() >>> 0) % (n + 1), kept = headers[n]
-    headers[n] = headers[other]
-    headers[other] = kept
+  const once = [...distinct.entries()], { next } = createPrng(seed)
+  const headers: typeof once = []
+  while (headers.length < LEAST_HEADERS) {
+    for (let n = once.length - 1; n > 0; n--) {
+      const other = (next() >>> 0) % (n + 1), kept = once[n]
+      once[n] = once[other]
+      once[other] = kept
+    }
+    for (const header of once) headers.push(header)
   }
   const files = { rules: join(directory, 'set.rules'), headers: join(directory, 'set.trace') }
   writeFileSync(files.rules, text(`${name}.rules.gz`))
