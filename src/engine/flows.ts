@@ -201,12 +201,13 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     return (h ^ (h >>> 13)) & chainMask
   }
 
-  /** Head of the mapping of an inside endpoint, or 0. */
+  /** Head of the mapping of an inside endpoint, or 0. What flows of an address that is unbound are left do not count. */
   function findMapping(inside: number, insidePort: number, kind: number): number {
     let slot = mappingChains[mappingBucket(inside, insidePort, kind)]
     while (slot !== 0) {
       const base = slot << FLOW_BITS
-      if (F[base + INSIDE] === inside && F[base + PORTS] >>> 16 === insidePort && F[base + KIND] >>> 16 === kind) return slot
+      if (F[base + INSIDE] === inside && F[base + PORTS] >>> 16 === insidePort && F[base + KIND] >>> 16 === kind
+        && !isUnbound(F[base + OUTSIDE])) return slot
       slot = F[base + MAPPING_CHAIN]
     }
     return 0
@@ -447,13 +448,9 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     return slot
   }
 
-  /**
-   * May a new flow join the mapping at `head`? A bound address comes before a mapping that was there already, but not before a
-   * bound port; and who has an address no more opens nothing there, though its flows be not all ended yet.
-   */
+  /** May a new flow join the mapping at `head`? A bound address comes before a mapping that was there, not before a bound port. */
   function isJoinable(head: number, bound: number, outside: number): boolean {
-    const has = F[(head << FLOW_BITS) + OUTSIDE]
-    return head > capacity || (bound >= 0 ? has === outside : !isWholeAddress(has))
+    return head > capacity || bound < 0 || F[(head << FLOW_BITS) + OUTSIDE] === outside
   }
 
   /** Opens a flow from outside in the mapping that owns `owner` in the port table. Slot, or 0 if eviction just ended it. */
@@ -575,6 +572,11 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     return wholeAddresses && pool.indexOf(outside) >= options.pool.length
   }
 
+  /** Is it one that is bound to nobody now? */
+  function isUnbound(outside: number): boolean {
+    return isWholeAddress(outside) && addressOwner[pool.indexOf(outside)] === 0
+  }
+
   /** Is this the record of a port binding? */
   function isBinding(slot: number): boolean {
     return slot > capacity
@@ -582,7 +584,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
 
   return {
     capacity, highest: () => fresh - 1,
-    bindPort, unbindPort, bindAddress, unbindAddress, isBinding, isWholeAddress, boundIndex,
+    bindPort, unbindPort, bindAddress, unbindAddress, isBinding, isWholeAddress, isUnbound, boundIndex,
     /** Inside host to which the whole outside address of that index is bound; 0: none. */
     addressOwner,
     F, places, index, indexMask, slotMask, ownerStart, portOwner, timeouts,

@@ -394,6 +394,28 @@ test('an address that is being unbound takes no new flow, though its flows end i
   assert.equal(box.go(OUT, udp(host, 2000, peer, 100)), `out ${ADDRESS}:2000 > ${peer}:100`)
 })
 
+test('while an address is being unbound its host goes on with the mapping that it had before, and gets no second one (RFC 4787 REQ-1)', () => {
+  const gre = (dst: string): PacketSpec => ({ proto: 47, src: host, dst, payload: new Uint8Array(8) })
+  const box = createBox()
+  assert.equal(box.go(OUT, udp(host, 2000, peer, 1)), `out ${ADDRESS}:2000 > ${peer}:1`)
+  assert.equal(box.go(OUT, gre(peer)), `out ${ADDRESS} > ${peer}`)
+  box.bindAddress(command.OP_BIND_ADDRESS, host)
+  for (let port = 101; port <= 200; port++) box.go(OUT, udp(host, 2000, peer, port))
+  box.go(OUT, gre(stranger))
+  const opened = box.count('mappings-opened')
+  const at = box.ring.next()
+  box.ring.words[at + command.OP] = command.OP_UNBIND_ADDRESS
+  box.ring.words[at + command.LOCAL] = word(host)
+  box.ring.words[at + command.OUTSIDE_ADDRESS] = word(WHOLE)
+  box.ring.publish()
+  assert.equal(box.engine.applyCommands(0, 10), true)
+  assert.equal(box.go(OUT, udp(host, 2000, stranger, 1)), `out ${ADDRESS}:2000 > ${stranger}:1`)
+  assert.equal(box.go(OUT, gre('198.51.100.9')), `out ${ADDRESS} > 198.51.100.9`)
+  box.apply(0)
+  assert.equal(box.count('mappings-opened'), opened)
+  assert.equal(box.count('flows-current'), 4)
+})
+
 test('a bound address keeps its ports even when making room ends their last flow', () => {
   const box = createBox({ flows: 16 })
   box.bindAddress(command.OP_BIND_ADDRESS, host)
