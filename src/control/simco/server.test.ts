@@ -233,6 +233,20 @@ test('TLS with a challenge: no certificate is needed, but one that comes must be
   assert.equal(await answer(pems['rogue']!), 'nothing')
 })
 
+test('TLS: who goes in the middle of the handshake is gone at once; who closes its half after it is still owed its replies', async t => {
+  const { port, server } = await box(t, { agents: AGENTS, listeners: [TLS] })
+  for (const first of ['', '160301020001', '0000']) {
+    const client = await dial(port)
+    client.socket.end(bytesOf(first))
+    await until(() => client.closed && server.counters['connections-current'] === 0)
+  }
+  assert.equal(server.counters['drop-tls-connections'], 3)
+  const client = await dialTls(port, pems['agent-cn']!)
+  client.socket.end(Buffer.concat([bytesOf(SE), per(5), per(6)]))
+  assert.deepEqual((await client.rest()).map(reply => reply.slice(0, 4)), ['0201', '0212', '0212'])
+  await until(() => server.counters['connections-current'] === 0)
+})
+
 test('many requests over TLS are all answered in order', async t => {
   const { port } = await box(t, { agents: AGENTS, listeners: [TLS] }), client = await dialTls(port, pems['agent-cn']!)
   await client.send(SE).take()

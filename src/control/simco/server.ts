@@ -325,8 +325,10 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     return true
   }
 
+  /** Nothing if it is gone already. */
   function name(socket: Socket): string {
-    const { remoteAddress = '', remotePort = 0 } = socket
+    const { remoteAddress, remotePort = 0 } = socket
+    if (remoteAddress === undefined) return ''
     return remoteAddress.includes(':') ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`
   }
 
@@ -377,6 +379,8 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
       })
       secure.on('secureConnection', socket => {
         socket.on('error', () => { /* 'close' follows */ })
+        // Only now may the client close its half; before, that is the end of the handshake.
+        socket.allowHalfOpen = true
         // A certificate nobody vouches for is not the same as none.
         if (ca !== undefined && !socket.authorized && socket.getPeerX509Certificate() !== undefined) {
           counters['drop-tls-connections']++
@@ -385,11 +389,13 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
       })
       secure.on('tlsClientError', (error, socket) => {
         counters['drop-tls-connections']++
-        log({ event: 'connection-refused', connection: 0, remote: name(socket), detail: error.message })
+        log({ event: 'connection-refused', connection: 0, remote: name(socket), detail: error.message.trimEnd() })
         socket.destroy()
       })
     }
-    const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS, allowHalfOpen: true })
+    const server = createServer({
+      noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS, allowHalfOpen: tls === undefined,
+    })
     server.on('connection', socket => {
       socket.on('error', () => { /* 'close' follows */ })
       if (!admit(socket)) socket.destroy()
