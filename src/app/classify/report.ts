@@ -45,11 +45,13 @@ export function createReport(context: ClassifyContext, { answers, lookupsPerSeco
   }
 }
 
+const ENGINE_TEXT: Record<EngineName, string> = { classifier: 'the classifier', linear: 'linear search' }
+
 export function summary({ engine, batch, rules, packets, lookupsPerSecond, updates }: ClassifyReport): string {
   const lines = [
     ['rules', `${grouped(rules.count)}, built in ${rules.buildMs.toFixed(1)} ms, ${rules.bytesPerRule.toFixed(1)} bytes a rule`],
     ['packets', `${grouped(packets.count)}, ${grouped(packets.matched)} match a rule`],
-    ['lookups', `${rateText(lookupsPerSecond)}, by the ${engine} in batches of ${batch}`],
+    ['lookups', `${rateText(lookupsPerSecond)}, by ${ENGINE_TEXT[engine]} in batches of ${batch}`],
   ]
   if (updates !== null) {
     lines.push(['updated', `${rateText(updates.lookupsPerSecond)}: ${(updates.ofStatic.median * 100).toFixed(1)} % of that, while `
