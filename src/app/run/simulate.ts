@@ -17,6 +17,7 @@ import type { Prefix } from '../../base/address.ts'
 import { Failure, STATUS } from '../cli/status.ts'
 import { compose, composeAuthorizer, composePolicy, type Machine, type PoolShare } from '../compose.ts'
 import type { Config } from '../config/config.ts'
+import { createLog } from './log.ts'
 import { timed } from './timed.ts'
 import { createTraffic } from './traffic.ts'
 import { createTurns } from './turns.ts'
@@ -56,7 +57,8 @@ export interface SimulationResult {
 }
 
 export async function simulate(options: SimulateOptions): Promise<Simulation> {
-  const { config, inside, seed, capture, log } = options
+  const { config, inside, seed, capture } = options
+  const log = createLog(options.log, () => performance.now())
   let share: PoolShare = { poolStart: 0, poolEnd: 0 }
   let store: CaptureStore | null = null
   const machine = await compose({
@@ -72,7 +74,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
   // The packet path counts its time from the first packet; so that it is the time of the box, that one comes at once.
   traffic?.turn(() => 0)
 
-  const pdp = openPdp(config, log)
+  const pdp = openPdp(config, log.line)
   let authorizer = composeAuthorizer(config, pdp)
   const current: PolicyAuthorizer = {
     decide: (question) => authorizer.decide(question),
@@ -81,7 +83,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
   }
   const core = composePolicy({ config, inside, seed }, machine, current, turns.pump)
   const policy = timed(core, turns.advance, turns.wake)
-  const server = openSimco(config, policy, log)
+  const server = openSimco(config, policy, log.line)
   const doors = await listen(server)
   turns.start(core, traffic)
   let known = config.midcom.agents
@@ -101,6 +103,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
       turns.stopTraffic()
       await server?.close()
       pdp?.close()
+      log.end()
       const upMs = turns.nowMs()
       turns.stop()
       plane.finish()
