@@ -6,6 +6,8 @@ import { after, test } from 'node:test'
 import fc from 'fast-check'
 import { parseDocument } from 'yaml'
 import { createPrefixSet, parse4 } from '../../base/address.ts'
+import { createSimcoServer } from '../../control/simco/server.ts'
+import type { Policy } from '../../policy/api.ts'
 import { digest, type Config } from './config.ts'
 import { checkConfig, ConfigError, defaultConfig, loadConfig, problemText } from './load.ts'
 import { durationToText, parseCount, parseDuration } from './quantity.ts'
@@ -327,7 +329,7 @@ midcom:
     allow-plain: true
     loopback-agent: two
     challenge: false
-    limits: {connections: 1, connections-per-remote: 2, open: 3s, idle: 4s, message: 5s, stalled: 6s, drain: 7s, queued-bytes: 128k, failures-per-minute: 9}
+    limits: {connections: 1, connections-per-remote: 2, open: 3s, idle: 4s, message: 5s, stalled: 6s, drain: 7s, queued-bytes: 512k, failures-per-minute: 9}
   pdp: {url: 'https://pdp.example/x', timeout: 1s, concurrent: 2, waiting: 3, cache: 4ms, ca: package.json, token-file: package.json}
 `)
   assert.deepEqual(config, {
@@ -371,7 +373,7 @@ midcom:
         tls: { cert: resolve('package.json'), key: resolve('package.json'), ca: resolve('package.json') },
         allowPlain: true, loopbackAgent: 'two', challenge: false,
         limits: {
-          connections: 1, connectionsPerRemote: 2, openMs: 3000, idleMs: 4000, messageMs: 5000, stalledMs: 6000, drainMs: 7000, queuedBytes: 131_072,
+          connections: 1, connectionsPerRemote: 2, openMs: 3000, idleMs: 4000, messageMs: 5000, stalledMs: 6000, drainMs: 7000, queuedBytes: 524_288,
           failuresPerMinute: 9,
         },
       },
@@ -492,6 +494,18 @@ test('config: a duration printed is the duration read', () => {
   }))
   assert.deepEqual([parseCount('256k'), parseCount('1M'), parseCount(7), parseCount('7')],
     [262_144, 1_048_576, 7, 7].map(value => ({ ok: true, value })))
+})
+
+test('config: the door takes the least and the most that the schema allows it', () => {
+  const limits = single().filter(([path]) => path.startsWith('midcom.simco.limits.'))
+  assert.equal(limits.length, 9)
+  for (const which of ['min', 'max'] as const) {
+    const lines = limits.map(([path, { 'x-value': rule }]) => `${path.split('.').at(-1)!}: ${rule![which]!}`)
+    const { midcom } = good(`midcom: {simco: {limits: {${lines.join(', ')}}}}\n`)
+    const listeners = [{ host: '127.0.0.1', port: 0, challenge: false, loopbackAgent: 'lab' }]
+    const policy = { onApplied() { /* nothing is carried out */ } } as unknown as Policy
+    createSimcoServer({ policy, agents: [], listeners, limits: midcom.simco.limits })
+  }
 })
 
 test('config: no text makes the checker throw, and every problem has a place in it', () => {

@@ -89,7 +89,7 @@ export const MIDCOM = section('Control by MIDCOM agents (RFC 5189). What the wor
       message: ms(DEFAULT_LIMITS.messageMs, '100ms', 'Without a further byte of a message that has begun (RFC 4540 6).'),
       stalled: ms(DEFAULT_LIMITS.stalledMs, '100ms', 'Without a client taking anything of what waits for it.'),
       drain: ms(DEFAULT_LIMITS.drainMs, '10ms', 'For what is still to be sent when a connection or the box ends.'),
-      'queued-bytes': count(DEFAULT_LIMITS.queuedBytes, '64k', '256M', 'bytes',
+      'queued-bytes': count(DEFAULT_LIMITS.queuedBytes, '256k', '256M', 'bytes',
         'Replies and notifications that a client has not taken; beyond it is cut off.'),
       'failures-per-minute': count(DEFAULT_LIMITS.failuresPerMinute, '1', '1000000', 'failures',
         'Failed proofs from one IPv4 address or one IPv6 /64; then it is refused for a while.'),
