@@ -30,21 +30,21 @@ export interface Measured {
 }
 
 const ROUND_MS = 100, WARM_MS = 250, TICK_MS = 50
-/** The clock is read once for so many lookups, or once a batch if that is more: it takes a microsecond. */
-const CLOCK_LOOKUPS = 4096
-/** Updates in one go: with more than the machine can do, lookups must go on. */
+/** The clock of processor time takes microseconds: with updates it is read about so often, or once a batch if that is rarer. */
+const CLOCK_MS = 2
+/** Updates after one batch: with more than the machine can do, lookups must go on. */
 const MOST_DUE = 1024
 
 export function measure(matcher: Matcher, headers: Headers, options: MeasureOptions): Measured {
   const { batch: size, rounds, updatesPerSecond, rules, seed, onProgress, clockMs } = options
   const batches = batchesOf(headers, size), { next } = createPrng(seed)
   const found = new Int32Array(Math.min(size, headers.count)), answers = new Int32Array(headers.count)
-  const batchesAClock = Math.max(1, Math.floor(CLOCK_LOOKUPS / size))
   const passesARound = updatesPerSecond > 0 ? 2 : 1
   // A slow engine makes one pass a round; with a fast one there is nothing to see.
   let done = 0, all = (1 + rounds * passesARound) * headers.count, updates = 0
-  let batchesATick = 1
-  let stretchMs = 0, updatesBefore = 0, batchesSinceClock = 0
+  let batchesATick = 1, batchesAClock = 1
+  // Updates are spread over the batches; how many a batch is known from the last time that the clock was read.
+  let stretchMs = 0, clockedMs = 0, updatesBefore = 0, updatesABatch = 0, due = 0, batchesSinceClock = 0
 
   /** Finds the answers of all headers once, and tells whether they are those of the first time. */
   function answer(isFirst: boolean): boolean {
@@ -72,11 +72,16 @@ export function measure(matcher: Matcher, headers: Headers, options: MeasureOpti
   function updatedPass(): void {
     for (let n = 0; n < batches.length; n++) {
       matcher.find(batches[n], found)
-      if (++batchesSinceClock < batchesAClock) continue
-      batchesSinceClock = 0
-      const due = updatesBefore + (clockMs() - stretchMs) * updatesPerSecond / 1000
+      due += updatesABatch
+      if (++batchesSinceClock >= batchesAClock) {
+        const nowMs = clockMs()
+        due = updatesBefore + (nowMs - stretchMs) * updatesPerSecond / 1000
+        updatesABatch = (nowMs - clockedMs) * updatesPerSecond / 1000 / batchesSinceClock
+        clockedMs = nowMs
+        batchesSinceClock = 0
+      }
       for (let many = 0; updates < due && many < MOST_DUE; many++, updates++) matcher.replace((next() >>> 0) % rules)
-      if (n % batchesATick < batchesAClock) tick(n)
+      if (n % batchesATick === 0) tick(n)
     }
   }
 
@@ -84,11 +89,16 @@ export function measure(matcher: Matcher, headers: Headers, options: MeasureOpti
     onProgress?.(Math.min(all, done + batchesDone * size), all)
   }
 
+  function batchesIn(ms: number, passMs: number): number {
+    return Math.max(1, Math.round(ms / passMs * batches.length))
+  }
+
   /** Milliseconds of one pass. */
   function timed(passes: number, work: () => void): number {
     const begin = clockMs()
-    stretchMs = begin
-    updatesBefore = updates
+    stretchMs = clockedMs = begin
+    updatesBefore = due = updates
+    batchesSinceClock = 0
     for (let n = 0; n < passes; n++) {
       work()
       done += headers.count
@@ -104,9 +114,10 @@ export function measure(matcher: Matcher, headers: Headers, options: MeasureOpti
   const begin = clockMs()
   answer(true)
   let passMs = warm(pass, Math.max(clockMs() - begin, 1e-3))
+  batchesAClock = batchesIn(CLOCK_MS, passMs)
   if (updatesPerSecond > 0) passMs = Math.max(passMs, warm(updatedPass, passMs < WARM_MS ? 0 : passMs))
   const passes = Math.max(1, Math.round(ROUND_MS / passMs))
-  batchesATick = Math.max(1, Math.round(TICK_MS / passMs * batches.length))
+  batchesATick = batchesIn(TICK_MS, passMs)
   done = headers.count
   all = (1 + rounds * passes * passesARound) * headers.count
   const lookupsPerSecond: number[] = []
