@@ -57,6 +57,16 @@ async function refusedAs(pdp: Pdp & { told: PdpFailure[] }, failure: PdpFailure)
   assert.equal(pdp.statistics().underWay + pdp.statistics().waiting, 0)
 }
 
+test('a prefix has no bits below its length, whatever the agent wrote there', () => {
+  const at = (prefixBits: number, changes: Partial<Tuple> = {}) => {
+    const internal = { ...tuple(0x0a0105ff, 0), prefixBits, ...changes }, request = { internal, external: tuple(1, 1), lifetimeSec: 1 }
+    const text = questionText({ kind: 'disable', agent: 'a', request })
+    return (JSON.parse(text) as { request: { internal: { prefix: string } } }).request.internal.prefix
+  }
+  assert.deepEqual([0, 8, 31, 32, 99].map((bits) => at(bits)), ['0.0.0.0/0', '10.0.0.0/8', '10.1.5.254/31', '10.1.5.255/32', '10.1.5.255/99'])
+  assert.equal(at(33, { version: 6, word0: 0x20010db8, word1: -1, word3: 7 }), '2001:db8:8000::/33')
+})
+
 test('a question is a POST of one JSON object with addresses as text', async () => {
   const heard: { method: string; path: string; token: string; body: unknown }[] = []
   const pdp = await withServer((request, response) => {

@@ -2,7 +2,7 @@
  * What the external policy decision point reads and answers, as JSON: see README.md. Addresses are text and numbers have names,
  * so that whoever writes the other side needs nothing of ours.
  */
-import { print4, print6 } from '../../base/address.ts'
+import { maskWord, print4, print6 } from '../../base/address.ts'
 import type { Question, Reason, Tuple, Verdict } from '../../policy/api.ts'
 
 export const QUESTION_VERSION = 1
@@ -60,7 +60,9 @@ function named(names: readonly string[], value: number): string | number {
 }
 
 function endpointOf({ version, word0, word1, word2, word3, prefixBits, protocol, port, range }: Tuple): object {
-  const address = version === 4 ? print4(word0) : print6(Int32Array.of(word0, word1, word2, word3))
+  // Bits below the prefix say nothing, and many readers of prefixes refuse them.
+  const words = Int32Array.of(word0, word1, word2, word3).map((word, i) => word & maskWord(prefixBits, i))
+  const address = version === 4 ? print4(words[0]!) : print6(words)
   return { version, prefix: `${address}/${prefixBits}`, protocol, port, range }
 }
 
