@@ -8,7 +8,7 @@ import type { Policy } from '../../policy/api.ts'
 
 /** Rules ended in one go, and how long a turn goes on with that: each session that may know is told of each. */
 const RULES = 16
-const RULES_MS = 0.25
+const RULES_MS = 0.1
 /** Units of `Engine.applyCommands`, each well under a microsecond. */
 const UNITS = 256
 /** The engine ends its flows when it is told the time; without packets nobody else tells it. A timer takes no more than 24 days. */
