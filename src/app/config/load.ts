@@ -52,20 +52,20 @@ export function problemText(file: string, { line, column, path, message, suggest
     + (suggestion === undefined ? '' : `; ${suggestion}`)
 }
 
-/** The text of a file, or `ConfigError`. */
-export function readText(path: string): string {
+/** The text of a file, or `ConfigError`. `advice` is for who has none yet, and `kind` what it would be. */
+export function readText(path: string, kind = 'configuration', advice = '`pinhole init` prints one to begin with'): string {
   const unreadable = (what: string) => new ConfigError('config-unreadable', path, [], `${path}: ${what}`)
   let bytes: Uint8Array
   try {
     bytes = readFileSync(path === '-' ? 0 : path)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT') throw unreadable('there is no such file; `pinhole init` prints one to begin with')
+    if (code === 'ENOENT') throw unreadable(`there is no such file; ${advice}`)
     if (code === 'EISDIR') throw unreadable('this is a directory; name the file in it')
     if (code === 'EACCES') throw unreadable('no permission to read this file')
     throw unreadable(message)
   }
-  if (bytes.length > FILE_MOST_BYTES) throw unreadable(`${bytes.length} bytes are too many for a configuration`)
+  if (bytes.length > FILE_MOST_BYTES) throw unreadable(`${bytes.length} bytes are too many for a ${kind}`)
   if (bytes[0] === 0xff && bytes[1] === 0xfe || bytes[0] === 0xfe && bytes[1] === 0xff) {
     throw unreadable('this is UTF-16; save it as UTF-8')
   }

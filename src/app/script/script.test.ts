@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { parseInstant } from '../config/quantity.ts'
 import { problemText } from '../config/load.ts'
 import { completeTuple, parseTuple, tupleText } from '../config/tuple.ts'
-import { checkScript, type Step } from './script.ts'
+import { checkScript, loadScript, type Step } from './script.ts'
 
 function good(text: string): Step[] {
   const { steps, problems } = checkScript(text)
@@ -187,4 +187,10 @@ test('script: no text makes the checker throw, and every problem has a place in 
       assert(!/undefined|\[object/.test(message), message)
     }
   }), { numRuns: 2000 })
+})
+
+test('script: a file that is not there is told as a script, not as a configuration', () => {
+  assert.throws(() => loadScript('no/such/script.yaml'), {
+    code: 'config-unreadable', message: 'no/such/script.yaml: there is no such file; docs/script.md tells how to write one',
+  })
 })

@@ -47,7 +47,7 @@ const ALL_PORTS = 0xffff
 
 /** Reads and checks a file. Throws `ConfigError`. */
 export function loadScript(path: string): Step[] {
-  const { steps, problems } = checkScript(readText(path))
+  const { steps, problems } = checkScript(readText(path, 'script', 'docs/script.md tells how to write one'))
   if (steps !== null) return steps
   throw new ConfigError('config-invalid', path, problems, problems.map(problem => problemText(path, problem)).join('\n'))
 }
