@@ -405,9 +405,8 @@ export class PolicyModel implements Policy {
       const port = hold.count === 0 ? internal.port : hold.shown.port
       return { hold, shown: tuple({ word0: hold.shown.address, protocol, port, range }) }
     }
-    if (reserved === null && direction === OUTBOUND) {
-      const address = this.bindings.wholeOf('outside', real.address)?.shown.address ?? this.bindings.pairedAddress(real.address)
-      return { hold: null, shown: tuple({ word0: address, protocol, port: 0, range }) }
+    if (reserved === null && direction === OUTBOUND && this.bindings.wholeOf('outside', real.address) === null) {
+      return { hold: null, shown: tuple({ word0: this.bindings.pairedAddress(real.address), protocol, port: 0, range }) }
     }
     const hold = this.claim('outside', { protocol, real, count: 0, parity: PARITY_ANY }, reserved)
     return { hold, shown: { ...internal, word0: hold.shown.address } }

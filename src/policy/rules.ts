@@ -235,8 +235,10 @@ export function createRules(box: Box, ends: Ends): Rules {
     let reason: Reason | null
     if (held.kind === BY_PORTS || (held.kind === 0 && hasPorts(protocol) && port !== 0)) {
       reason = outside!.planPorts(protocol, word0, port, range, parity === PARITY_SAME ? port & 1 : -1, held)
-    } else if (held.kind === BY_ADDRESS || direction !== OUTBOUND) reason = outside!.planAddress(word0, held)
-    else return pool.length === 0 && outside!.wholeOf(word0) < 0 ? 'lack-of-addresses' : DYNAMIC
+    } else if (held.kind === BY_ADDRESS || direction !== OUTBOUND || outside!.wholeOf(word0) >= 0) {
+      // An address that A0 has already is A2, so this rule holds it too: it must not become somebody else's.
+      reason = outside!.planAddress(word0, held)
+    } else return pool.length === 0 ? 'lack-of-addresses' : DYNAMIC
     return reason ?? outside!.plan.kind
   }
 
@@ -252,12 +254,6 @@ export function createRules(box: Box, ends: Ends): Rules {
       ? inside!.planPorts(protocol, word0, port, range, parity === PARITY_SAME ? port & 1 : -1, held)
       : inside!.planAddress(word0, held)
     return reason ?? inside!.plan.kind
-  }
-
-  /** What A2 is without a binding. */
-  function dynamicAddress(local: number): number {
-    const whole = outside!.wholeOf(local)
-    return whole >= 0 ? addresses[whole] : pool[pairedIndex(local, seed, pool.length)]
   }
 
   function enable(actor: Party, request: EnableRequest, maxSec: number): Outcome<EnableReply> {
@@ -311,7 +307,7 @@ export function createRules(box: Box, ends: Ends): Rules {
       words[at + OUTSIDE] = outsideBy === BY_PORTS ? pool[index] : addresses[index]
       if (outsideBy === BY_PORTS) words[at + BOUND] = port << 16
       outside!.hold(internal.protocol, internal.word0, internal.port, internal.range, reserved !== 0, 1)
-    } else if (outsideBy === DYNAMIC) words[at + OUTSIDE] = dynamicAddress(internal.word0)
+    } else if (outsideBy === DYNAMIC) words[at + OUTSIDE] = pool[pairedIndex(internal.word0, seed, pool.length)]
     if (insideBy !== AS_SENT) {
       const { index, port } = inside!.plan
       words[at + INSIDE] = insidePool[index]
