@@ -164,9 +164,6 @@ export class SimcoSession implements SessionListener {
     this.send()
   }
 
-  /** Above this much that the client has not taken nothing more is read from it. */
-  private get mostQueued(): number { return this.state === OPEN ? this.shared.limits.queuedBytes >> 1 : OPENING_QUEUED_BYTES }
-
   /** Sends what may leave, and goes on with what waited for it. */
   send(): void {
     if (this.isOverLimit && this.state !== ENDED) {
@@ -179,7 +176,7 @@ export class SimcoSession implements SessionListener {
       if (this.outbox.isEmpty && !this.lost) this.connection.end()
       return
     }
-    if (this.isFull && this.outbox.queuedBytes <= this.mostQueued) {
+    if (this.isFull && this.outbox.queuedBytes <= this.shared.limits.queuedBytes >> 1) {
       this.isFull = false
       this.later()
     }
@@ -264,6 +261,7 @@ export class SimcoSession implements SessionListener {
 
   private run(): void {
     const { shared, decoder } = this, { counters } = shared
+    const mostQueued = shared.limits.queuedBytes >> 1
     let messages = 0, isHeavy = false
     shared.inTurn = true
     while (this.state !== ENDED && !this.isAsking && !this.isFull && !this.isLate) {
@@ -281,7 +279,11 @@ export class SimcoSession implements SessionListener {
         break
       }
       this.handle($in, decoded === BAD)
-      if (this.outbox.queuedBytes > this.mostQueued) this.isFull = true
+      if (this.state === OPEN) this.isFull = this.outbox.queuedBytes > mostQueued
+      else if (this.outbox.queuedBytes > OPENING_QUEUED_BYTES) {
+        this.isOverLimit = true
+        break
+      }
     }
     counters['in-messages'] += messages
     shared.turned(this, messages)
