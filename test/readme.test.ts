@@ -29,15 +29,19 @@ test('README: its first sh block is two commands, which set up a fresh clone and
   assert.ok(readFileSync('.ci/run', 'utf8').includes(commands[1]), commands[1])
 })
 
-test('README: names every option of pinhole replay, and no option that there is not', () => {
-  const { stdout, status } = spawnSync(process.execPath, ['build/src/app/cli/main.js', 'replay', '--help'], { encoding: 'utf8' })
-  assert.equal(status, 0)
-  const options = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].map(([, name]) => name).filter((name) => name !== '--help')
+test('README: names every option of pinhole replay, and its tables no option that there is not', () => {
+  const optionsOf = (command: string) => {
+    const { stdout, status } = spawnSync(process.execPath, ['build/src/app/cli/main.js', command, '--help'], { encoding: 'utf8' })
+    assert.equal(status, 0)
+    return [...stdout.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].map(([, name]) => name).filter((name) => name !== '--help')
+  }
+  const options = optionsOf('replay')
   assert.ok(options.length >= 10, options.join(' '))
   const named = new Set([...readme.matchAll(/`(--[a-z-]+)[ `]/g)].map(([, name]) => name))
   assert.deepEqual(options.filter((name) => !named.has(name) && !['--version', '--debug'].includes(name)), [])
   const table = readme.split('\n').filter((line) => /^\| `--/.test(line)).flatMap((line) => [...line.split('|')[1].matchAll(/`(--[a-z-]+)/g)])
-  for (const [, name] of table) assert.ok(options.includes(name), `${name} is no option of replay`)
+  const known = [...options, ...optionsOf('classify')]
+  for (const [, name] of table) assert.ok(known.includes(name), `${name} is an option of neither replay nor classify`)
 })
 
 test('README: every file that it points to is there', () => {
