@@ -7,10 +7,11 @@ import type { Engine } from '../../engine/engine.ts'
 import type { Policy } from '../../policy/api.ts'
 
 /** Rules ended in one go, and how long a turn goes on with that: each session that may know is told of each. */
-const RULES = 16
-const RULES_MS = 0.1
-/** Units of `Engine.applyCommands`, each well under a microsecond. */
+const RULES = 8
+const RULES_MS = 0.04
+/** Units of `Engine.applyCommands`, each well under a microsecond: what requests ask for, and what a turn does by itself. */
 const UNITS = 256
+const UNITS_OF_TURN = 96
 /** The engine ends its flows when it is told the time; without packets nobody else tells it. A timer takes no more than 24 days. */
 const LONGEST_MS = 3_600_000
 
@@ -51,6 +52,7 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
   let isStopped = false
   /** The engine has work left: what it was told, or its own housekeeping after that. */
   let isUnfinished = false
+  let isTurning = false
   let count = 0
 
   function nowMs(): number {
@@ -64,7 +66,7 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
   }
 
   function pump(target: Engine): void {
-    isUnfinished = target.applyCommands(nowMs() | 0, UNITS)
+    isUnfinished = target.applyCommands(nowMs() | 0, isTurning ? UNITS_OF_TURN : UNITS)
     policy?.applied()
     if (isBehind() || isUnfinished) wake()
   }
@@ -78,11 +80,13 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
     immediate = null
     if (isStopped || policy === null) return
     count++
+    isTurning = true
     const now = nowMs(), untilMs = clockMs() + RULES_MS
     let more: boolean
     do more = policy.advance(now, RULES)
     while (more && clockMs() < untilMs)
     if (isBehind() || isUnfinished) policy.pump()
+    isTurning = false
     engine.expire(nowMs() | 0)
     const busy = traffic?.turn(nowMs) ?? false
     if (more || isBehind() || isUnfinished || busy) wake()
