@@ -14,6 +14,8 @@ import type { Shared } from './shared.ts'
 /** Flows looked at for the price of one that ends. */
 const SCANS_PER_UNIT = 16
 const ANY_PORTS = 0xffff
+/** Re-indexing of the classifier done in one slice: nobody waits for it, so that those who do wait less. */
+const UPKEEP_UNITS = 8
 
 export function createCommands({ options, flows, counters }: Omit<Shared, 'extras'>, rules: Rules, inside: InsideBindings) {
   const ring = options.midcom?.ring ?? command.createCommandRing(1)
@@ -180,7 +182,7 @@ export function createCommands({ options, flows, counters }: Omit<Shared, 'extra
       $left[0]--
       ring.done()
     }
-    return rules.maintain(Math.max(0, $left[0]))
+    return rules.maintain(Math.max(0, Math.min($left[0], UPKEEP_UNITS)))
   }
 
   return { apply }
