@@ -16,7 +16,8 @@ import { Pair, text, type PairOptions, type PairSession, type Rights } from './m
 import { namesPorts } from './model/tuples.ts'
 import { createPolicy } from './policy.ts'
 
-const RUNS = Number(process.env['PINHOLE_RUNS'] ?? 250)
+/** Fewer would not reach everything that is asserted. */
+const RUNS = Math.max(250, Number(process.env['PINHOLE_RUNS'] ?? 0))
 const MOST_STEPS = 100
 
 // The agents: bob acts for alice, root for all; carol may own few rules; dave's authorizer takes its time; eve may only read and
@@ -451,7 +452,6 @@ test('the core agrees with its model, request by request (RFC 5189 2)', async ()
 })
 
 test('the comparison reaches every success and every reason', t => {
-  if (RUNS < 250) return t.skip('fewer runs than usual')
   t.diagnostic([...census].sort(([, a], [, b]) => b - a).map(([what, times]) => `${what} ${times}`).join(', '))
   assert.deepEqual([...SUCCESSES, ...FAILURES].filter(what => !census.has(what)), [])
 })
