@@ -36,16 +36,15 @@ export const PARITY_ANY = 0, PARITY_ODD = 1, PARITY_EVEN = 2, PARITY_SAME = 3
 export const TRADITIONAL = 1, TWICE = 2
 
 /** Why a transaction failed. RFC 5189 lists most; the others are needed to answer in SIMCO (RFC 4540 4.2.3). */
-export type Reason =
-  | 'not-authorized-for-transaction' | 'transaction-not-supported' | 'session-not-open'
-  | 'no-such-rule' | 'not-authorized-for-rule' | 'not-a-reservation'
-  | 'no-such-group' | 'not-authorized-for-group'
-  | 'lack-of-addresses' | 'lack-of-ports' | 'lack-of-resources'
-  | 'conflict' | 'blocked-by-disable-rule' | 'no-internal-wildcarding' | 'no-external-wildcarding' | 'no-port-wildcarding'
-  | 'inconsistent' | 'illegal-address' | 'illegal-port' | 'illegal-range' | 'parity-mismatch'
-  | 'protocol-mismatch' | 'protocol-not-supported' | 'ip-version-mismatch' | 'nat-mode-not-supported'
-  | 'reserved-internal-mismatch' | 'lifetime-cannot-be-extended' | 'lifetime-zero' | 'configuration-failed'
-  | 'no-such-interface' | 'interface-not-available'
+export const REASONS = [
+  'not-authorized-for-transaction', 'transaction-not-supported', 'session-not-open', 'no-such-rule', 'not-authorized-for-rule',
+  'not-a-reservation', 'no-such-group', 'not-authorized-for-group', 'lack-of-addresses', 'lack-of-ports', 'lack-of-resources',
+  'conflict', 'blocked-by-disable-rule', 'no-internal-wildcarding', 'no-external-wildcarding', 'no-port-wildcarding',
+  'inconsistent', 'illegal-address', 'illegal-port', 'illegal-range', 'parity-mismatch', 'protocol-mismatch',
+  'protocol-not-supported', 'ip-version-mismatch', 'nat-mode-not-supported', 'reserved-internal-mismatch',
+  'lifetime-cannot-be-extended', 'lifetime-zero', 'configuration-failed', 'no-such-interface', 'interface-not-available',
+] as const
+export type Reason = (typeof REASONS)[number]
 
 export type Outcome<T> = { ok: true; value: T } | { ok: false; reason: Reason }
 
