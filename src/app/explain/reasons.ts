@@ -1,0 +1,267 @@
+/**
+ * What stands behind each reason of a drop: the clause or setting that asks for it, a sentence for people, and what to change.
+ * The type holds the table complete: a reason without an entry does not compile. `settings` are paths of the configuration.
+ */
+import type { DropReason } from '../../channel/reasons.ts'
+
+export interface ReasonText {
+  /** The standard's clause, or the setting, that asks for the drop. */
+  clause: string
+  /** Why such a packet is dropped, in a sentence. */
+  why: string
+  /** What to change so that it passes, or that nothing does. */
+  hint: string
+  /** Settings that can turn the verdict; empty: there is none. */
+  settings: readonly string[]
+}
+
+const NONE = 'No setting lets it pass; the sender has to be mended.'
+
+export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
+  'link-unsupported': {
+    clause: 'README, By layer: Links',
+    why: 'Pinhole cannot read this link type or what is wrapped inside it (MPLS, PPPoE), so it sees no packet to forward.',
+    hint: 'Capture on an Ethernet, cooked or raw IP interface, or convert the file (editcap -T, or strip the encapsulation).',
+    settings: [],
+  },
+  'link-truncated': {
+    clause: 'the length of the link header',
+    why: 'The frame ends before its link header does.',
+    hint: 'Capture with a larger snap length (tcpdump -s 0).',
+    settings: [],
+  },
+  'not-ip': {
+    clause: 'RFC 1812 5.2.1',
+    why: 'The frame carries neither IPv4 nor IPv6, and a router forwards nothing else.',
+    hint: 'Nothing to change: the frame belongs to the link.',
+    settings: [],
+  },
+  'arp': {
+    clause: 'RFC 826',
+    why: 'ARP is between neighbours on one link and never crosses a router.',
+    hint: 'Nothing to change: the frame belongs to the link.',
+    settings: [],
+  },
+  'ip-truncated': {
+    clause: 'RFC 1812 5.2.2',
+    why: 'The captured bytes end inside the IP header or an extension header, so that the packet cannot be judged.',
+    hint: 'Capture with a larger snap length (tcpdump -s 0).',
+    settings: [],
+  },
+  'ip-bad-version': {
+    clause: 'RFC 1812 5.2.2 (3)',
+    why: 'The version in the IP header is not the one that the link header announces.',
+    hint: NONE,
+    settings: [],
+  },
+  'ipv4-bad-header-length': {
+    clause: 'RFC 1812 5.2.2 (4)',
+    why: 'The header length is below 20 bytes.',
+    hint: NONE,
+    settings: [],
+  },
+  'ip-bad-length': {
+    clause: 'RFC 1812 5.2.2 (5), RFC 8200 3',
+    why: 'The length in the IP header is below the header itself, or more than the frame had on the wire.',
+    hint: 'A length of 0 is left by segmentation offload: capture outside the host, or with offload off (ethtool -K IF tso off).',
+    settings: [],
+  },
+  'ipv4-bad-checksum': {
+    clause: 'RFC 1812 5.2.2 (2)',
+    why: 'The checksum of the IPv4 header is wrong, so any of its fields may be.',
+    hint: 'If offload left it wrong, not the network: checks.ipv4-checksum: ignore.',
+    settings: ['checks.ipv4-checksum'],
+  },
+  'ipv4-bad-options': {
+    clause: 'RFC 1122 3.2.1.8',
+    why: 'An IPv4 option runs past the end of the header.',
+    hint: NONE,
+    settings: [],
+  },
+  'ipv4-source-route': {
+    clause: 'RFC 7126 4.3, 4.4',
+    why: 'A source route would lead the packet past the mapping and the filter.',
+    hint: NONE,
+    settings: [],
+  },
+  'ipv6-bad-extension': {
+    clause: 'RFC 8200 4',
+    why: 'An IPv6 extension header is malformed, stands where it must not, or is one of too many.',
+    hint: NONE,
+    settings: [],
+  },
+  'ipv6-routing-header-0': {
+    clause: 'RFC 5095 3',
+    why: 'Routing header type 0 is deprecated, because it multiplies traffic.',
+    hint: NONE,
+    settings: [],
+  },
+  'martian-source': {
+    clause: 'RFC 1812 5.3.7',
+    why: 'The source can belong to no sender: it is unspecified, loopback, multicast, broadcast, or an address of this box.',
+    hint: 'If the source is in nat.pool, the capture was taken outside the box, or the pool is another network: set nat.pool.',
+    settings: ['nat.pool'],
+  },
+  'martian-destination': {
+    clause: 'RFC 1812 5.3.7',
+    why: 'The destination can belong to no receiver: it is unspecified, loopback or reserved.',
+    hint: NONE,
+    settings: [],
+  },
+  'multicast': {
+    clause: 'RFC 1812 5.3.4, 5.2.1.2',
+    why: 'Multicast and broadcast, of the network or of the link, are not forwarded between the sides.',
+    hint: 'Nothing to change: Pinhole forwards no multicast.',
+    settings: [],
+  },
+  'link-local': {
+    clause: 'RFC 3927 2.7, RFC 4291 2.5.6',
+    why: 'A link-local address has no meaning beyond its link.',
+    hint: NONE,
+    settings: [],
+  },
+  'ttl-exceeded': {
+    clause: 'RFC 1812 5.3.1, RFC 8200 3',
+    why: 'The TTL or hop limit would reach zero here; the sender is told by ICMP if the packet was on its way through the box.',
+    hint: 'The sender has to use a larger TTL. In a traceroute this is what is meant to happen.',
+    settings: [],
+  },
+  'transport-truncated': {
+    clause: 'docs/behaviour.md, Order of checks 6',
+    why: 'The captured bytes end inside the transport header, so that ports or flags are unknown.',
+    hint: 'Capture with a larger snap length (tcpdump -s 0).',
+    settings: [],
+  },
+  'transport-bad-length': {
+    clause: 'RFC 9293 3.1, RFC 768',
+    why: 'The packet ends inside its transport header, or that header claims more bytes than there are.',
+    hint: NONE,
+    settings: [],
+  },
+  'fragment-tiny': {
+    clause: 'RFC 1858 3, RFC 3128',
+    why: 'The first fragment does not hold the transport header, or one begins inside it: a way round filters.',
+    hint: NONE,
+    settings: [],
+  },
+  'fragment-overlap': {
+    clause: 'RFC 5722 4, RFC 1858 4',
+    why: 'The fragment covers bytes that another one of its datagram has brought: a way round filters.',
+    hint: 'Nothing to change. An exact repeat costs that piece only, anything else the rest of the datagram.',
+    settings: [],
+  },
+  'fragment-bad-length': {
+    clause: 'RFC 791 3.2, RFC 8200 4.5',
+    why: 'The fragment is empty, not a multiple of 8 bytes though more follow, or ends past 65,535.',
+    hint: NONE,
+    settings: [],
+  },
+  'fragment-of-dropped': {
+    clause: 'docs/behaviour.md, Fragments',
+    why: 'The first fragment of its datagram was dropped, and the others go with it.',
+    hint: 'See why the first fragment was dropped.',
+    settings: [],
+  },
+  'fragment-table-full': {
+    clause: 'limits.fragment-datagrams; 64 pieces a datagram',
+    why: 'As many datagrams in fragments as fit are known already, or the datagram has too many pieces.',
+    hint: 'Raise limits.fragment-datagrams, or find out who sends so many fragments.',
+    settings: ['limits.fragment-datagrams'],
+  },
+  'fragment-hold-full': {
+    clause: 'limits.fragment-hold (RFC 4787 REQ-14)',
+    why: 'It came before the first fragment, and there was no room to hold it until that comes.',
+    hint: 'Raise limits.fragment-hold.',
+    settings: ['limits.fragment-hold'],
+  },
+  'fragment-timeout': {
+    clause: 'timers.fragment (RFC 4787 REQ-14)',
+    why: 'The first fragment, which alone tells the ports, did not come in time.',
+    hint: 'Raise timers.fragment if the first fragment came later.',
+    settings: ['timers.fragment'],
+  },
+  'inside-to-inside': {
+    clause: 'inside',
+    why: 'Both ends are in the inside network: the packet would never have come to this box.',
+    hint: 'If one end is outside after all, name only the inner part: --inside, or the setting inside.',
+    settings: ['inside'],
+  },
+  'outside-to-outside': {
+    clause: 'inside',
+    why: 'It came from outside for an address that is neither an outside address of this box nor in the inside network.',
+    hint: 'If one end is inside, add its network: --inside, or the setting inside.',
+    settings: ['inside', 'nat.pool'],
+  },
+  'no-mapping': {
+    clause: 'RFC 4787 5 (REQ-8)',
+    why: 'Nobody inside has opened that outside address and port, so there is nobody to send it to.',
+    hint: 'The inside host has to send first, or an agent has to open a pinhole (pinhole ctl enable).',
+    settings: ['nat.nat44'],
+  },
+  'filtered': {
+    clause: 'nat.filtering (RFC 4787 REQ-8)',
+    why: 'The mapping exists, but its filter does not admit this remote end: the inside host has not sent to it.',
+    hint: 'The inside host has to send to that address first, or a rule or nat.filtering has to admit more.',
+    settings: ['nat.filtering', 'firewall.outbound'],
+  },
+  'no-state': {
+    clause: 'RFC 5508 REQ-1',
+    why: 'It answers an ICMP query that was not seen, or whose time is over.',
+    hint: 'The query has to pass first; a slow answer needs a longer timers.icmp-query.',
+    settings: ['timers.icmp-query'],
+  },
+  'denied': {
+    clause: 'firewall.outbound, firewall.inbound6 or nat.hairpinning',
+    why: 'The policy admits no new flow in this direction.',
+    hint: 'Permit the direction, or this flow by a rule of its own.',
+    settings: ['firewall.outbound', 'firewall.inbound6', 'nat.hairpinning'],
+  },
+  'denied-by-rule': {
+    clause: 'RFC 4540 8.8',
+    why: 'A disable rule of a MIDCOM agent blocks it.',
+    hint: 'End that rule (pinhole ctl list, pinhole ctl delete RULE).',
+    settings: [],
+  },
+  'tcp-midstream': {
+    clause: 'firewall.tcp-midstream (RFC 5382 REQ-1)',
+    why: 'The segment belongs to no known connection and does not open one: it has no SYN, or RST or ACK beside it.',
+    hint: 'The connection has to begin with a SYN; firewall.tcp-midstream: true takes over connections in the middle.',
+    settings: ['firewall.tcp-midstream'],
+  },
+  'no-outside-port': {
+    clause: 'nat.ports, nat.pool (RFC 4787 REQ-3b)',
+    why: 'Every outside port that this inside host may use is taken, and ports are never shared.',
+    hint: 'Add addresses to nat.pool, widen nat.ports, or shorten timers.',
+    settings: ['nat.ports', 'nat.pool'],
+  },
+  'protocol-conflict': {
+    clause: 'docs/behaviour.md, Flows and mappings',
+    why: 'Another inside host talks to the same remote end by this protocol, which has no ports to tell the two apart.',
+    hint: 'Add addresses to nat.pool, so that the hosts get different ones.',
+    settings: ['nat.pool'],
+  },
+  'icmp-bad-checksum': {
+    clause: 'RFC 5508 REQ-3',
+    why: 'The checksum of the ICMP error is wrong.',
+    hint: NONE,
+    settings: [],
+  },
+  'icmp-bad-error': {
+    clause: 'RFC 5508 REQ-3a, RFC 792',
+    why: 'The packet that the ICMP error quotes is cut short or malformed, so that its flow cannot be told.',
+    hint: 'If a wrong checksum of the quoted header is the cause: checks.ipv4-checksum: ignore.',
+    settings: ['checks.ipv4-checksum'],
+  },
+  'icmp-error-no-flow': {
+    clause: 'RFC 5508 REQ-4, REQ-5',
+    why: 'The packet that the ICMP error quotes belongs to no flow that is known now.',
+    hint: 'The packet that it complains about has to have passed before, and its flow must still be there.',
+    settings: [],
+  },
+  'icmp-not-forwarded': {
+    clause: 'RFC 5508 REQ-11, RFC 4890 4.3',
+    why: 'This ICMP type is between neighbours or for the router itself: redirects, router and neighbour discovery and such.',
+    hint: 'Nothing to change: no router forwards it between the sides.',
+    settings: [],
+  },
+}
