@@ -66,7 +66,9 @@ export interface Request {
   readonly securityName: string
   readonly securityLevel: SecurityLevel
   readonly contextName: string
-  /** MIDCOM agent that this user is, by configuration: what it makes belongs to that owner. null: it is none, and only looks on. */
+  /**
+   * MIDCOM agent that this user is, by configuration: what it makes belongs to that owner. null: it is none, and only looks on.
+   */
   readonly agent: string | null
   /** The views of this user (RFC 3415), for a module that wants to know about objects other than those asked for. */
   canRead(name: Oid): boolean

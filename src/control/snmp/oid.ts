@@ -1,4 +1,6 @@
-/** Object identifiers as lists of sub-identifiers, and their order (RFC 3416 4.2.2): number by number, a prefix before the rest. */
+/**
+ * Object identifiers as lists of sub-identifiers, and their order (RFC 3416 4.2.2): number by number, a prefix before the rest.
+ */
 
 /** Sub-identifiers 0..2^32-1, at most 128 of them (RFC 2578 3.5). Never changed once it was given away. */
 export type Oid = readonly number[]
