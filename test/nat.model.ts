@@ -437,8 +437,9 @@ export function createModel(options: ModelOptions) {
 
   function answerTo(p: Packet, side: Side, kind: 'time-exceeded' | 'prohibited', nowMs: number): Sent[] {
     if (p.piece !== null && p.piece.start > 0) return []
-    // Reading: an ICMP packet whose type was not captured may be an error.
-    if (isIcmp(p) && (p.l4 >= p.bytes.length || icmpKind(p.version, p.bytes[p.l4]) === 'error')) return []
+    // Reading: an ICMP packet whose type was not captured may be an error. Redirect and source quench are errors here.
+    const errors = p.version === 4 ? [3, 4, 5, 11, 12] : [...Array(128).keys(), 137]
+    if (isIcmp(p) && (p.l4 >= p.bytes.length || errors.includes(p.bytes[p.l4]))) return []
     if (!mayAnswer(nowMs)) return []
     const four = p.version === 4, most = four ? 576 - 28 : 1280 - 48
     // Reading: a header checksum that was filled in is quoted so; who gets the error may check it.

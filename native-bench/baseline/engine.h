@@ -382,7 +382,7 @@ static i32 port_first_free(const PortSet *s, i32 lo, i32 hi, u32 parity) {
 static i32 choose_port(Engine *e, PortSet *s, u32 class, u32 port) {
   i32 lo = 1024, hi = 65535;
   if (class == CLASS_ICMP) lo = 0;
-  else if (port >= 1 && port < 1024) lo = 1, hi = 1023;
+  else if (port < 1024) lo = 1, hi = 1023;
   i32 got = (i32)port;
   if (got < lo || got > hi || port_used(s, port)) {
     i32 start = lo + (i32)prng_below(e, (u32)(hi - lo + 1));

@@ -91,6 +91,9 @@ export function engineScratchBytes(options: Pick<EngineOptions, 'fragmentHold'>)
   return options.fragmentHold * HOLD_BYTES + REPLY_BYTES
 }
 
+// @req RFC6888 REQ-1, REQ-1a, REQ-1b, REQ-1c partly[as far as the rows of those RFCs are obeyed]
+// @req RFC6888 REQ-1d no[DCCP is forwarded as a protocol without ports]
+// @req RFC6888 REQ-12, REQ-14 partly[no mapping is logged at all]
 export function createEngine(options: EngineOptions, frames: Frames, counters: Counters): Engine {
   const midcom = options.midcom ?? null
   const outside = options.nat44 ? [...options.pool, ...midcom?.addresses ?? []] : []
@@ -142,6 +145,11 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
 
   /** Drops row i and says so to its sender (RFC 5508 REQ-8), who is shown the packet as it came. */
   function prohibit(i: number, reason: number): 0 {
+    // @req RFC5508 REQ-8
+    // @req RFC6888 REQ-11 partly[as far as the rows below are obeyed]
+    // @req RFC6888 REQ-11a
+    // @req RFC6888 REQ-11b partly[code 13 rather than 1]
+    // @req RFC6888 REQ-11c no[it is counted, and nobody is told]
     drop(i, reason)
     if (isTwice) restore(i)
     prohibited(i, $now[0])
@@ -166,6 +174,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const state = (F[base + KIND] >>> 8) & 255
     const next = NEXT[(state << 4) | (dir << 3) | EVENT[view.getUint8(l4 + 13) & 31]]
     if (next !== state) return enter(base, next)
+    // @req RFC4787 REQ-6, REQ-6a
+    // @req RFC7857 7a, 7b, 7.1b
     if (closing[state] === 0) F[base + DEADLINE] = $now[0] + timeouts[state]
   }
 
@@ -224,9 +234,12 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     let sum = (~word2 & 0xffff) + (delta >>> 16) + HOP_DELTA
     sum = (sum & 0xffff) + (sum >>> 16)
     sum = (sum & 0xffff) + (sum >>> 16)
+    // @req RFC7857 10 no[the identification stays as it came]
     // TTL less one, protocol, checksum: one store.
     view.setInt32(p + ipv4.TTL, ((word2 & ~0xffff) - 0x01000000) | (~sum & 0xffff))
     view.setInt32(p + ipv4.SRC + (dir << 2), F[base + OUTSIDE - dir])
+    // @req RFC4787 REQ-10, REQ-10a
+    // @req RFC5382 REQ-6
     view.setUint16(l4 + (dir << 1), F[base + OUTSIDE_PORTS - dir] >>> 16)
     updateSum(l4 + CHECKSUM_AT[protocol], protocol, delta & 0xffff)
     verdict[i] = TO_OUTSIDE - dir
@@ -338,6 +351,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (rule === NO_RULE && !outboundPermit) return prohibit(i, DENIED)
     const state = opening(i, DIR_OUT)
     if (state < 0) return refuse(i, TCP_MIDSTREAM)
+    // @req RFC5508 REQ-1, REQ-10a3
+    // @req RFC6888 REQ-6 no[all destinations are translated]
     const slot = nat44 ? openOut(local, peer, portsColumn[i], kind, state, 0, $now[0])
       : openPlain4(local, peer, portsColumn[i], kind, state, $now[0])
     if (slot <= 0) return prohibit(i, slot === CONFLICT ? PROTOCOL_CONFLICT : NO_OUTSIDE_PORT)
@@ -360,6 +375,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const isWhole = isWholeAddress(localColumn[i])
     const base = head << FLOW_BITS
     const inside = F[base + INSIDE]
+    // @req RFC7857 6a, 6b
     const own = (F[base + PORTS] & ~0xffff) | (ports & 0xffff)
     const slot = find4(hash4(inside, peer, own, kind), inside, peer, own, kind)
     if (isWhole && slot === 0) return admitBound4(i, keep)
@@ -385,8 +401,13 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
     // RFC 5189 2.3.9: a binding admits what its rules do, and nobody by acquaintance; nor does a mapping that only rules can open.
     if (rule === NO_RULE && (bound || !outboundPermit)) return refuse(i, FILTERED)
+    // @req RFC4787 REQ-8
+    // @req RFC5382 REQ-3, REQ-3b
+    // @req RFC6888 REQ-7 partly[the default is address-dependent, endpoint-independent is a setting]
     if (rule === NO_RULE && filtering !== FILTER_ENDPOINT_INDEPENDENT) {
       if (filtering !== FILTER_ADDRESS_DEPENDENT || findPeer(localColumn[i], owner & 0xffff, peer, kind) === 0) {
+        // @req RFC5382 REQ-4 partly[silence for ever, where port unreachable should follow after six seconds]
+        // @req RFC5382 REQ-4a
         return refuse(i, FILTERED)
       }
     }
@@ -410,6 +431,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const inside = addressOwner[indexOf(localColumn[i])]
     if (inside === 0) return refuse(i, NO_MAPPING)
     const peer = peerColumn[i]
+    // @req RFC7857 12a
     if (isTwice && hasInside(peer)) return refuse(i, MARTIAN_SOURCE)
     if (isIcmpReply(i)) return refuse(i, NO_STATE)
     const rule = consult4(i, DIR_IN, inside, portsColumn[i], true)
@@ -429,6 +451,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const base = slot << FLOW_BITS
     const outsidePort = F[base + OUTSIDE_PORTS] >>> 16
     counters[HAIRPINS]++
+    // @req RFC4787 REQ-9, REQ-9a
+    // @req RFC5382 REQ-8, REQ-8a
     localColumn[i] = peerColumn[i]
     peerColumn[i] = F[base + OUTSIDE]
     word2Column[i] = view.getInt32(l3[i] + ipv4.TTL)
@@ -552,6 +576,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       case PATH_DROP: return drop(i, frames.reason[i])
       case PATH_EXPIRED:
         drop(i, TTL_EXCEEDED)
+        // @req RFC5508 REQ-10 partly[see REQ-10a1]
+        // @req RFC5508 REQ-10a2
         return wouldCross(i) ? timeExceeded(i, $now[0]) : undefined
       case PATH_4: return pass4(i)
       case PATH_4_OTHER: return passOther4(i)

@@ -214,6 +214,7 @@ test('flows: long churn leaves no slot, no port and no mapping behind', (t) => {
   checkTables(rig, capacity, nowMs)
 })
 
+// @req RFC6888 REQ-13
 test('flows: all ports of a class go, then none is left, and all come back with their time', () => {
   const rig = createRig({ flows: 4096, portLow: 2000, portHigh: 2999 })
   for (const [round, nowMs] of [0, 300_000, 600_000].entries()) {

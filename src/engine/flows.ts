@@ -64,6 +64,7 @@ export type Flows = ReturnType<typeof createFlows>
 /**
  * `unlink` is told of every flow with RULED before its record goes.
  */
+// @req RFC6888 REQ-4c, REQ-5, REQ-5a, REQ-5b no[flows of an inside host are not limited]
 export function createFlows(options: EngineOptions, pool: Pool, counters: Counters, unlink: (slot: number) => void = () => {}) {
   const capacity = options.flows
   const midcom = options.nat44 ? options.midcom ?? null : null
@@ -294,6 +295,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     if ((flags & MAPPING_HEAD) !== 0) {
       const bucket = mappingBucket(F[base + INSIDE], F[base + PORTS] >>> 16, kind)
       const chain = F[base + MAPPING_CHAIN]
+      // @req RFC7857 11
       if (heir === slot) {
         relink(mappingChains, bucket, MAPPING_CHAIN, slot, chain)
         setOwner(base, 0)
@@ -358,6 +360,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
 
   /** A slot for a new flow, by eviction if need be. */
   function takeSlot(keep: number, nowMs: number): number {
+    // @req RFC6888 REQ-11d no[a full flow table gives up the flow with the least time left]
     if (freed === 0 && fresh > capacity) evict(keep, nowMs)
     if (freed === 0) return fresh++
     const slot = freed
@@ -413,6 +416,9 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     const slot = takeSlot(keep, nowMs)
     const portClass = CLASS_OF[kind & 255]
     const bound = boundIndex(inside)
+    // @req RFC4787 REQ-2
+    // @req RFC6888 REQ-2
+    // @req RFC7857 4a, 4b, 4c
     const poolIndex = bound >= 0 ? bound : pool.pairedIndex(inside)
     let outside = pool.addressAt(poolIndex)
     let outsidePort = 0
@@ -426,6 +432,9 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
       head = findMapping(inside, 0, kind)
       if (head !== 0 && !isJoinable(head, bound, outside)) head = 0
     } else {
+      // @req RFC4787 REQ-1, REQ-11
+      // @req RFC5382 REQ-1
+      // @req RFC5508 REQ-1a
       head = findMapping(inside, ports >>> 16, kind)
       if (head !== 0 && !isJoinable(head, bound, outside)) head = 0
       if (head === 0 && bound >= 0) {

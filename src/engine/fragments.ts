@@ -36,6 +36,7 @@ const WAITING = 0, OPEN = 1, MARKED = 2
 const HOLD_BITS = 3
 const HOLD_NEXT = 0, HOLD_CAP = 1, HOLD_WIRE = 2, HOLD_L3 = 3, HOLD_LINK = 4, HOLD_IFACE = 5, HOLD_NET = 6
 
+// @req RFC4787 REQ-14, REQ-14a
 export function createFragments(shared: Shared, scratch: number) {
   const { options, frames, rows, counters, extras } = shared
   const { view, off, l3, capBytes, wireBytes, netBytes, link, iface, verdict } = frames

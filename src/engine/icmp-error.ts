@@ -49,6 +49,7 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
 
   /** Checks the packet quoted by row i: offset of its transport header, or 0 after dropping the row. */
   function quoted4(i: number): number {
+    // @req RFC5508 REQ-3
     if (isCorrupt(i, 0)) return refuse(i, BAD_CHECKSUM)
     const e = rows.l4[i] + icmp.HEADER_BYTES
     const end = Math.min(l3[i] + netBytes[i], off[i] + capBytes[i])
@@ -58,8 +59,11 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     if (versionIhl >>> 4 !== 4 || headerBytes < ipv4.HEADER_BYTES || e + headerBytes + QUOTED_BYTES > end) {
       return refuse(i, BAD_ERROR)
     }
+    // @req RFC5508 REQ-3a
     if (options.ipv4Checksum !== CHECKSUM_IGNORE && sumBytes(view, e, e + headerBytes, 0) !== 0xffff) return refuse(i, BAD_ERROR)
     if ((ipv4.fragment(view, e) & ipv4.OFFSET_MASK) !== 0) return refuse(i, NO_FLOW)
+    // @req RFC5508 REQ-3b
+    // @req RFC5508 REQ-10b3 partly[a source route in the quoted header does not stop an error]
     const l4 = e + headerBytes
     if (ipv4.protocol(view, e) === ICMP && !isQuery(4, icmp.type(view, l4)) && !isReply(4, icmp.type(view, l4))) {
       return refuse(i, NO_FLOW)
@@ -98,12 +102,18 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     const local = ipv4.dst(view, e), peer = ipv4.src(view, e)
     const ports = swap(quotedPorts(kind, l4, false))
     const slot = find4(hash4(local, peer, ports, kind), local, peer, ports, kind)
+    // @req RFC5508 REQ-5
     if (slot === 0) return drop(shared, i, NO_FLOW)
     const base = slot << FLOW_BITS
     const outside = nat44 ? F[base + OUTSIDE] : ipv4.src(view, p)
+    // @req RFC5508 REQ-5a
     if (nat44) rewriteQuote(i, e, ipv4.DST, l4, protocol, outside, F[base + OUTSIDE_PORTS] >>> 16, 2)
+    // @req RFC5508 REQ-5b
+    // @req RFC5508 REQ-5c partly[an inside router with an outside address of its own does not show that]
     rewriteAddresses(view, p, outside, peer)
     verdict[i] = TO_OUTSIDE
+    // @req RFC5508 REQ-7, REQ-7a
+    // @req RFC7857 12b
     if (nat44 && pool.indexOf(peer) >= 0) return hairpin(i, l4)
     counters[TRANSLATED]++
   }
@@ -164,11 +174,16 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     const base = slot << FLOW_BITS
     const p = l3[i]
     const local = F[base + INSIDE]
+    // @req RFC5508 REQ-4a
     if (nat44) rewriteQuote(i, e, ipv4.SRC, l4, ipv4.protocol(view, e), local, F[base + PORTS] >>> 16, 0)
     let from = ipv4.src(view, p)
     if ((F[base + KIND] & TWICE) !== 0 && replaceInQuote(i, e, ipv4.DST, l4, ipv4.protocol(view, e), 2, toInside)
       && from === F[base + PEER]) from = found[FOUND_ADDRESS]
+    // @req RFC5508 REQ-4b, REQ-4c
     rewriteAddresses(view, p, from, local)
+    // @req RFC4787 REQ-12, REQ-12a, REQ-12b
+    // @req RFC5382 REQ-9, REQ-10
+    // @req RFC5508 REQ-6, REQ-10b5
     verdict[i] = TO_INSIDE
   }
 
@@ -178,6 +193,7 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     if (l4 === 0) return
     const e = rows.l4[i] + icmp.HEADER_BYTES
     const slot = flowOfQuoteIn4(i, e, l4)
+    // @req RFC5508 REQ-4
     if (slot === 0) return drop(shared, i, NO_FLOW)
     translateIn4(i, e, l4, slot)
     counters[TRANSLATED]++
@@ -210,6 +226,7 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
       const sum = view.getUint16(l4 + sumAt)
       // A UDP sum of 0 says that there is none (RFC 768).
       if (protocol !== UDP || sum !== 0) {
+        // @req RFC5508 REQ-3c, REQ-3d
         let newSum = apply(sum, transportDelta)
         if ((protocol === UDP || protocol === UDP_LITE) && newSum === 0) newSum = 0xffff
         view.setUint16(l4 + sumAt, newSum)

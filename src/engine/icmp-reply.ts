@@ -1,6 +1,9 @@
 /**
  * ICMP errors that the box itself originates: time exceeded, and unreachable for administrative reasons (RFC 1812 4.3, RFC 4443,
  * RFC 5508 REQ-8). At a limited rate, never about an ICMP error, never about a fragment after the first.
+ *
+ * @req RFC4787 REQ-13, REQ-13a no[there is no MTU]
+ * @req RFC5508 REQ-10a1 partly[errors of others pass, but there is no MTU]
  */
 import { counterIndex } from '../channel/counters.ts'
 import { createTokenBucket } from '../storage/token-bucket.ts'
@@ -10,7 +13,6 @@ import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
 import { EXTRA_REPLY, copyBytes } from './extras.ts'
-import { isError } from './look.ts'
 import type { Shared } from './shared.ts'
 
 const ICMP = 1, ICMP6 = 58
@@ -19,6 +21,16 @@ const MOST_BYTES_4 = 576, MOST_BYTES_6 = 1280
 /** RFC 1812 4.3.2.5: internetwork control. */
 const PRECEDENCE = 0xc0
 const TTL = 64
+
+/** RFC 1122 3.2.2: source quench and redirect are errors too. */
+function isUnanswered4(type: number): boolean {
+  return (type >= icmp.UNREACHABLE && type <= icmp.REDIRECT) || type === icmp.TIME_EXCEEDED || type === icmp.PARAMETER_PROBLEM
+}
+
+/** RFC 4443 2.4 (e): errors, those to come as well, and redirects. */
+function isUnanswered6(type: number): boolean {
+  return type < icmp.V6_ECHO_REQUEST || type === icmp.V6_REDIRECT
+}
 
 export function createIcmpReply({ options, frames, rows, pool, counters, extras }: Shared, start: number) {
   const { view, off, capBytes, side, l3, netBytes, link, iface } = frames
@@ -35,12 +47,14 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     const protocol = rows.kind[i] & 255
     if (protocol !== (version === 4 ? ICMP : ICMP6)) return true
     const l4 = rows.l4[i]
-    return l4 < off[i] + capBytes[i] && l4 < p + netBytes[i] && !isError(version, icmp.type(view, l4))
+    return l4 < off[i] + capBytes[i] && l4 < p + netBytes[i] && !(version === 4 ? isUnanswered4 : isUnanswered6)(icmp.type(view, l4))
   }
 
   /** Answers row i, as it came in, with an ICMP error of that type (ICMPv4 numbers for IPv4, ICMPv6 numbers for IPv6). */
   function reply(i: number, type4: number, code4: number, type6: number, code6: number, nowMs: number): void {
+    // @req RFC5508 REQ-10e
     if (!mayAnswer(i)) return
+    // @req RFC5508 REQ-9, REQ-10f
     if (!take(nowMs)) {
       counters[SUPPRESSED]++
       return
@@ -60,6 +74,7 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     const dst = ipv4.dst(view, p)
     let from = options.boxAddress4
     if (!toInside && options.nat44) from = pool.indexOf(dst) >= 0 ? dst : pool.addressAt(0)
+    // @req RFC5508 REQ-10d no[internetwork control, whatever the packet had]
     view.setInt32(start, (0x45 << 24) | (PRECEDENCE << 16) | total)
     view.setInt32(start + 4, ipv4.DONT_FRAGMENT)
     view.setInt32(start + 8, (TTL << 24) | (ICMP << 16))

@@ -1,6 +1,9 @@
 /**
  * Outside ports: which are free on each outside address, and which one a new mapping gets (RFC 4787 REQ-3, REQ-4;
  * docs/behaviour.md, Ports). UDP, TCP and ICMP identifiers are apart.
+ *
+ * @req RFC6888 REQ-4, REQ-4a, REQ-4b no[ports of an inside host are not limited]
+ * @req RFC6888 REQ-8, REQ-8a, REQ-8b, REQ-8c no[a port may be given again at once]
  */
 import { createPrng } from '../base/prng.ts'
 import { createPortSets } from '../storage/port-set.ts'
@@ -17,6 +20,7 @@ CLASS_OF[6] = CLASS_TCP
 CLASS_OF[1] = CLASS_ICMP
 
 /** The set of a class on an address is `pool index * CLASSES + class`. */
+// @req RFC7857 5a, 5b
 export function createPorts(options: EngineOptions, pool: Pool) {
   const { isFree, take, release, firstFree } = createPortSets(options.nat44 ? pool.size * CLASSES : 1)
   const { below } = createPrng(options.seed | 0)
@@ -39,14 +43,19 @@ export function createPorts(options: EngineOptions, pool: Pool) {
     if (portClass === CLASS_ICMP) {
       low = 0
       high = 0xffff
-    } else if (insidePort > 0 && insidePort < 1024) {
+    } else if (insidePort < 1024) {
+      // @req RFC4787 REQ-3a
       // RFC 4787 REQ-3a: well-known ports stay among themselves.
       low = 1
       high = 1023
     }
+    // @req RFC7857 9a, 9b, 9c partly[a running box has seed 1 unless --seed names another]
+    // @req RFC6888 REQ-15 partly[a running box has seed 1 unless --seed names another]
     let port = insidePort
     if (!options.portPreservation || port < low || port > high || !isFree(set, port)) {
       const start = low + below(high - low + 1)
+      // @req RFC4787 REQ-4
+      // @req RFC7857 8a
       const parity = insidePort & 1
       port = firstFree(set, start, high, parity)
       if (port < 0) port = firstFree(set, low, start - 1, parity)
@@ -54,6 +63,10 @@ export function createPorts(options: EngineOptions, pool: Pool) {
       if (port < 0) port = firstFree(set, low, start - 1, parity ^ 1)
       if (port < 0) return -1
     }
+    // @req RFC4787 REQ-3
+    // @req RFC5382 REQ-7
+    // @req RFC7857 3
+    // @req RFC6888 REQ-13
     take(set, port)
     return port
   }

@@ -264,6 +264,19 @@ test('a host bound to a whole address keeps its ports, for every protocol', () =
   assert.equal(box.go(OUT, udp(host, 777, stranger, 53)), `out ${ADDRESS}:777 > ${stranger}:53`)
 })
 
+// @req RFC5508 REQ-7
+// @req RFC7857 12a
+test('a ping to a whole outside address reaches its host, from outside and from inside (RFC 5508 REQ-7, RFC 7857 12)', () => {
+  const box = createBox()
+  box.bindAddress(command.OP_BIND_ADDRESS, host)
+  box.add({ rule: 1, flags: command.RULE_IN | command.RULE_BOUND, local: host })
+  const ping = (src: string): PacketSpec => ({ proto: 'icmp', src, dst: WHOLE, icmpId: 9 })
+  assert.equal(box.go(IN, ping(stranger)), `in ${stranger} > ${host}`)
+  assert.equal(box.go(OUT, { proto: 'icmp', icmpType: 0, src: host, dst: stranger, icmpId: 9 }), `out ${WHOLE} > ${stranger}`)
+  assert.equal(box.go(OUT, ping(other)), `in ${ADDRESS} > ${host}`)
+  assert.equal(box.go(OUT, { proto: 'icmp', icmpType: 0, src: host, dst: ADDRESS, icmpId: 9 }), `in ${WHOLE} > ${other}`)
+})
+
 test('twice-NAT: the inside reaches the peer, and sees it, at an address of its own', () => {
   const box = createBox()
   assert.equal(box.go(OUT, udp(host, 5004, SHOWN, 2000)), 'no-mapping')

@@ -60,6 +60,7 @@ test('tcp-state: the table of docs/behaviour.md has every state, and no other', 
 
 for (const [row, cells] of table) {
   if (!(row in STATES)) continue
+  // @req RFC7857 2
   test(`tcp-state: ${row} goes on as docs/behaviour.md says, by either direction and every combination of flags`, () => {
     const was = STATES[row]
     for (const dir of [DIR_OUT, DIR_IN]) {

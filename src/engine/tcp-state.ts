@@ -27,12 +27,17 @@ function eventOf(flags: number): number {
 /** Event by the low five bits of the flags byte. What stands in its place in another protocol is an event without effect. */
 export const EVENT = Uint8Array.from({ length: 32 }, (_, flags) => eventOf(flags))
 
+// @req RFC5382 REQ-2, REQ-2a
+// @req RFC7857 2
 function nextState(state: number, dir: number, event: number): number {
   const forth = dir === DIR_OUT
   // "Own" is the side that opened the connection, for the four opening states.
   const own = state === SYN_OUT || state === MID_OUT ? forth : !forth
   switch (state) {
     case SYN_OUT: case SYN_IN: case MID_OUT: case MID_IN:
+      // @req RFC7857 2.2a, 2.2b
+      // @req RFC7857 2.2c no[sequence numbers are not checked]
+      // @req RFC7857 7.1a partly[an RST from inside that answers a SYN from outside prolongs]
       if (event === EVENT_RST) return RESET
       if (own) return state
       if (event === EVENT_FIN) return forth ? FIN_OUT : FIN_IN

@@ -185,6 +185,7 @@ export function createBindings(options: BindingOptions): Bindings {
       const index = (firstIndex + i) % size
       const set = setOf(index, protocol)
       if (taken[set] + count > ports || (isSameList && wholeHolds[index] > 0)) continue
+      // @req RFC7857 8b
       let port = sets.firstFreeRun(set, start, last, count, parity)
       if (port < 0) port = sets.firstFreeRun(set, low, Math.min(start - 1, last), count, parity)
       if (port >= 0) return planned(BY_PORTS, index, port, true)

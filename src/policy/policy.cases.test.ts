@@ -111,6 +111,7 @@ function check(name: string, run: (rig: Rig) => void, parts: Partial<PolicyOptio
   for (const [subject, make] of SUBJECTS) test(`${subject}: ${name}`, () => run(rigOf(make, parts)))
 }
 
+// @req RFC7857 8b
 check('a reserved pair keeps ports and number when enabled, and the data plane hears of it then (RFC 5189 2.3.9)', ({ open, told }) => {
   const alice = open('alice')
   const reserved = now(alice.reserve(reserve({ range: 2, parity: PARITY_EVEN })))

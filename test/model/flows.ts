@@ -134,7 +134,7 @@ export class Flows {
   /** An outside port on `addr` for inside port `p`, or `null`. */
   freePort(protocol: number, addr: Addr, p: number): number | null {
     const { portLo, portHi, portPreservation, midcom } = this.options
-    const [lo, hi] = protocol === ICMP ? [0, 65535] : p >= 1 && p <= 1023 ? [1, 1023] : [portLo, portHi]
+    const [lo, hi] = protocol === ICMP ? [0, 65535] : p <= 1023 ? [1, 1023] : [portLo, portHi]
     const taken = new Set(this.all()
       .filter(f => f.mapping !== null && f.protocol === protocol && f.mapping.outside.addr === addr)
       .map(f => f.mapping?.outside.port))

@@ -55,6 +55,7 @@ export function betweenSettings({ data, places, locate, problems: earlier }: Set
         break
       }
     }
+    // @req RFC4787 REQ-7
     for (const prefix of inside) {
       const both = prefix.value.version === 4 ? overlap(value, prefixRange(prefix.value)) : null
       if (both === null) continue

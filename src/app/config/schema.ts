@@ -31,6 +31,7 @@ export const SCHEMA: Schema = {
     }),
     nat: section('Translation of IPv4 addresses and ports (RFC 4787, RFC 5382, RFC 5508).', {
       nat44: flag(true, 'Translate IPv4. With false the box is a pure firewall and IPv4 addresses stay as they are.'),
+      // @req RFC6888 REQ-3 partly[at most 1024 addresses]
       pool: list(item('range', '203.0.113.1-203.0.113.4', 'An IPv4 address, range or prefix.'), 1024,
         ['203.0.113.1-203.0.113.4'], [['203.0.113.1-203.0.113.4'], ['198.51.100.0/28', '203.0.113.9']],
         'Outside addresses: single ones, ranges or prefixes (of which every address is used), at most '
@@ -39,6 +40,8 @@ export const SCHEMA: Schema = {
         'Outside ports handed out on each address of the pool. Inside ports below 1024 do not come from '
         + 'here: they map to 1-1023 (RFC 4787 REQ-3).'),
       'port-preservation': flag(true, 'Keep the port that the inside host chose, if it is free outside.'),
+      // @req RFC4787 REQ-8a
+      // @req RFC5382 REQ-3a
       filtering: choice('address-dependent',
         ['endpoint-independent', 'address-dependent', 'address-and-port-dependent'],
         'Who outside may send to a mapping: anybody, the addresses that the inside host has sent to, or only the '
@@ -53,10 +56,16 @@ export const SCHEMA: Schema = {
         'Let a TCP segment without SYN open a flow: captures begin in the middle of connections.'),
     }),
     timers: section('How long a flow that says nothing is kept. Units: d, h, m, s, ms, as in 2h4m.', {
+      // @req RFC4787 REQ-5, REQ-5b, REQ-5c
+      // @req RFC4787 REQ-5a no[one timer for all ports]
       udp: duration('5m', '2m', LONGEST, 'RFC 4787 REQ-5', 'UDP (RFC 4787 REQ-5).'),
+      // @req RFC5382 REQ-5, REQ-5a
+      // @req RFC7857 2.1a no[one setting for opening and closing]
+      // @req RFC7857 2.1b, 2.1c
       'tcp-transitory': duration('4m', '4m', LONGEST, 'RFC 5382 REQ-5',
         'TCP that is being opened or closed (RFC 5382 REQ-5).'),
       'tcp-established': duration('2h4m', '2h4m', LONGEST, 'RFC 5382 REQ-5', 'TCP that is open (RFC 5382 REQ-5).'),
+      // @req RFC5508 REQ-2, REQ-2a
       'icmp-query': duration('60s', '60s', LONGEST, 'RFC 5508 REQ-2', 'ICMP echo and the like (RFC 5508 REQ-2).'),
       other: duration('5m', '1s', LONGEST, '', 'Protocols without ports: GRE, ESP and all others.'),
       fragment: duration('2s', '1s', '60s', '', 'How long fragments wait for the first one of their datagram.'),

@@ -3,6 +3,7 @@
  * server share one thread, so each has its turn: what a chunk asks for is carried out, the data plane is pumped once, and all
  * replies leave in one write; then the others.
  */
+// @req RFC6888 REQ-9 partly[SIMCO (RFC 4540) in the place of PCP]
 import { randomBytes } from 'node:crypto'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls'
