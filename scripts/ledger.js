@@ -1,6 +1,6 @@
 /**
- * The ledger of requirements: joins the lists in test/conformance/*.yaml with the @req tags of code and tests, prints a row for each
- * requirement, and writes docs/rfc-ledger.md. It reads sources, so it needs no build.
+ * The ledger of requirements: joins the lists in test/conformance/*.yaml with the @req tags of code and tests, prints a row for
+ * each requirement, and writes docs/rfc-ledger.md. It reads sources, so it needs no build.
  *
  *   node scripts/ledger.js            print the rows, write the document
  *   node scripts/ledger.js --check    print nothing, write nothing; status 1 if the document is not what would be written
@@ -12,8 +12,8 @@
  *   // @req RFC4787 REQ-13 no[there is no MTU]
  * In a test file, above the test that shows it (the next `test(` below): the same without partly and no.
  *
- * Status 1 too, with every problem on standard error: a requirement without a tag in code, one that is obeyed and has no test, a tag
- * that names what no list has or that cannot be read, a setting that the configuration does not have. Then nothing is written.
+ * Status 1 too, with every problem on standard error: a requirement without a tag in code, one that is obeyed and has no test, a
+ * tag that names what no list has or that cannot be read, a setting that the configuration does not have. Then nothing is written.
  */
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -99,7 +99,8 @@ function judge(requirements, settings) {
     else if (statuses.has('no') && statuses.size > 1) {
       problems.push(`${key}: both obeyed and not: ${code.map(({ where }) => where).join(', ')}`)
     }
-    if (code.length > 0 && requirement.status === 'obeyed' && tests.length === 0) problems.push(`${key}: obeyed, but no test shows it`)
+    const isUnshown = code.length > 0 && requirement.status === 'obeyed' && tests.length === 0
+    if (isUnshown) problems.push(`${key}: obeyed, but no test shows it`)
     for (const setting of requirement.settings) {
       if (!hasSetting(settings, setting)) problems.push(`${key}: there is no setting ${setting}`)
     }
@@ -149,17 +150,18 @@ function group(list) {
 
 const INTRODUCTION = `# Requirements of the NAT RFCs, one by one
 
-Written by \`npm run ledger\` out of the lists in \`test/conformance\` and the \`@req\` tags in code and tests; do not edit it here. A test
-fails when this file is older than the tags, when a requirement has no row, or when one that is obeyed has no test. *Obeyed* holds for the
-default configuration or for the setting that is named. A permission (MAY) that is not used counts as obeyed, and says so.
+Written by \`npm run ledger\` out of the lists in \`test/conformance\` and the \`@req\` tags in code and tests; do not edit it here.
+A test fails when this file is older than the tags, when a requirement has no row, or when one that is obeyed has no test. *Obeyed*
+holds for the default configuration or for the setting that is named. A permission (MAY) that is not used counts as obeyed, and says
+so.
 `
 
 function documentText(requirements) {
   const parts = [INTRODUCTION]
   for (const [rfc, list] of byRfc(requirements)) {
     parts.push(`## ${rfc.replace('RFC', 'RFC ')}: ${list[0].title}\n\n${counts(list)}.\n`)
-    const rows = list.map(row)
-    parts.push(['| no. | level | asks for | by default | setting | status | code | test |', '| --- '.repeat(8) + '|', ...rows, ''].join('\n'))
+    const head = '| no. | level | asks for | by default | setting | status | code | test |'
+    parts.push([head, '| --- '.repeat(8) + '|', ...list.map(row), ''].join('\n'))
   }
   return parts.join('\n')
 }
@@ -170,7 +172,8 @@ function row(requirement) {
   const status = requirement.status === 'obeyed' ? 'obeyed' : `**${requirement.status}**: ${requirement.note}`
   const tests = [...new Set(requirement.tests.map(({ file, name }) => `\`${file}\` "${name}"`))].join('; ')
   const byDefault = permission === 'unused' ? `${requirement.default} (permission not used)` : requirement.default
-  const cells = [id, level, sense, byDefault, settings.map(setting => `\`${setting}\``).join(', ') || '-', status, files, tests || '-']
+  const names = settings.map(setting => `\`${setting}\``).join(', ')
+  const cells = [id, level, sense, byDefault, names || '-', status, files, tests || '-']
   return `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`
 }
 

@@ -47,7 +47,8 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     const protocol = rows.kind[i] & 255
     if (protocol !== (version === 4 ? ICMP : ICMP6)) return true
     const l4 = rows.l4[i]
-    return l4 < off[i] + capBytes[i] && l4 < p + netBytes[i] && !(version === 4 ? isUnanswered4 : isUnanswered6)(icmp.type(view, l4))
+    if (l4 >= off[i] + capBytes[i] || l4 >= p + netBytes[i]) return false
+    return !(version === 4 ? isUnanswered4(icmp.type(view, l4)) : isUnanswered6(icmp.type(view, l4)))
   }
 
   /** Answers row i, as it came in, with an ICMP error of that type (ICMPv4 numbers for IPv4, ICMPv6 numbers for IPv6). */
