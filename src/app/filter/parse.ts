@@ -54,7 +54,8 @@ export function parseFilter(text: string): Expr {
     next()
   }
   function nested<T>(read: () => T): T {
-    if (++depth > MOST_DEPTH) fail(peek(), `more than ${MOST_DEPTH} levels`)
+    if (depth === MOST_DEPTH) fail(peek(), `more than ${MOST_DEPTH} levels`)
+    depth++
     try {
       return read()
     } finally {
