@@ -103,7 +103,7 @@ test('filter: what is wrong is told with its column, the word, and the word that
     ['protochain 6', 1, /not read/],
     ['tcp # udp', 5, /'#' is no word/],
     ['len > 4294967296', 7, /not a number from 0/],
-    [`${'('.repeat(200)}tcp`, 101, /more than 100 levels/],
+    [`${'('.repeat(200)}tcp`, 102, /more than 100 levels/],
   ]
   for (const [filter, column, message] of faults) {
     assert.throws(() => parseFilter(filter), (error) => {
