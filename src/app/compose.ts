@@ -20,6 +20,8 @@ import { createPolicy } from '../policy/policy.ts'
 import { createPrefixSet, type Prefix } from '../base/address.ts'
 import { createFrames, type Frames } from '../wire/frames.ts'
 import type { AgentConfig, Config } from './config/config.ts'
+import type { Explainer } from './explain/explain.ts'
+import type { Watched } from './explain/watch.ts'
 
 /** Frames looked at together. */
 export const BATCH_FRAMES = 256
@@ -127,6 +129,8 @@ export interface ComposeOptions {
   outInside: string | undefined
   outOutside: string | undefined
   clockNs: () => number
+  /** Explains packets; null: nobody watches. */
+  explainer?: Explainer | null
   /** Opens the source of frames in its part of the pool. The outputs are emptied after that, so it may yet refuse. */
   openInput: (frames: Frames, share: PoolShare) => Promise<void>
 }
@@ -141,6 +145,8 @@ export interface Machine {
   /** null: no rules. */
   channel: Channel | null
   writers: { inside: PcapngWriter | null; outside: PcapngWriter | null }
+  /** To be told of each batch before the plane is; rows are then to be run one by one. null: nobody watches. */
+  watched: Watched | null
 }
 
 export async function compose(options: ComposeOptions): Promise<Machine> {
@@ -170,10 +176,11 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
     throw error
   }
   const writers = { inside: towardsInside, outside: towardsOutside }
+  const watched = options.explainer?.watch(frames, counters, engine, writers) ?? null
   const plane = createPlane({
-    frames, counters, engine, sides: options.sides(frames, settings.inside),
+    frames, counters, engine: watched?.engine ?? engine, sides: options.sides(frames, settings.inside),
     world: config.nat.nat44 ? createWorld(frames, engine, settings.inside) : null,
-    ...writers, scratchStart: planeStart, clockNs: options.clockNs,
+    inside: watched?.inside ?? towardsInside, outside: watched?.outside ?? towardsOutside, scratchStart: planeStart, clockNs: options.clockNs,
   })
-  return { frames, counters, engine, plane, channel, writers }
+  return { frames, counters, engine, plane, channel, writers, watched }
 }

@@ -80,6 +80,9 @@ export interface Engine {
   rewriteQuote(
     i: number, e: number, addressAt: number, l4: number, protocol: number, address: number, port: number, portAt: number,
   ): void
+  /** What can be asked about the last row: the rule that a flow belongs to in a direction (0: none), and the last one looked at. */
+  readonly ruleOf: (slot: number, dir: number) => number
+  readonly ruleDecided: Int32Array
   /** Bytes of all flow tables, port bindings included. */
   readonly tableBytes: number
   /** Bytes of everything else that rules take, now. */
@@ -598,7 +601,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
 
   return {
     lookAhead, look, forward, extras, finish, expire, applyCommands, rows, flows, pool, rewriteQuote,
-    tableBytes: flows.bytes, ruleBytes: () => midcom === null ? 0 : rules.bytes() + insideBindings.bytes(),
+    ruleOf: links.ruleOf, ruleDecided: rules.decided, tableBytes: flows.bytes, ruleBytes: () => midcom === null ? 0 : rules.bytes() + insideBindings.bytes(),
   }
 }
 

@@ -38,6 +38,8 @@ export function createRules({ options, frames, rows, flows, pool, counters }: Om
   const CURRENT = counterIndex('rules-current'), ADDED = counterIndex('rules-added'), ENDED = counterIndex('rules-ended')
   const FLOWS_OPENED = counterIndex('rule-flows-opened'), FLOWS_ENDED = counterIndex('rule-flows-ended')
   const $key = new Int32Array(8)
+  /** The rule that was looked at last, whatever came of it; for those who explain, who set it back to 0. */
+  const decided = new Int32Array(1)
 
   function add(rule: number, key: Int32Array, priority: number, ruleFlags: number, nowMs: number): void {
     handles[rule] = classifier.insert(key, priority, rule)
@@ -71,6 +73,7 @@ export function createRules({ options, frames, rows, flows, pool, counters }: Om
   /** The enable rule that admits row i in direction `dir`, NO_RULE or DISABLED. `bound`: it came to a binding. */
   function judge(i: number, rule: number, dir: number, bound: boolean): number {
     if (rule === 0) return NO_RULE
+    decided[0] = rule
     if ((flags[rule] & RULE_DISABLE) !== 0) return DISABLED
     if (dir === DIR_IN && !bound && (flags[rule] & RULE_BOUND) !== 0) return NO_RULE
     return (kindColumn[i] & 255) === TCP && !isFirstSegment(i) ? NO_RULE : rule
@@ -165,7 +168,7 @@ export function createRules({ options, frames, rows, flows, pool, counters }: Om
   }
 
   return {
-    add, remove: remove1, relinquish, consult4, consult6, adopt, unblock, isBound, count, flags,
+    add, remove: remove1, relinquish, consult4, consult6, adopt, unblock, isBound, count, flags, decided,
     maintain: classifier.maintain,
     bytes: () => links.bytes + classifier.bytes() + flags.byteLength + handles.byteLength,
   }

@@ -220,6 +220,8 @@ export interface Policy {
   terminateSessions(agent: string | undefined, reason: TerminationReason): number
   /** Rules whose packets and bytes went through, for reports: undefined if there is none. */
   ruleTraffic(rule: number): { packets: number; bytes: number } | undefined
+  /** The rule that the packet path knows by this number (1 … limit), for those who explain; undefined: there is none. */
+  ruleInSlot(slot: number): { rule: number; owner: string } | undefined
   readonly statistics: () => PolicyStatistics
   /** Bytes of all tables. */
   readonly bytes: () => number

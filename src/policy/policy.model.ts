@@ -575,6 +575,11 @@ export class PolicyModel implements Policy {
     return { packets: packets[rule.slot], bytes: bytes[rule.slot] }
   }
 
+  ruleInSlot(slot: number): { rule: number; owner: string } | undefined {
+    const rule = this.rules.find(candidate => candidate.slot === slot)
+    return rule === undefined ? undefined : { rule: rule.id, owner: rule.owner }
+  }
+
   readonly statistics = (): PolicyStatistics => {
     const rulesOf = (action: Rule['action']) => this.rules.filter(rule => rule.action === action).length
     return {

@@ -14,7 +14,7 @@ import type { Party } from './events.ts'
 import type { PolicyOptions } from './options.ts'
 import { createReading } from './reading.ts'
 import { createRules, fail } from './rules.ts'
-import { ACTION, DISABLE, ENABLE, META, RESERVE, RULE_BITS } from './store.ts'
+import { ACTION, DISABLE, ENABLE, ID, META, RESERVE, RULE_BITS } from './store.ts'
 
 export type { PolicyAuthorizer, PolicyOptions } from './options.ts'
 
@@ -220,6 +220,12 @@ export function createPolicy(options: PolicyOptions): Policy {
     return isKnown ? { packets: activity.packets[slot], bytes: activity.bytes[slot] } : { packets: 0, bytes: 0 }
   }
 
+  function ruleInSlot(slot: number): { rule: number; owner: string } | undefined {
+    if (slot < 1 || slot > store.highest()) return undefined
+    const at = slot << RULE_BITS
+    return words[at + META] === 0 ? undefined : { rule: words[at + ID], owner: ownerName(box, slot) }
+  }
+
   function statistics(): PolicyStatistics {
     const { counts, outside, expired, idle } = box
     return {
@@ -234,7 +240,7 @@ export function createPolicy(options: PolicyOptions): Policy {
 
   return {
     capabilities, openSession, authorizationChanged: events.forget, advance, applied, pump, terminateRule, terminateSessions,
-    ruleTraffic, statistics,
+    ruleTraffic, ruleInSlot, statistics,
     nextDeadlineMs() {
       const slot = box.deadlines.first()
       return slot === 0 ? Infinity : box.deadlines.atMs(slot)

@@ -1,9 +1,13 @@
 /** `pinhole replay`: the command line of the replay. */
-import { fstatSync, statSync } from 'node:fs'
-import type { Command } from 'commander'
+import { existsSync, fstatSync, statSync } from 'node:fs'
+import { InvalidArgumentError, Option, type Command } from 'commander'
 import { CaptureError } from '../../phy/capture-error.ts'
 import { defaultConfig, loadConfig } from '../config/load.ts'
 import type { Prefix } from '../../base/address.ts'
+import { createExplainer, parseAsked, type Asked, type Format } from '../explain/explain.ts'
+import { createSink } from '../explain/sink.ts'
+import { FilterError } from '../filter/lex.ts'
+import { explainFault } from '../filter/parse.ts'
 import { replay, StoppedEarly, type ReplayOptions, type ReplayResult } from '../replay/replay.ts'
 import { createReport, summary } from '../replay/report.ts'
 import { loadScript } from '../script/script.ts'
@@ -23,6 +27,10 @@ interface ReplayFlags {
   loop: number
   seed: number
   preload?: true
+  /** true: the option without a value. */
+  explain?: Asked | true
+  explainFormat: Format
+  explainTo: string
 }
 
 const PROGRESS_MS = 100
@@ -47,11 +55,21 @@ export function registerReplay(program: Command): void {
     .option('--loop <n>', 'replay n times, one after the other in time', positive, 1)
     .option('--seed <n>', 'seed of all random choices, 0 … 2^32-1', seed, 1)
     .option('--preload', 'read the capture into memory first')
+    .option('--explain [filter]', "say what became of each packet that a filter in tcpdump's syntax takes, also as comments in the "
+      + 'outputs; drops (the default): count dropped packets by reason and flow', asked)
+    .addOption(new Option('--explain-format <format>', 'text, or json for a line of JSON each').choices(['text', 'json']).default('text'))
+    .option('--explain-to <file>', 'where explanations go (- is standard output)', '-')
     .addHelpText('after', `
 The same capture, configuration and seed give the same output files and the same digest on any machine.
 With a script, exit status 1 tells that an answer was not the one that the script expects.
 A damaged capture is replayed up to the damage; exit status 3 and the byte offset tell. An interrupted replay leaves
-good output files and a report of what it did; a second signal ends it at once.`)
+good output files and a report of what it did; a second signal ends it at once.
+
+A filter of --explain may also ask for drop, sent, held, reason NAME, side inside, to outside, new, answered, hairpin, rule NAME:
+  pinhole replay capture.pcap --explain
+  pinhole replay capture.pcap --explain 'host 10.0.0.5 and udp port 5004'
+  pinhole replay capture.pcap --explain 'reason filtered and not net 198.51.100.0/24' --explain-format json
+  pinhole replay capture.pcap --explain 'tcp[tcpflags] & tcp-rst != 0' --out-outside wan.pcapng`)
     .action(run)
   // The default pace is shown by name.
   const option = program.commands.at(-1)?.options.find(({ long }) => long === '--pace')
@@ -65,7 +83,10 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
     throw new Failure(STATUS.usage, `${flags.script} needs a configuration with midcom.enabled: true and its agents`)
   }
   const { config: configFile, script: scriptFile, outInside, outOutside, report: reportFile } = flags
-  checkOutputs({ capture, config: configFile ?? null, script: scriptFile ?? null }, [outInside, outOutside, reportFile])
+  const explainTo = flags.explain === undefined ? undefined : flags.explainTo
+  checkOutputs({ capture, config: configFile ?? null, script: scriptFile ?? null }, [outInside, outOutside, reportFile, explainTo])
+  const explainer = flags.explain === undefined ? null
+    : createExplainer(flags.explain === true ? parseAsked('drops') : flags.explain, flags.explainFormat, createSink(flags.explainTo))
   const stop = new AbortController()
   let heard: Signal = 'SIGINT'
   const onSignal = (signal: Signal) => {
@@ -81,7 +102,7 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
   let shownMs = 0
   const options: ReplayOptions = {
     capture, config, inside: flags.inside.length > 0 ? flags.inside : config.inside, insideInterfaces: flags.insideIf,
-    script, seed: flags.seed, loops: flags.loop, preload: flags.preload === true, pace: flags.pace,
+    script, explainer, seed: flags.seed, loops: flags.loop, preload: flags.preload === true, pace: flags.pace,
     outInside: flags.outInside, outOutside: flags.outOutside,
     onProgress: bar === null ? null : (done, all, packets) => {
       const now = Date.now()
@@ -108,7 +129,7 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
     version: command.parent?.version() ?? 'unknown', configFile: flags.config ?? null, scriptFile: flags.script ?? null,
   })
   // The summary makes way for whatever else goes to standard output.
-  const usesStdout = [flags.report, flags.outInside, flags.outOutside].includes('-')
+  const usesStdout = [flags.report, flags.outInside, flags.outOutside, explainTo].includes('-')
   ;(usesStdout ? process.stderr : process.stdout).write(summary(report) + '\n')
   for (const { line, do: action, expected, reason, met } of result.script?.results ?? []) {
     if (met) continue
@@ -138,6 +159,16 @@ function leave(capture: string, signal: Signal): void {
 /** What the input is to blame for is a `Failure` already. */
 function asFailure(error: unknown): unknown {
   return error instanceof CaptureError ? new Failure(STATUS.output, error.message, { cause: error }) : error
+}
+
+function asked(text: string): Asked {
+  try {
+    return parseAsked(text)
+  } catch (error) {
+    if (!(error instanceof FilterError)) throw error
+    const isFile = /[./]/.test(text) && existsSync(text)
+    throw new InvalidArgumentError(isFile ? 'That is a file: put --explain behind it, or say --explain drops.' : explainFault(text, error))
+  }
 }
 
 function collect(value: string, before: string[]): string[] {

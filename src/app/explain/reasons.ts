@@ -193,7 +193,7 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     settings: ['inside', 'nat.pool'],
   },
   'no-mapping': {
-    clause: 'RFC 4787 5 (REQ-8)',
+    clause: 'RFC 4787 REQ-8',
     why: 'Nobody inside has opened that outside address and port, so there is nobody to send it to.',
     hint: 'The inside host has to send first, or an agent has to open a pinhole (pinhole ctl enable).',
     settings: ['nat.nat44'],

@@ -15,6 +15,7 @@ import { Failure, STATUS } from '../cli/status.ts'
 import { createPlayer, type ScriptEvent, type StepResult } from '../script/player.ts'
 import type { Step } from '../script/script.ts'
 import type { PolicyStatistics } from '../../policy/api.ts'
+import type { Explainer } from '../explain/explain.ts'
 import { createMover } from './mover.ts'
 
 export interface ReplayOptions {
@@ -32,6 +33,8 @@ export interface ReplayOptions {
   outOutside: string | undefined
   /** What agents do meanwhile; null: there are none. Needs `midcom.enabled`. */
   script: readonly Step[] | null
+  /** Explains packets; null or absent: nobody asked. */
+  explainer?: Explainer | null
   /** Called now and then. */
   onProgress: ((doneBytes: number, allBytes: number, packets: number) => void) | null
   /** Ends the replay before the next batch, with good output files; null: nothing does. */
@@ -125,11 +128,13 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
     sides: (frames, inside) => insideInterfaces.length === 0 ? sidesBySource(frames, inside)
       : sidesByInterface(frames, (id) => isInsideInterface(insideInterfaces, id, interfaces[id]?.name)),
   })
-  const { frames, plane, writers } = machine
+  const { frames, plane, writers, watched } = machine
+  const explainer = options.explainer ?? null
   // The answer has to be the same each time, so nobody is asked but the profiles.
   const mover = createMover(machine)
   const policy = options.script === null ? null
     : composePolicy(options, machine, composeAuthorizer(options.config, null), mover.pump)
+  if (explainer !== null && policy !== null) explainer.midcomRule = policy.ruleInSlot
   const player = policy === null ? null : createPlayer(options.script!, policy, mover.move)
   const batches = createHistogram({ lowest: 1, highest: 10_000_000_000, figures: 3 })
   let packets = 0
@@ -154,6 +159,7 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
 
   async function forwardBatch(count: number): Promise<void> {
     const before = plane.spentNs()
+    watched?.arrived(count)
     plane.begin(count)
     let done = 0
     while (done < count) {
@@ -164,12 +170,20 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
         await player.happen(mover.at(done))
         due = mover.before(done, due, player.nextMs())
       }
-      const reached = plane.run(done, due)
+      const reached = watched === null ? plane.run(done, due) : runEach(done, due)
       if (reached < due) await Promise.all([writers.inside?.ready(), writers.outside?.ready()])
       done = reached
     }
     packets += done
+    await explainer?.ready()
     if (done >= LEAST_MEASURED_ROWS) batches.record(Math.max(1, Math.round((plane.spentNs() - before) / done * 100)))
+  }
+
+  /** The same one row at a time: what leaves because of a row has left before the next one is decided. */
+  function runEach(from: number, to: number): number {
+    let i = from
+    while (i < to && plane.run(i, i + 1) > i) i++
+    return i
   }
 
   /** Waits for row `from` by the pace; returns one past the last row that is due, or `from` if the replay was stopped. */
@@ -238,6 +252,7 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
     // Of a stream this is known at its end only.
     if (!stopped) checkInterfaces(insideInterfaces, interfaces, fault)
     await closeWriters()
+    await explainer?.finish(machine.counters)
     return {
       machine, packets, fault, interfaces, stats, stopped, leftReading,
       script: policy === null ? null : { results: player!.results, events: player!.events, statistics: policy.statistics() },

@@ -211,6 +211,7 @@ export function createFakePolicy(): FakePolicy {
     },
     authorizationChanged() {},
     ruleTraffic: () => undefined,
+    ruleInSlot: () => undefined,
     statistics: () => ({ sessions: listeners.size, rules: rules.size } as PolicyStatistics),
     bytes: () => 0,
   }
