@@ -180,7 +180,8 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
   const plane = createPlane({
     frames, counters, engine: watched?.engine ?? engine, sides: options.sides(frames, settings.inside),
     world: config.nat.nat44 ? createWorld(frames, engine, settings.inside) : null,
-    inside: watched?.inside ?? towardsInside, outside: watched?.outside ?? towardsOutside, scratchStart: planeStart, clockNs: options.clockNs,
+    inside: watched?.inside ?? towardsInside, outside: watched?.outside ?? towardsOutside, scratchStart: planeStart,
+    clockNs: options.clockNs,
   })
   return { frames, counters, engine, plane, channel, writers, watched }
 }

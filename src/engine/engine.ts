@@ -601,7 +601,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
 
   return {
     lookAhead, look, forward, extras, finish, expire, applyCommands, rows, flows, pool, rewriteQuote,
-    ruleOf: links.ruleOf, ruleDecided: rules.decided, tableBytes: flows.bytes, ruleBytes: () => midcom === null ? 0 : rules.bytes() + insideBindings.bytes(),
+    ruleOf: links.ruleOf, ruleDecided: rules.decided, tableBytes: flows.bytes,
+    ruleBytes: () => midcom === null ? 0 : rules.bytes() + insideBindings.bytes(),
   }
 }
 

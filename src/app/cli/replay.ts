@@ -33,6 +33,8 @@ interface ReplayFlags {
   explainTo: string
 }
 
+/** What `--explain` asks for by itself. */
+const DROPS: Asked = { drops: true, filter: null }
 const PROGRESS_MS = 100
 const STDIN = 0
 const SIGNAL_STATUS = { SIGINT: STATUS.interrupted, SIGTERM: STATUS.terminated }
@@ -57,7 +59,8 @@ export function registerReplay(program: Command): void {
     .option('--preload', 'read the capture into memory first')
     .option('--explain [filter]', "say what became of each packet that a filter in tcpdump's syntax takes, also as comments in the "
       + 'outputs; drops (the default): count dropped packets by reason and flow', asked)
-    .addOption(new Option('--explain-format <format>', 'text, or json for a line of JSON each').choices(['text', 'json']).default('text'))
+    .addOption(new Option('--explain-format <format>', 'text, or json for a line of JSON each').choices(['text', 'json'])
+      .default('text'))
     .option('--explain-to <file>', 'where explanations go (- is standard output)', '-')
     .addHelpText('after', `
 The same capture, configuration and seed give the same output files and the same digest on any machine.
@@ -84,9 +87,10 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
   }
   const { config: configFile, script: scriptFile, outInside, outOutside, report: reportFile } = flags
   const explainTo = flags.explain === undefined ? undefined : flags.explainTo
-  checkOutputs({ capture, config: configFile ?? null, script: scriptFile ?? null }, [outInside, outOutside, reportFile, explainTo])
+  const inputs = { capture, config: configFile ?? null, script: scriptFile ?? null }
+  checkOutputs(inputs, [outInside, outOutside, reportFile, explainTo])
   const explainer = flags.explain === undefined ? null
-    : createExplainer(flags.explain === true ? parseAsked('drops') : flags.explain, flags.explainFormat, createSink(flags.explainTo))
+    : createExplainer(flags.explain === true ? DROPS : flags.explain, flags.explainFormat, createSink(flags.explainTo))
   const stop = new AbortController()
   let heard: Signal = 'SIGINT'
   const onSignal = (signal: Signal) => {
@@ -167,7 +171,8 @@ function asked(text: string): Asked {
   } catch (error) {
     if (!(error instanceof FilterError)) throw error
     const isFile = /[./]/.test(text) && existsSync(text)
-    throw new InvalidArgumentError(isFile ? 'That is a file: put --explain behind it, or say --explain drops.' : explainFault(text, error))
+    const advice = 'That is a file: put --explain behind it, or say --explain drops.'
+    throw new InvalidArgumentError(isFile ? advice : explainFault(text, error))
   }
 }
 

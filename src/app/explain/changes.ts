@@ -4,6 +4,7 @@ import * as icmp from '../../wire/icmp.ts'
 import * as ipv4 from '../../wire/ipv4.ts'
 import * as ipv6 from '../../wire/ipv6.ts'
 import type { Change } from './explanation.ts'
+import { protocolName } from './parse-result.ts'
 
 interface Field { name: string; at: number; bytes: number; print: (v: DataView, at: number) => string }
 
@@ -11,7 +12,7 @@ const number = (bytes: number) => (v: DataView, at: number) =>
   String(bytes === 1 ? v.getUint8(at) : bytes === 2 ? v.getUint16(at) : v.getUint32(at))
 const sum = (v: DataView, at: number) => '0x' + v.getUint16(at).toString(16).padStart(4, '0')
 const address4 = (v: DataView, at: number) => print4(v.getInt32(at))
-const address6 = (v: DataView, at: number) => print6(Int32Array.of(v.getInt32(at), v.getInt32(at + 4), v.getInt32(at + 8), v.getInt32(at + 12)))
+const address6 = (v: DataView, at: number) => print6(Int32Array.from([0, 4, 8, 12], (from) => v.getInt32(at + from)))
 const hex = (v: DataView, at: number, bytes: number) =>
   Array.from({ length: bytes }, (_, n) => v.getUint8(at + n).toString(16).padStart(2, '0')).join('')
 const flags = (v: DataView, at: number) => {
@@ -70,8 +71,7 @@ function fieldsOf(v: DataView, p: number, end: number, before: string): Field[] 
     else if (before === '') list.push(...fieldsOf(v, l4 + icmp.HEADER_BYTES, end, 'quoted '))
   }
   if (CHECKSUM_AT[protocol] !== undefined) {
-    const name = protocol === 1 ? 'ICMP' : protocol === 6 ? 'TCP' : protocol === 17 ? 'UDP' : protocol === 58 ? 'ICMPv6' : 'transport'
-    add(`${name} checksum`, l4 + CHECKSUM_AT[protocol], 2, sum)
+    add(`${protocolName(protocol)} checksum`, l4 + CHECKSUM_AT[protocol], 2, sum)
   }
   return list
 }

@@ -7,10 +7,31 @@ import { REASON_TEXTS } from './reasons.ts'
 export const MOST_FLOWS = 10_000
 
 export interface DropSummary {
-  reasons: { reason: string; packets: number; why: string; clause: string; hint: string; flows: FlowDrops[]; others: number; held: number }[]
+  reasons: ReasonDrops[]
 }
 
-export interface FlowDrops { side: 'inside' | 'outside'; flow: string; packets: number; bytes: number; firstPacket: number; lastPacket: number }
+export interface ReasonDrops {
+  reason: string
+  why: string
+  clause: string
+  hint: string
+  /** All of them, those of `flows`, `others` and `held` together. */
+  packets: number
+  flows: FlowDrops[]
+  /** Of flows beyond those kept apart. */
+  others: number
+  /** Fragments that were dropped while they were held. */
+  held: number
+}
+
+export interface FlowDrops {
+  side: 'inside' | 'outside'
+  flow: string
+  packets: number
+  bytes: number
+  firstPacket: number
+  lastPacket: number
+}
 
 export function createDrops(mostFlows = MOST_FLOWS) {
   const flows = new Map<string, FlowDrops>()
@@ -66,9 +87,12 @@ export function dropsText({ reasons }: DropSummary): string {
 
 /** A line of JSON for each reason and flow. */
 export function dropsJson({ reasons }: DropSummary): string {
-  return reasons.flatMap(({ flows, others, held, packets, ...reason }) => [
-    ...flows.map((flow) => ({ version: 1, kind: 'drops', ...reason, ...flow })),
-    ...held > 0 ? [{ version: 1, kind: 'drops', ...reason, side: null, flow: null, packets: held, held: true }] : [],
-    ...others > 0 ? [{ version: 1, kind: 'drops', ...reason, side: null, flow: null, packets: others }] : [],
-  ]).map((line) => JSON.stringify(line) + '\n').join('')
+  return reasons.flatMap(({ reason, why, clause, hint, flows, others, held }) => {
+    const about = { version: 1, kind: 'drops', reason, why, clause, hint }
+    return [
+      ...flows.map((flow) => ({ ...about, ...flow })),
+      ...held > 0 ? [{ ...about, side: null, flow: null, packets: held, held: true }] : [],
+      ...others > 0 ? [{ ...about, side: null, flow: null, packets: others }] : [],
+    ]
+  }).map((line) => JSON.stringify(line) + '\n').join('')
 }

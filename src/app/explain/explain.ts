@@ -9,7 +9,7 @@ import type { Expr } from '../filter/syntax.ts'
 import { createDrops, dropsJson, dropsText } from './drops.ts'
 import type { Sink } from './sink.ts'
 import { commentText, explanationJson, explanationText } from './text.ts'
-import { createWatch, type CommentingOutlet, type WatchOptions, type Watched } from './watch.ts'
+import { createWatch, type CommentingOutlets, type WatchOptions, type Watched } from './watch.ts'
 
 /** What `--explain` asks for. `drops`: a summary of them, of those that the filter takes; else each packet that it takes. */
 export interface Asked { drops: boolean; filter: Expr | null }
@@ -31,9 +31,7 @@ export function parseAsked(text: string): Asked {
 }
 
 export interface Explainer {
-  watch(
-    frames: Frames, counters: Counters, engine: Engine, outlets: { inside: CommentingOutlet | null; outside: CommentingOutlet | null },
-  ): Watched
+  watch(frames: Frames, counters: Counters, engine: Engine, outlets: CommentingOutlets): Watched
   /** Between two batches: hands on what was written. */
   ready(): Promise<void>
   /** At the end. */

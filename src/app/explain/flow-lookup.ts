@@ -66,8 +66,8 @@ export function createFlowLookup(frames: Frames, { rows, flows, pool }: Pick<Eng
   }
 
   /**
-   * Flow of the packet that an ICMP error quotes, or 0. The quote names the inside endpoint as the inside knows it: on the way out before
-   * the engine has rewritten it, on the way in after. `end` is one past the captured bytes.
+   * Flow of the packet that an ICMP error quotes, or 0. The quote names the inside endpoint as the inside knows it: on the way
+   * out before the engine has rewritten it, on the way in after. `end` is one past the captured bytes.
    */
   function quotedFlow(key: RowKey, inward: boolean, end: number): number {
     const e = key.l4 + icmp.HEADER_BYTES

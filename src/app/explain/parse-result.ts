@@ -18,8 +18,8 @@ const PATHS: Record<number, string> = {
 }
 
 const NAMES: Record<number, string> = {
-  1: 'ICMP', 2: 'IGMP', 4: 'IP in IP', 6: 'TCP', 17: 'UDP', 33: 'DCCP', 41: 'IPv6 in IP', 47: 'GRE', 50: 'ESP', 51: 'AH', 58: 'ICMPv6',
-  89: 'OSPF', 103: 'PIM', 112: 'VRRP', 115: 'L2TP', 132: 'SCTP', 136: 'UDP-Lite',
+  1: 'ICMP', 2: 'IGMP', 4: 'IP in IP', 6: 'TCP', 17: 'UDP', 33: 'DCCP', 41: 'IPv6 in IP', 47: 'GRE', 50: 'ESP', 51: 'AH',
+  58: 'ICMPv6',  89: 'OSPF', 103: 'PIM', 112: 'VRRP', 115: 'L2TP', 132: 'SCTP', 136: 'UDP-Lite',
 }
 
 export function protocolName(protocol: number): string {
@@ -49,8 +49,8 @@ export function parseResult({ view, off, capBytes, wireBytes, net, l3 }: Seen, p
   const at = isWalked ? walk.at[ipv6.WALK_FRAGMENT] : 0
   const word = at === 0 ? 0 : view.getUint16(at + 2)
   return {
-    ip: 6, protocol, name: protocolName(protocol), headerBytes: isWalked ? walk.at[ipv6.WALK_L4] - l3 : ipv6.HEADER_BYTES, packetBytes,
-    onWireBytes, capturedBytes: present, ttl: ipv6.hopLimit(view, l3), checksum: null, dontFragment: true,
+    ip: 6, protocol, name: protocolName(protocol), headerBytes: isWalked ? walk.at[ipv6.WALK_L4] - l3 : ipv6.HEADER_BYTES,
+    packetBytes, onWireBytes, capturedBytes: present, ttl: ipv6.hopLimit(view, l3), checksum: null, dontFragment: true,
     fragment: at === 0 ? null : { id: view.getUint32(at + 4), offset: word & 0xfff8, more: (word & ipv6.FRAGMENT_MORE) !== 0 },
     path: way,
   }

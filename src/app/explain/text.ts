@@ -26,7 +26,7 @@ function parseText({ parse }: Explanation): string {
   if (checksum === 'wrong') parts.push('header checksum wrong')
   if (checksum === 'zero') parts.push('header checksum left 0, filled in')
   if (ip === 4 && dontFragment) parts.push('DF')
-  if (fragment !== null) parts.push(`fragment ${fragment.id} at ${fragment.offset}${fragment.more ? ', more follow' : ', the last'}`)
+  if (fragment !== null) parts.push(`fragment ${fragment.id} at ${fragment.offset}, ${fragment.more ? 'more follow' : 'the last'}`)
   return `${parts.join(', ')}; way: ${path}`
 }
 
@@ -62,11 +62,13 @@ export function decisionRows(e: Explanation): string[] {
   } else if (e.verdict === 'dropped' && e.parse !== null) rows.push(row('flow', 'none'))
   if (e.mapping !== null) rows.push(row('meets', mappingLine(e.mapping)))
   if (e.hairpin !== null) rows.push(row('hairpin', flowLine(e.hairpin)))
-  if (e.evicted) rows.push(row('evicted', 'the table was full: the flow with the least time left of eight gave way (limits.flows)'))
+  if (e.evicted) rows.push(row('evicted', 'the flow, of eight, with the least time left: the table was full (limits.flows)'))
   for (const rule of e.rules) rows.push(row('rule', ruleLine(rule)))
   if (e.rewrite.length > 0) rows.push(row('rewrite', e.rewrite.map(changeText).join('; ')))
   if (e.verdict === 'sent') rows.push(row('sent', `to ${e.to}: ${e.left}`))
-  if (e.verdict === 'held') rows.push(row('held', 'until the first fragment of its datagram comes (timers.fragment, limits.fragment-hold)'))
+  if (e.verdict === 'held') {
+    rows.push(row('held', 'until the first fragment of its datagram comes (timers.fragment, limits.fragment-hold)'))
+  }
   if (e.reason !== null) {
     rows.push(row('dropped', `${e.reason.name}: ${e.reason.why}`), row('because', e.reason.clause), row('change', e.reason.hint))
   }

@@ -40,8 +40,12 @@ export interface WatchOptions {
 
 /** A capture writer. */
 export interface CommentingOutlet extends Outlet {
-  writeWithComment(off: number, capBytes: number, wireBytes: number, sec: number, nsec: number, link: number, comment: string): boolean
+  writeWithComment(
+    off: number, capBytes: number, wireBytes: number, sec: number, nsec: number, link: number, comment: string,
+  ): boolean
 }
+
+export interface CommentingOutlets { inside: CommentingOutlet | null; outside: CommentingOutlet | null }
 
 export interface Watched {
   /** Instead of the engine, for the plane. */
@@ -58,14 +62,14 @@ const STATE_NAMES = new Map<number, string>([
   ...STATES.map((name): [number, string] => [tcpState[name], name.replace('_', '-')]),
   [tcpState.UDP_FLOW, 'open'], [tcpState.ICMP_FLOW, 'open'], [tcpState.OTHER_FLOW, 'open'],
 ])
+const ALSO: Record<number, 'answer' | 'released'> = { [EXTRA_REPLY]: 'answer', [EXTRA_RELEASED]: 'released' }
 const MOST_PEERS = 8
 /** Longest comment in characters, on the packet and on what leaves because of it; what a write may need beyond its packet. */
 const COMMENT_CHARS = 4000, ALSO_CHARS = 500
 const COMMENT_ROOM = 3 * (COMMENT_CHARS + 65 * ALSO_CHARS) + 66 * 16
 
 export function createWatch(
-  frames: Frames, counters: Counters, engine: Engine, outlets: { inside: CommentingOutlet | null; outside: CommentingOutlet | null },
-  options: WatchOptions,
+  frames: Frames, counters: Counters, engine: Engine, outlets: CommentingOutlets, options: WatchOptions,
 ): Watched {
   const { view, pool, off, capBytes, wireBytes, link, net, l3, side, verdict, reason, netBytes } = frames
   const { flows, rows, extras, ruleOf, ruleDecided } = engine
@@ -204,7 +208,8 @@ export function createWatch(
     const enteredLine = printPacket(enteredView, linkBytes, capBytes[i])
     const isIp = net[i] >= 4
     return {
-      packet: first + i, time: `${frames.sec[i]}.${String(frames.nsec[i]).padStart(9, '0')}`, side: sideOf(i), interface: frames.iface[i],
+      packet: first + i, time: `${frames.sec[i]}.${String(frames.nsec[i]).padStart(9, '0')}`, side: sideOf(i),
+      interface: frames.iface[i],
       came: line, entered: isIp && printPacket(came, seenNow.l3, seenNow.off + capBytes[i]) !== enteredLine ? enteredLine : null,
       parse: parseResult(seenNow, path),
       flow: slot === 0 ? null : flowInfo(slot, nowMs, was, isOpened, isOpened && rose('mappings-opened')),
@@ -220,8 +225,7 @@ export function createWatch(
       left: isSent ? printPacket(view, l3[i], Math.min(off[i] + capBytes[i], l3[i] + netBytes[i])) : null,
       reason: verdict[i] === DROP ? reasonInfo(reason[i]) : null,
       also: Array.from({ length: extras.count() }, (_, n) => ({
-        kind: extras.kind[n] === EXTRA_REPLY ? 'answer' as const : extras.kind[n] === EXTRA_RELEASED ? 'released' as const : 'fragment' as const,
-        to: extras.verdict[n] === TO_INSIDE ? 'inside' as const : 'outside' as const,
+        kind: ALSO[extras.kind[n]] ?? 'fragment', to: extras.verdict[n] === TO_INSIDE ? 'inside' as const : 'outside' as const,
         packet: printPacket(view, extras.l3[n], extras.off[n] + extras.capBytes[n]),
       })),
       answerSuppressed: rose('icmp-errors-suppressed'),
