@@ -6,7 +6,7 @@
 import type { Prefix } from '../src/base/address.ts'
 import type { DropReason } from '../src/channel/reasons.ts'
 import {
-  complement, get16, hasPorts, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses,
+  complement, get16, hasPorts, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses, judgeFlags,
   judgeTransport, parse, put16, readdress4, requote, sumOf, unhex, addrOf, ICMP, ICMP6, TCP, UDP, UDPLITE,
   type Addr, type ChecksumMode, type Packet,
 } from './model/packet.ts'
@@ -45,6 +45,8 @@ export interface ModelOptions {
   fragmentHold: number
   icmpErrorsPerSecond: number
   ipv4Checksum: ChecksumMode
+  tcpFlags: boolean
+  spoofing: 'ignore' | 'outside' | 'both'
   boxAddress4: number
   /** Four words. */
   boxAddress6: ArrayLike<number>
@@ -473,6 +475,8 @@ export function createModel(options: ModelOptions) {
   function steps6to8(p: Packet, side: Side, nowMs: number): Decision {
     const wrong = judgeTransport(p)
     if (wrong !== null) return { drop: wrong }
+    const odd = p.protocol === TCP && options.tcpFlags ? judgeFlags(p) : null
+    if (odd !== null) return { drop: odd }
     if (isIcmp(p)) {
       const kind = icmpKind(p.version, p.bytes[p.l4])
       if (kind === 'error') return icmpError(p, side)
@@ -499,7 +503,8 @@ export function createModel(options: ModelOptions) {
     const parsed = parse(input.bytes, input.wireBytes, net, options.ipv4Checksum)
     if (parsed.drop !== null) return refused(parsed.drop)
     const p = parsed.value
-    const martian = judgeAddresses(p, ours, input.group ?? false)
+    const fromInside = input.side === 'inside', judged = options.spoofing !== 'ignore' && !fromInside || options.spoofing === 'both'
+    const martian = judgeAddresses(p, ours, input.group ?? false, judged && inside(p.src) !== fromInside)
     if (martian !== null) return refused(martian)
     if (p.ttl <= 1) {
       const toUs = p.version === 4 && nat44 ? ours.includes(p.dst) : inside(p.dst)
@@ -515,7 +520,7 @@ export function createModel(options: ModelOptions) {
     }
     if (p.piece === null) return conclude(steps6to8(p, input.side, nowMs))
 
-    const admitted = fragments.admit(p, nowMs)
+    const admitted = fragments.admit(p, input.side, nowMs)
     if (admitted.drop !== null) {
       dropHeld(admitted.overlapped, admitted.drop)
       return refused(admitted.drop)

@@ -48,10 +48,12 @@ INLINE u16 be16(const u8 *p) { return __builtin_bswap16(ld16(p)); }
   X(LINK_UNSUPPORTED, "link-unsupported") X(LINK_TRUNCATED, "link-truncated") X(NOT_IP, "not-ip") X(ARP, "arp") \
   X(IP_TRUNCATED, "ip-truncated") X(IP_BAD_VERSION, "ip-bad-version") X(BAD_HEADER_LENGTH, "ipv4-bad-header-length") \
   X(IP_BAD_LENGTH, "ip-bad-length") X(BAD_CHECKSUM, "ipv4-bad-checksum") X(BAD_OPTIONS, "ipv4-bad-options") \
-  X(SOURCE_ROUTE, "ipv4-source-route") X(MARTIAN_SOURCE, "martian-source") \
+  X(SOURCE_ROUTE, "ipv4-source-route") X(MARTIAN_SOURCE, "martian-source") X(LAND, "land") \
   X(MARTIAN_DESTINATION, "martian-destination") X(MULTICAST, "multicast") X(LINK_LOCAL, "link-local") \
   X(TTL_EXCEEDED, "ttl-exceeded") X(TRANSPORT_TRUNCATED, "transport-truncated") \
-  X(TRANSPORT_BAD_LENGTH, "transport-bad-length") X(INSIDE_TO_INSIDE, "inside-to-inside") \
+  X(TRANSPORT_BAD_LENGTH, "transport-bad-length") X(TCP_NULL, "tcp-null") X(TCP_XMAS, "tcp-xmas") X(TCP_SYN_FIN, "tcp-syn-fin") \
+  X(TCP_SYN_RST, "tcp-syn-rst") X(TCP_FIN_RST, "tcp-fin-rst") X(TCP_FIN_WITHOUT_ACK, "tcp-fin-without-ack") \
+  X(INSIDE_TO_INSIDE, "inside-to-inside") \
   X(OUTSIDE_TO_OUTSIDE, "outside-to-outside") X(NO_MAPPING, "no-mapping") X(FILTERED, "filtered") \
   X(NO_STATE, "no-state") X(TCP_MIDSTREAM, "tcp-midstream") X(NO_OUTSIDE_PORT, "no-outside-port") \
   X(ICMP_NOT_FORWARDED, "icmp-not-forwarded") X(UNSUPPORTED, "unsupported")
@@ -71,7 +73,7 @@ static const char *const REASON_NAMES[REASON_COUNT] = {
 enum { OUT = 0, IN = 1 };                       /* direction: from inside, from outside */
 enum { DROP = 0, TO_INSIDE = 1, TO_OUTSIDE = 2 };
 enum { PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17 };
-enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
+enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32 };
 
 /* ------------------------------------------------------------------------------------------------ tables, in memory -- */
 
@@ -261,6 +263,7 @@ typedef struct {
 
   u32 timeout[STATES];
   u8 next[STATES][2][32];       /* by state, direction and the low five flags */
+  u32 bad_flags;                /* bit n: the low five flags n are impossible */
 
   int started;
   u64 first_ns;
@@ -788,6 +791,16 @@ static int check_options(const u8 *at, const u8 *end) {
   return found;
 }
 
+/* Flags that no TCP connection has: the reason to drop, or PASSED. */
+static int judge_flags(u32 flags) {
+  if (!(flags & (SYN | ACK | FIN | RST))) return R_TCP_NULL;
+  if ((flags & (SYN | FIN)) == (SYN | FIN)) return R_TCP_SYN_FIN;
+  if ((flags & (SYN | RST)) == (SYN | RST)) return R_TCP_SYN_RST;
+  if ((flags & (FIN | RST)) == (FIN | RST)) return R_TCP_FIN_RST;
+  if ((flags & (FIN | ACK)) != FIN) return PASSED;
+  return (flags & (PSH | URG)) == (PSH | URG) ? R_TCP_XMAS : R_TCP_FIN_WITHOUT_ACK;
+}
+
 /* Check 6. `there` bytes are captured from the transport header on, `bytes` are in the packet. */
 static int check_transport(const u8 *l4, u32 proto, u32 bytes, u32 there) {
   u32 least = proto == PROTO_TCP ? 20 : 8;
@@ -795,7 +808,8 @@ static int check_transport(const u8 *l4, u32 proto, u32 bytes, u32 there) {
   if (there < least) return R_TRANSPORT_TRUNCATED;
   if (proto == PROTO_ICMP) return PASSED;
   u32 says = proto == PROTO_TCP ? (u32)(l4[12] >> 4) << 2 : be16(l4 + 4);
-  return says < least || says > bytes ? R_TRANSPORT_BAD_LENGTH : PASSED;
+  if (says < least || says > bytes) return R_TRANSPORT_BAD_LENGTH;
+  return proto == PROTO_TCP ? judge_flags(l4[13]) : PASSED;
 }
 
 /* Every check of the contract in its order, for packets that the short cut in `parse` does not pass. */
@@ -836,7 +850,9 @@ static __attribute__((noinline)) int parse_slowly(Engine *e, Packet *p, u8 *fram
   int world = !from_inside && to_inside && supported && whole && transport == PASSED;
 
   u32 s = src >> 24, d = dst >> 24;
-  if (s == 0 || s == 127 || s >= 224 || is_ours(e, src)) return R_MARTIAN_SOURCE;
+  if (s == 0 || s == 127 || s >= 224) return R_MARTIAN_SOURCE;
+  if (src == dst) return R_LAND;
+  if (is_ours(e, src)) return R_MARTIAN_SOURCE;
   if (!world) {
     if (d == 0 || d == 127 || (d >= 240 && dst != 0xffffffff)) return R_MARTIAN_DESTINATION;
     if (d >= 224) return R_MULTICAST;
@@ -898,11 +914,11 @@ INLINE int parse_usual(Engine *e, const Frame *f, Packet *p) {
   if (unlikely(!(tcp | (proto == PROTO_UDP)))) return 0;
   u32 least = 8 + tcp * 12, says = choose(tcp, (u32)(ip[32] >> 2) & 0x3c, be16(ip + 24));
   if (unlikely((total > f->wire - 14) | (total < 20 + least) | (f->cap < 34 + least))) return 0;
-  if (unlikely((says < least) | (says > total - 20))) return 0;
+  if (unlikely((says < least) | (says > total - 20) | (tcp & e->bad_flags >> (ip[33] & 31)))) return 0;
   u64 addrs = ld64(ip + 12);
   u32 src = __builtin_bswap32((u32)addrs), dst = __builtin_bswap32((u32)(addrs >> 32));
   u32 src_class = e->block_class[src >> 16], dst_class = e->block_class[dst >> 16];
-  if (unlikely((src_class & NO_SOURCE) | (dst_class & NO_DESTINATION))) return 0;
+  if (unlikely((src_class & NO_SOURCE) | (dst_class & NO_DESTINATION) | (src == dst))) return 0;
   if (unlikely((src_class | dst_class) & PARTLY_INSIDE)) {
     if (src_class & PARTLY_INSIDE) src_class = (u32)is_inside(e, src);
     if (dst_class & PARTLY_INSIDE) dst_class = (u32)is_inside(e, dst);
@@ -1114,6 +1130,7 @@ static void engine_create(Engine *e, const Options *o) {
   memcpy(e->prefix_mask, o->prefix_mask, sizeof e->prefix_mask);
   for (u32 block = 0; block < 65536; block++) e->block_class[block] = class_of_block(e, block);
 
+  for (u32 flags = 0; flags < 32; flags++) e->bad_flags |= (u32)(judge_flags(flags) != PASSED) << flags;
   for (u32 state = 0; state < STATES; state++) {
     e->timeout[state] = 240000;
     for (u32 dir = 0; dir < 2; dir++) {

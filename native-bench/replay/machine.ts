@@ -4,6 +4,7 @@ import { DROP_REASONS } from '../../src/channel/reasons.ts'
 import { createChannel, engineOptions } from '../../src/app/compose.ts'
 import { defaultConfig } from '../../src/app/config/load.ts'
 import { createEngine, engineScratchBytes } from '../../src/engine/engine.ts'
+import { SPOOFING_IGNORE } from '../../src/engine/options.ts'
 import { PLANE_SCRATCH_BYTES, createPlane } from '../../src/plane/plane.ts'
 import { sidesBySource } from '../../src/plane/sides.ts'
 import { LINK_ETHERNET, createFrames } from '../../src/wire/frames.ts'
@@ -47,9 +48,11 @@ export function createMachine(options: MachineOptions) {
   const counters = createCounters()
   const channel = createChannel(config)
   const settings = engineOptions(config, config.inside, seed, framesEnd, channel)
+  const sides = sidesBySource(frames, settings.inside)
+  settings.spoofing = SPOOFING_IGNORE
   const engine = createEngine(settings, frames, counters)
   const plane = createPlane({
-    frames, counters, engine, sides: sidesBySource(frames, settings.inside), world: null, inside: null, outside: null,
+    frames, counters, engine, sides, world: null, inside: null, outside: null,
     scratchStart: framesEnd + scratch, clockNs,
   })
   frames.link.fill(LINK_ETHERNET)

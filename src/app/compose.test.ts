@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
-  FILTER_ENDPOINT_INDEPENDENT,
+  FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_OUTSIDE,
 } from '../engine/options.ts'
 import { composeAuthorizer, createChannel, engineOptions, policyOptions, profileOf } from './compose.ts'
 import { checkConfig, defaultConfig } from './config/load.ts'
@@ -20,7 +20,7 @@ test('compose: the defaults reach the engine', () => {
     portPreservation: true, filtering: FILTER_ADDRESS_DEPENDENT, hairpinning: true, outboundPermit: true, inboundPermit: false,
     tcpMidstream: true, udpMs: 300_000, tcpTransitoryMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
     fragmentMs: 2000, flows: 262_144, fragmentDatagrams: 1024, fragmentHold: 256, icmpErrorsPerSecond: 100,
-    ipv4Checksum: CHECKSUM_REPAIR_ZERO, boxAddress4: 0xc0000008 | 0, boxAddress6: [0xfe800000 | 0, 0, 0, 1], seed: 1, scratchStart: 64, midcom: null,
+    ipv4Checksum: CHECKSUM_REPAIR_ZERO, tcpFlags: true, spoofing: SPOOFING_OUTSIDE, boxAddress4: 0xc0000008 | 0, boxAddress6: [0xfe800000 | 0, 0, 0, 1], seed: 1, scratchStart: 64, midcom: null,
   })
   for (const [address, is] of [[0x0a000001, true], [0xac1fffff, true], [0xc0a80001, true], [0x08080808, false], [0xac200000, false]] as const) {
     assert.equal(inside.has4(address | 0), is)
@@ -36,13 +36,13 @@ nat: {nat44: false, pool: [192.0.2.1], ports: 2000-2999, port-preservation: fals
 firewall: {outbound: deny, inbound6: permit, tcp-midstream: false}
 timers: {udp: 3m, tcp-transitory: 5m, tcp-established: 3h, icmp-query: 61s, other: 7s, fragment: 3s}
 limits: {flows: 32, fragment-datagrams: 5, fragment-hold: 6, icmp-errors-per-second: 8}
-checks: {ipv4-checksum: verify}
+checks: {ipv4-checksum: verify, tcp-flags: ignore, spoofing: both}
 `)
   assert.deepEqual(options, {
     nat44: false, pool: [0xc0000201 | 0], portLow: 2000, portHigh: 2999, portPreservation: false, filtering: FILTER_ENDPOINT_INDEPENDENT,
     hairpinning: false, outboundPermit: false, inboundPermit: true, tcpMidstream: false, udpMs: 180_000, tcpTransitoryMs: 300_000,
     tcpEstablishedMs: 10_800_000, icmpQueryMs: 61_000, otherMs: 7000, fragmentMs: 3000, flows: 32, fragmentDatagrams: 5, fragmentHold: 6,
-    icmpErrorsPerSecond: 8, ipv4Checksum: CHECKSUM_VERIFY, boxAddress4: 0x64400001, boxAddress6: [0xfe800000 | 0, 0, 0, 2], seed: 7,
+    icmpErrorsPerSecond: 8, ipv4Checksum: CHECKSUM_VERIFY, tcpFlags: false, spoofing: SPOOFING_BOTH, boxAddress4: 0x64400001, boxAddress6: [0xfe800000 | 0, 0, 0, 2], seed: 7,
     scratchStart: 4096, midcom: null,
   })
   assert.deepEqual([inside.has4(0x64400001), inside.has4(0x0a000001)], [true, false])

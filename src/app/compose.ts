@@ -6,7 +6,7 @@ import type { Pdp } from '../control/pdp/pdp.ts'
 import { createEngine, engineScratchBytes, type Engine } from '../engine/engine.ts'
 import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
-  FILTER_ENDPOINT_INDEPENDENT, type EngineOptions,
+  FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE, type EngineOptions,
 } from '../engine/options.ts'
 import { captureBytes } from '../phy/capture-reader.ts'
 import { openPcapngWriter, writerBytes, type PcapngWriter } from '../phy/pcapng-writer.ts'
@@ -33,6 +33,7 @@ const FILTERS = {
   'address-and-port-dependent': FILTER_ADDRESS_AND_PORT_DEPENDENT,
 }
 const CHECKSUMS = { verify: CHECKSUM_VERIFY, 'repair-zero': CHECKSUM_REPAIR_ZERO, ignore: CHECKSUM_IGNORE }
+const SPOOFING = { ignore: SPOOFING_IGNORE, outside: SPOOFING_OUTSIDE, both: SPOOFING_BOTH }
 
 /** The one slot in the wall between policy and packets. */
 export interface Channel { ring: CommandRing; activity: RuleActivity }
@@ -61,7 +62,7 @@ export function engineOptions(
     outboundPermit: firewall.outbound === 'permit', inboundPermit: firewall.inbound6 === 'permit',
     tcpMidstream: firewall.tcpMidstream,
     ...timers, ...limits,
-    ipv4Checksum: CHECKSUMS[checks.ipv4Checksum],
+    ipv4Checksum: CHECKSUMS[checks.ipv4Checksum], tcpFlags: checks.tcpFlags, spoofing: SPOOFING[checks.spoofing],
     boxAddress4: box.insideAddress, boxAddress6: [word0, word1, word2, word3],
     seed, scratchStart,
     midcom: channel === null ? null : {
@@ -163,6 +164,8 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
   const counters = createCounters()
   const channel = createChannel(config)
   const settings = engineOptions(config, inside, seed, engineStart, channel)
+  const sides = options.sides(frames, settings.inside)
+  if (sides.isBySource) settings.spoofing = SPOOFING_IGNORE
   const engine = createEngine(settings, frames, counters)
   await options.openInput(frames, { poolStart: sourceStart, poolEnd: sourceStart + captureBytes() })
   const writer = (path: string | undefined, poolStart: number, ifName: string) => path === undefined ? null
@@ -178,7 +181,7 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
   const writers = { inside: towardsInside, outside: towardsOutside }
   const watched = options.explainer?.watch(frames, counters, engine, writers) ?? null
   const plane = createPlane({
-    frames, counters, engine: watched?.engine ?? engine, sides: options.sides(frames, settings.inside),
+    frames, counters, engine: watched?.engine ?? engine, sides,
     world: config.nat.nat44 ? createWorld(frames, engine, settings.inside) : null,
     inside: watched?.inside ?? towardsInside, outside: watched?.outside ?? towardsOutside, scratchStart: planeStart,
     clockNs: options.clockNs,

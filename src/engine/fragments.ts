@@ -24,7 +24,7 @@ const TCP = 6
 // A datagram is 32 words, of which 25 are used.
 const DATAGRAM_BITS = 5
 const SRC = 0, DST = 4                       // four words each; IPv4 uses the first
-const ID = 8, KIND = 9                       // KIND is version << 8 | protocol, for IPv6 without the protocol
+const ID = 8, KIND = 9                       // KIND is side << 16 | version << 8 | protocol, for IPv6 without the protocol
 const DEADLINE = 10, CHAIN = 11, QUEUE_NEXT = 12, QUEUE_PREV = 13
 const STATE = 14, MARK = 15                  // MARK is the reason that its fragments are dropped for
 const NEW_SRC = 16, NEW_DST = 17, VERDICT = 18
@@ -39,7 +39,7 @@ const HOLD_NEXT = 0, HOLD_CAP = 1, HOLD_WIRE = 2, HOLD_L3 = 3, HOLD_LINK = 4, HO
 // @req RFC4787 REQ-14, REQ-14a
 export function createFragments(shared: Shared, scratch: number) {
   const { options, frames, rows, counters, extras } = shared
-  const { view, off, l3, capBytes, wireBytes, netBytes, link, iface, verdict } = frames
+  const { view, off, l3, capBytes, wireBytes, netBytes, link, iface, side, verdict } = frames
   const capacity = options.fragmentDatagrams
   const holds = options.fragmentHold
   const D = new Int32Array((capacity + 1) << DATAGRAM_BITS)
@@ -184,6 +184,8 @@ export function createFragments(shared: Shared, scratch: number) {
       // RFC 8200 4.5: addresses and identification alone tell which datagram.
       kind = 6 << 8
     }
+    // The two sides may use the same addresses, one of them falsely.
+    kind |= side[i] << 16
     if (bytes === 0 || (more && (bytes & 7) !== 0) || start + bytes > most) return refuse(i, BAD_LENGTH)
     if (version === 4 && protocol === TCP && start === 8) return refuse(i, TINY)
     if (start === 0 && p + netBytes[i] - rows.l4[i] < transportBytes(rows.kind[i])) return refuse(i, TINY)
@@ -245,7 +247,7 @@ export function createFragments(shared: Shared, scratch: number) {
 
   /** What a later fragment at `p` becomes: the addresses of the first, and a hop less. */
   function rewrite(base: number, p: number): void {
-    if (D[base + KIND] >>> 8 === 4) rewriteAddresses(view, p, D[base + NEW_SRC], D[base + NEW_DST])
+    if (((D[base + KIND] >>> 8) & 255) === 4) rewriteAddresses(view, p, D[base + NEW_SRC], D[base + NEW_DST])
     else ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
   }
 
@@ -255,7 +257,7 @@ export function createFragments(shared: Shared, scratch: number) {
     if (!sent) return mark(base, OF_DROPPED)
     D[base + STATE] = OPEN
     D[base + VERDICT] = verdict[i]
-    if (D[base + KIND] >>> 8 === 4) {
+    if (((D[base + KIND] >>> 8) & 255) === 4) {
       D[base + NEW_SRC] = ipv4.src(view, l3[i])
       D[base + NEW_DST] = ipv4.dst(view, l3[i])
     }

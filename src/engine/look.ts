@@ -11,14 +11,16 @@ import {
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
+import * as tcp from '../wire/tcp.ts'
 import { FLOW_BITS, INSIDE, OUTSIDE_PORTS, PEER, PORTS } from './flows.ts'
 import { CLASSES, CLASS_NONE, CLASS_OF, CLASS_TCP } from './ports.ts'
-import { CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO } from './options.ts'
+import { CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, SPOOFING_BOTH, SPOOFING_IGNORE } from './options.ts'
 import {
   FIRST_FRAGMENT, PATH_4, PATH_4_ERROR, PATH_4_OTHER, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_DROP, PATH_EXPIRED,
   PATH_LATER,
 } from './rows.ts'
 import { type Shared, reject } from './shared.ts'
+import { BAD_FLAGS, judgeFlags } from './tcp-flags.ts'
 
 const IP_TRUNCATED = reasonIndex('ip-truncated'), IP_BAD_VERSION = reasonIndex('ip-bad-version')
 const BAD_HEADER_LENGTH = reasonIndex('ipv4-bad-header-length'), IP_BAD_LENGTH = reasonIndex('ip-bad-length')
@@ -26,6 +28,7 @@ const BAD_CHECKSUM = reasonIndex('ipv4-bad-checksum')
 const BAD_OPTIONS = reasonIndex('ipv4-bad-options'), SOURCE_ROUTE = reasonIndex('ipv4-source-route')
 const BAD_EXTENSION = reasonIndex('ipv6-bad-extension'), ROUTING_0 = reasonIndex('ipv6-routing-header-0')
 const MARTIAN_SOURCE = reasonIndex('martian-source'), MARTIAN_DESTINATION = reasonIndex('martian-destination')
+const LAND = reasonIndex('land'), SPOOFED_SOURCE = reasonIndex('spoofed-source')
 const MULTICAST = reasonIndex('multicast'), LINK_LOCAL = reasonIndex('link-local')
 const TRANSPORT_TRUNCATED = reasonIndex('transport-truncated'), TRANSPORT_BAD_LENGTH = reasonIndex('transport-bad-length')
 const FRAGMENT_TINY = reasonIndex('fragment-tiny')
@@ -87,6 +90,10 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
   const tagMask = ~slotMask
   const nat44 = options.nat44
   const checksumMode = options.ipv4Checksum
+  const badFlags = options.tcpFlags ? BAD_FLAGS : 0
+  const isGuarded = options.spoofing !== SPOOFING_IGNORE
+  const guardedInside = options.spoofing === SPOOFING_BOTH ? 1 : 0
+  const { count4, has6 } = options.inside
   const poolSize = pool.size
   const poolStart = pool.start ?? 0
   const isContiguous = pool.start !== null
@@ -108,12 +115,20 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
     return octet === 0 || octet === 127 || (octet >= 240 && address !== -1)
   }
 
+  /** Does a source that is inside (1) or not (0) come from the wrong side (RFC 2827)? */
+  function isSpoofed(fromOutside: number, isInside: number): boolean {
+    return ((fromOutside ^ isInside ^ 1) & (fromOutside | guardedInside)) !== 0
+  }
+
   /** Reason to drop a packet between these addresses, or -1. */
-  function judgeAddresses4(src: number, dst: number): number {
-    if (isMartian(src) || src >>> 24 >= 224 || (nat44 && indexOf(src) >= 0)) return MARTIAN_SOURCE
+  function judgeAddresses4(i: number, src: number, dst: number): number {
+    if (isMartian(src) || src >>> 24 >= 224) return MARTIAN_SOURCE
+    if (src === dst) return LAND
+    if (nat44 && indexOf(src) >= 0) return MARTIAN_SOURCE
     if (isMartian(dst)) return MARTIAN_DESTINATION
     if (dst >>> 28 === 14 || dst === -1) return MULTICAST
     if (src >>> 16 === 0xa9fe || dst >>> 16 === 0xa9fe) return LINK_LOCAL
+    if (isGuarded && isSpoofed(side[i], count4(src))) return SPOOFED_SOURCE
     return -1
   }
 
@@ -143,13 +158,16 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
       if (word0 >>> 24 !== 0x45 || (sum & 0xffff) + (sum >>> 16) !== 0xffff || (word1 & 0x3fff) !== 0 || word2 >>> 24 <= 1
         || CLASS_OF[protocol] > CLASS_TCP || payload < need || captured < ipv4.HEADER_BYTES + need
         || total > captured + wireBytes[i] - capBytes[i]
-        || (closerSource[src >>> 24] | closerDestination[dst >>> 24] | group[i]) !== 0) {
+        || (closerSource[src >>> 24] | closerDestination[dst >>> 24] | group[i]) !== 0 || src === dst
+        || (isGuarded && isSpoofed(side[i], count4(src)))) {
         lookCloser(i)
         continue
       }
-      // The length of UDP, or the data offset of TCP. For UDP the second load may read behind the packet; it is masked out.
+      // The length of UDP, or the data offset of TCP, 0 with impossible flags. For UDP the second load may read behind the packet;
+      // it is masked out.
       const udp = IS_UDP[protocol]
-      const stated = (view.getUint16(l4 + 4) & udp) | ((view.getUint8(l4 + 12) >>> 4 << 2) & ~udp)
+      const offsetFlags = view.getUint16(l4 + tcp.DATA_OFFSET)
+      const stated = (view.getUint16(l4 + 4) & udp) | ((offsetFlags >>> 12 << 2) & ~udp & ((badFlags >>> offsetFlags & 1) - 1))
       if (stated < need || stated > payload) {
         lookCloser(i)
         continue
@@ -237,7 +255,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
     const total = ipv4.totalLength(view, p)
     netBytes[i] = total
     const src = ipv4.src(view, p), dst = ipv4.dst(view, p)
-    const reason = judgeAddresses4(src, dst)
+    const reason = judgeAddresses4(i, src, dst)
     if (reason >= 0) return reject(rows, frames, i, reason)
     // RFC 1812 5.3.4: a link-layer broadcast with a unicast destination is not forwarded.
     if (group[i] !== 0) return reject(rows, frames, i, MULTICAST)
@@ -287,7 +305,8 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
     if (payload < need) return reject(rows, frames, i, first !== 0 ? FRAGMENT_TINY : TRANSPORT_BAD_LENGTH)
     if (l4 + need > p + captured) return reject(rows, frames, i, TRANSPORT_TRUNCATED)
     const stated = protocol === UDP ? view.getUint16(l4 + 4) : view.getUint8(l4 + 12) >>> 4 << 2
-    if (stated < need || (stated > payload && first === 0)) reject(rows, frames, i, TRANSPORT_BAD_LENGTH)
+    if (stated < need || (stated > payload && first === 0)) return reject(rows, frames, i, TRANSPORT_BAD_LENGTH)
+    if (protocol === TCP && (badFlags >>> tcp.flags(view, l4) & 1) !== 0) reject(rows, frames, i, judgeFlags(tcp.flags(view, l4)))
   }
 
   /** Checks the header of ICMP or ICMPv6; sets the ports of a query and PATH_4, or PATH_4_ERROR, or rejects. */
@@ -303,15 +322,23 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
   }
 
   /** Reason to drop an IPv6 packet for its addresses, or -1. */
-  function judgeAddresses6(p: number): number {
+  function judgeAddresses6(i: number, p: number): number {
     const s0 = ipv6.srcWord(view, p, 0), d0 = ipv6.dstWord(view, p, 0)
     // Nearly all addresses are global or unique local: their first word is not 0, their first octet neither fe nor ff.
-    if (s0 !== 0 && d0 !== 0 && s0 >>> 25 !== 0x7f && d0 >>> 25 !== 0x7f) return -1
+    if (s0 !== 0 && d0 !== 0 && s0 >>> 25 !== 0x7f && d0 >>> 25 !== 0x7f && s0 !== d0) return judgeSource6(i, p)
     if (s0 >>> 24 === 0xff || isReserved6(p + ipv6.SRC)) return MARTIAN_SOURCE
+    if (s0 === d0 && ipv6.srcWord(view, p, 1) === ipv6.dstWord(view, p, 1)
+      && ipv6.srcWord(view, p, 2) === ipv6.dstWord(view, p, 2) && ipv6.srcWord(view, p, 3) === ipv6.dstWord(view, p, 3)) return LAND
     if (isReserved6(p + ipv6.DST)) return MARTIAN_DESTINATION
     if (d0 >>> 24 === 0xff) return MULTICAST
     if (s0 >>> 22 === 0x3fa || d0 >>> 22 === 0x3fa) return LINK_LOCAL
-    return -1
+    return judgeSource6(i, p)
+  }
+
+  function judgeSource6(i: number, p: number): number {
+    if (!isGuarded) return -1
+    const isInside = has6(ipv6.srcWord(view, p, 0), ipv6.srcWord(view, p, 1), ipv6.srcWord(view, p, 2), ipv6.srcWord(view, p, 3))
+    return isSpoofed(side[i], isInside ? 1 : 0) ? SPOOFED_SOURCE : -1
   }
 
   /** ::, ::1 and ::ffff:0:0/96. */
@@ -335,7 +362,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
     if (walked === ipv6.WALK_TRUNCATED) return reject(rows, frames, i, IP_TRUNCATED)
     if (walked === ipv6.WALK_BAD) return reject(rows, frames, i, BAD_EXTENSION)
     if (walked === ipv6.WALK_ROUTING_0) return reject(rows, frames, i, ROUTING_0)
-    const reason = judgeAddresses6(p)
+    const reason = judgeAddresses6(i, p)
     if (reason >= 0) return reject(rows, frames, i, reason)
     if (group[i] !== 0) return reject(rows, frames, i, MULTICAST)
 

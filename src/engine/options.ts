@@ -9,6 +9,11 @@ export const CHECKSUM_VERIFY = 0
 export const CHECKSUM_REPAIR_ZERO = 1
 export const CHECKSUM_IGNORE = 2
 
+/** Which sources are held against the inside prefixes: none, those from outside, those from inside too. */
+export const SPOOFING_IGNORE = 0
+export const SPOOFING_OUTSIDE = 1
+export const SPOOFING_BOTH = 2
+
 /** Answers whether an address is in the inside network. Words are host-order int32. */
 export interface InsidePrefixes {
   has4(address: number): boolean
@@ -67,6 +72,10 @@ export interface EngineOptions {
   icmpErrorsPerSecond: number
   /** CHECKSUM_ constant. */
   ipv4Checksum: number
+  /** Drop segments whose flags no connection has? */
+  tcpFlags: boolean
+  /** SPOOFING_ constant. Where a source decides the side, SPOOFING_IGNORE does the same and costs nothing. */
+  spoofing: number
   /** Sources of the ICMP errors that the box originates. */
   boxAddress4: number
   boxAddress6: readonly [number, number, number, number]

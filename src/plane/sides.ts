@@ -5,6 +5,8 @@ import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
 
 export interface Sides {
+  /** A source that is inside comes from inside by definition, so nothing can be spoofed. */
+  readonly isBySource: boolean
   /** Sets `side` of the rows below `count`, whose `net` and `l3` are set. */
   decide(count: number): void
 }
@@ -27,7 +29,7 @@ export function sidesBySource(frames: Frames, inside: Pick<InsidePrefixes, 'coun
     return has6(ipv6.srcWord(view, p, 0), ipv6.srcWord(view, p, 1), ipv6.srcWord(view, p, 2), ipv6.srcWord(view, p, 3))
   }
 
-  return { decide }
+  return { isBySource: true, decide }
 }
 
 /** By capture interface: `isInside(id)` is asked once for each interface. */
@@ -43,5 +45,5 @@ export function sidesByInterface(frames: Frames, isInside: (id: number) => boole
     }
   }
 
-  return { decide }
+  return { isBySource: false, decide }
 }

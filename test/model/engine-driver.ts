@@ -12,7 +12,7 @@ import { createEngine, engineScratchBytes } from '../../src/engine/engine.ts'
 import { EXTRA_RELEASED } from '../../src/engine/extras.ts'
 import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
-  FILTER_ENDPOINT_INDEPENDENT,
+  FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE,
 } from '../../src/engine/options.ts'
 import { createPrefixSet } from '../../src/base/address.ts'
 import { createWorld } from '../../src/plane/world.ts'
@@ -26,6 +26,7 @@ const FILTERING = {
   'address-and-port-dependent': FILTER_ADDRESS_AND_PORT_DEPENDENT,
 }
 const CHECKSUM = { verify: CHECKSUM_VERIFY, 'repair-zero': CHECKSUM_REPAIR_ZERO, ignore: CHECKSUM_IGNORE }
+const SPOOFING = { ignore: SPOOFING_IGNORE, outside: SPOOFING_OUTSIDE, both: SPOOFING_BOTH }
 const GUARD = 0xa5, GUARD_BYTES = 32
 
 /** Counters that the contract lets us predict. */
@@ -65,7 +66,8 @@ export class EngineDriver {
       portPreservation: o.portPreservation, filtering: FILTERING[o.filtering], hairpinning: o.hairpinning,
       outboundPermit: o.outboundPermit, inboundPermit: o.inboundPermit, tcpMidstream: o.tcpMidstream, ...o.timers,
       flows: o.flows, fragmentDatagrams: o.fragmentDatagrams, fragmentHold: o.fragmentHold,
-      icmpErrorsPerSecond: o.icmpErrorsPerSecond, ipv4Checksum: CHECKSUM[o.ipv4Checksum], boxAddress4: o.boxAddress4,
+      icmpErrorsPerSecond: o.icmpErrorsPerSecond, ipv4Checksum: CHECKSUM[o.ipv4Checksum],
+      tcpFlags: o.tcpFlags, spoofing: SPOOFING[o.spoofing], boxAddress4: o.boxAddress4,
       boxAddress6: [w0, w1, w2, w3], seed: o.seed, scratchStart: poolBytes,
       midcom: midcom === null ? null : {
         rules: midcom.rules, boundPorts: midcom.boundPorts, portLow: midcom.portLo, portHigh: midcom.portHi,

@@ -51,7 +51,7 @@ export class Fragments {
    * The checks of a piece in their order. What is admitted has come; `overlapped` held pieces are dropped too.
    * It is then the first one, a later one of which the first was sent, or waits for it.
    */
-  admit(p: Packet, nowMs: number): Admitted {
+  admit(p: Packet, side: 'inside' | 'outside', nowMs: number): Admitted {
     const piece = p.piece!
     const refuse = (drop: DropReason, overlapped = 0) => ({ drop, overlapped })
     if (piece.end === piece.start || piece.more && piece.end % 8 !== 0 || piece.end > 65535 - (p.version === 4 ? p.l4 : 0)) {
@@ -59,7 +59,7 @@ export class Fragments {
     }
     if (p.version === 4 && p.protocol === TCP && piece.start === 8) return refuse('fragment-tiny')
     if (piece.start === 0 && p.l4 + transportBytes(p) > p.netBytes) return refuse('fragment-tiny')
-    const key = [p.version, p.src, p.dst, piece.id, p.version === 4 ? p.protocol : ''].join('/')
+    const key = [side, p.version, p.src, p.dst, piece.id, p.version === 4 ? p.protocol : ''].join('/')
     let datagram = this.known.find(d => d.key === key)
     if (datagram === undefined) {
       if (this.known.length >= this.options.fragmentDatagrams) return refuse('fragment-table-full')

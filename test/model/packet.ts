@@ -190,22 +190,23 @@ function walk(bytes: Uint8Array, end: number): Judged<Chain> {
   return { drop: null, value: { protocol: next, l4: at, fragmentAt } }
 }
 
-/** Step 3, but for our own outside addresses. */
-export function judgeAddresses(p: Packet, ours: readonly Addr[], group: boolean): DropReason | null {
+/** Step 3. `spoofed`: the source comes from the wrong side. */
+export function judgeAddresses(p: Packet, ours: readonly Addr[], group: boolean, spoofed: boolean): DropReason | null {
   const { src, dst } = p, four = p.version === 4
   const mapped = '00000000000000000000ffff00000000', zero = '0'.repeat(32), one = zero.slice(1) + '1'
   const martian6 = (a: Addr) => a === zero || a === one || under(a, mapped, 96)
   const multicast6 = (a: Addr) => a.startsWith('ff')
   const is4 = (a: Addr, prefix: Addr, bits: number) => four && under(a, prefix, bits)
   const here4 = (a: Addr) => is4(a, '00000000', 8) || is4(a, '7f000000', 8)
-  if (four ? here4(src) || is4(src, 'e0000000', 3) || ours.includes(src) : martian6(src) || multicast6(src)) {
-    return 'martian-source'
-  }
+  if (four ? here4(src) || is4(src, 'e0000000', 3) : martian6(src) || multicast6(src)) return 'martian-source'
+  if (src === dst) return 'land'
+  if (ours.includes(src)) return 'martian-source'
   const broadcast = dst === 'ffffffff'
   if (four ? here4(dst) || is4(dst, 'f0000000', 4) && !broadcast : martian6(dst)) return 'martian-destination'
   if (four ? is4(dst, 'e0000000', 4) || broadcast : multicast6(dst)) return 'multicast'
   const local = (a: Addr) => four ? under(a, 'a9fe0000', 16) : under(a, 'fe8' + '0'.repeat(29), 10)
   if (local(src) || local(dst)) return 'link-local'
+  if (spoofed) return 'spoofed-source'
   // RFC 1812 5.3.4: what the link sent to many is not forwarded to one.
   return group ? 'multicast' : null
 }
@@ -229,6 +230,17 @@ export function judgeTransport(p: Packet): DropReason | null {
     const stated = get16(p.bytes, p.l4 + 4)
     if (stated < 8 || p.piece === null && stated > rest) return 'transport-bad-length'
   }
+  return null
+}
+
+/** Flags that no connection has, by the names that scanners gave them. */
+export function judgeFlags(p: Packet): DropReason | null {
+  const [fin, syn, rst, psh, ack, urg] = [1, 2, 4, 8, 16, 32].map(bit => (p.bytes[p.l4 + 13] & bit) !== 0)
+  if (!fin && !syn && !rst && !ack) return 'tcp-null'
+  if (syn && fin) return 'tcp-syn-fin'
+  if (syn && rst) return 'tcp-syn-rst'
+  if (fin && rst) return 'tcp-fin-rst'
+  if (fin && !ack) return psh && urg ? 'tcp-xmas' : 'tcp-fin-without-ack'
   return null
 }
 

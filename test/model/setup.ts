@@ -28,7 +28,7 @@ export const OPTIONS: ModelOptions = {
     udpMs: 300_000, tcpTransitoryMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
     fragmentMs: 2000,
   },
-  flows: 16, fragmentDatagrams: 4, fragmentHold: 4, icmpErrorsPerSecond: 10, ipv4Checksum: 'repair-zero',
+  flows: 16, fragmentDatagrams: 4, fragmentHold: 4, icmpErrorsPerSecond: 10, ipv4Checksum: 'repair-zero', tcpFlags: true, spoofing: 'ignore',
   boxAddress4: int32('192.0.0.8'), boxAddress6: words('fe80::1'), seed: 1,
   midcom: null,
 }

@@ -28,7 +28,7 @@ const PORTS = [0, 1, 80, 81, 1000, 1023, 1024, 1025, 1026, 1027, 1028, 5000, 500
 const PROTOCOLS: (Protocol | number)[] = [
   'udp', 'udp', 'udp', 'tcp', 'tcp', 'tcp', 'icmp', 'icmp', 'udplite', 'dccp', 47, 50, 1, 58, 6, 17,
 ]
-const FLAGS = [2, 2, 18, 16, 16, 17, 1, 4, 20, 24, 0, 3, 6, 22]
+const FLAGS = [2, 2, 2, 18, 18, 16, 16, 16, 16, 17, 17, 1, 4, 20, 24, 0, 3, 5, 6, 22, 41, 63]
 const ICMP_TYPES = [8, 8, 8, 0, 13, 14, 3, 11, 12, 4, 5, 17, 128, 129, 1, 2, 135]
 const LENGTHS = [0, 0, 1, 2, 3, 7, 8, 12, 20, 33, 64, 120]
 const CHECKSUMS = ['right', 'right', 'right', 'right', 'zero', 'wrong'] as const
@@ -119,7 +119,8 @@ export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
   ),
   flows: fc.constantFrom(16, 17, 20, 24, 31, 32), fragmentDatagrams: fc.constantFrom(1, 2, 4, 16),
   fragmentHold: fc.constantFrom(0, 1, 2, 4, 16, 100), icmpErrorsPerSecond: fc.constantFrom(0, 1, 3, 10, 1000),
-  ipv4Checksum: fc.constantFrom('verify', 'repair-zero', 'ignore'),
+  ipv4Checksum: fc.constantFrom('verify', 'repair-zero', 'ignore'), tcpFlags: fc.boolean(),
+  spoofing: fc.constantFrom('ignore', 'ignore', 'outside', 'both'),
   boxAddress4: fc.constant(int32('192.0.0.8')), boxAddress6: fc.constant(words('fe80::1')), seed: fc.integer(),
   midcom: fc.constant(null),
 })

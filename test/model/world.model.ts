@@ -4,7 +4,8 @@
  */
 import type { Model, Side } from '../nat.model.ts'
 import {
-  addrOf, get16, hasPorts, hex, icmpKind, inPrefixes, isIcmp, judgeAddresses, judgeTransport, parse, readdress4, requote, ICMP,
+  addrOf, get16, hasPorts, hex, icmpKind, inPrefixes, isIcmp, judgeAddresses, judgeFlags, judgeTransport, parse, readdress4,
+  requote, ICMP, TCP,
 } from './packet.ts'
 
 export interface WorldInput { side: Side; nowMs: number; bytes: Uint8Array; wireBytes: number; net?: 4 | 6; group?: boolean }
@@ -20,12 +21,13 @@ export function enter(model: Model, input: WorldInput): Uint8Array {
   if (!inPrefixes(p.dst, options.insidePrefixes)) return bytes
   // Reading: what the box drops before it looks at flows enters as it is.
   const pool = options.pool.map(word => addrOf([word]))
-  if (judgeAddresses(p, pool, input.group ?? false) !== null || p.ttl <= 1) return bytes
+  const spoofed = options.spoofing !== 'ignore' && inPrefixes(p.src, options.insidePrefixes)
+  if (judgeAddresses(p, pool, input.group ?? false, spoofed) !== null || p.ttl <= 1) return bytes
   const padded = (packet: Uint8Array) => Uint8Array.from([...packet, ...bytes.slice(packet.length)])
   // Reading: the paired address is the bound one of a host that has one, as above.
   const paired = model.midcom.bindings.addressOf(p.dst) ?? model.flows.pairedAddr(p.dst)
   if (p.piece !== null && p.piece.start > 0) return padded(readdress4(p.bytes, 'dst', paired, 0))
-  if (judgeTransport(p) !== null) return bytes
+  if (judgeTransport(p) !== null || p.protocol === TCP && options.tcpFlags && judgeFlags(p) !== null) return bytes
 
   const header = p.l4, kind = isIcmp(p) ? icmpKind(4, p.bytes[p.l4]) : null
   if (kind === 'neither') return bytes

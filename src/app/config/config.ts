@@ -48,6 +48,8 @@ export interface Config {
   }
   checks: {
     ipv4Checksum: ChecksumCheck
+    tcpFlags: boolean
+    spoofing: SpoofingCheck
   }
   midcom: MidcomConfig
 }
@@ -110,6 +112,7 @@ export interface AgentConfig {
 
 export type Filtering = 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent'
 export type Policy = 'permit' | 'deny'
+export type SpoofingCheck = 'ignore' | 'outside' | 'both'
 export type ChecksumCheck = 'verify' | 'repair-zero' | 'ignore'
 
 /**

@@ -295,7 +295,7 @@ nat:
 firewall: {outbound: deny, inbound6: permit, tcp-midstream: false}
 timers: {udp: 2m, tcp-transitory: 1h, tcp-established: 12d, icmp-query: 1m30s, other: 1s500ms, fragment: 1000ms}
 limits: {flows: 4M, fragment-datagrams: 2k, fragment-hold: 0, icmp-errors-per-second: 1e3}
-checks: {ipv4-checksum: ignore}
+checks: {ipv4-checksum: ignore, tcp-flags: ignore, spoofing: both}
 midcom:
   enabled: true
   ports: 1-3
@@ -349,7 +349,7 @@ midcom:
       fragmentMs: 1000,
     },
     limits: { flows: 4_194_304, fragmentDatagrams: 2048, fragmentHold: 0, icmpErrorsPerSecond: 1000 },
-    checks: { ipv4Checksum: 'ignore' },
+    checks: { ipv4Checksum: 'ignore', tcpFlags: false, spoofing: 'both' },
     midcom: {
       enabled: true, ports: { first: 1, last: 3 }, addresses: [], insidePool: [], service: 'traditional', strictNatMode: false,
       maxLifetimeSec: 86_400, idleTimeoutSec: 30, extend: false, disableRules: false,

@@ -7,7 +7,7 @@ import { dirname, resolve } from 'node:path'
 import type { Prefix } from '../../base/address.ts'
 import type { Range } from './address.ts'
 import { betweenSettings } from './between.ts'
-import type { AgentConfig, ChecksumCheck, Config, Filtering, MidcomConfig, Policy } from './config.ts'
+import type { AgentConfig, ChecksumCheck, Config, Filtering, MidcomConfig, Policy, SpoofingCheck } from './config.ts'
 import { readDocument, type Problem } from './document.ts'
 import { schemaProblems } from './problems.ts'
 import type { Ports } from './quantity.ts'
@@ -129,7 +129,11 @@ function assemble(data: unknown, folder: string): Config {
       fragmentHold: value('limits.fragment-hold'),
       icmpErrorsPerSecond: value('limits.icmp-errors-per-second'),
     },
-    checks: { ipv4Checksum: plain<ChecksumCheck>('checks.ipv4-checksum') },
+    checks: {
+      ipv4Checksum: plain<ChecksumCheck>('checks.ipv4-checksum'),
+      tcpFlags: plain<string>('checks.tcp-flags') === 'drop',
+      spoofing: plain<SpoofingCheck>('checks.spoofing'),
+    },
     midcom: assembleMidcom(data, folder),
   }
 }

@@ -84,6 +84,11 @@ export const SCHEMA: Schema = {
       'ipv4-checksum': choice('repair-zero', ['verify', 'repair-zero', 'ignore'],
         'The IPv4 header checksum: drop what is wrong; the same, but take 0 as left to the network card when the '
         + 'packet was captured, and fill it in; or do not look.'),
+      'tcp-flags': choice('drop', ['drop', 'ignore'],
+        'TCP segments whose flags no connection has: none at all, SYN with FIN or RST, FIN with RST or without ACK (RFC 9293).'),
+      spoofing: choice('outside', ['ignore', 'outside', 'both'],
+        'Sources against the prefixes of `inside`, where interfaces decide the side: drop inside sources that come from outside, '
+        + 'and with `both` also sources that are not inside and come from there (RFC 2827).'),
     }),
     midcom: MIDCOM,
   },

@@ -102,6 +102,12 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     hint: 'If the source is in nat.pool, the capture was taken outside the box, or the pool is another network: set nat.pool.',
     settings: ['nat.pool'],
   },
+  'land': {
+    clause: 'RFC 1812 5.3.7',
+    why: 'Source and destination are the same address: no host sends itself packets through a router (a LAND attack).',
+    hint: NONE,
+    settings: [],
+  },
   'martian-destination': {
     clause: 'RFC 1812 5.3.7',
     why: 'The destination can belong to no receiver: it is unspecified, loopback or reserved.',
@@ -120,6 +126,12 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     hint: NONE,
     settings: [],
   },
+  'spoofed-source': {
+    clause: 'checks.spoofing, RFC 2827',
+    why: 'The source does not belong to the side that the packet came from, so somebody forged it.',
+    hint: 'If hosts there do have such addresses, set inside (or --inside) to what is inside; or checks.spoofing: ignore.',
+    settings: ['checks.spoofing', 'inside'],
+  },
   'ttl-exceeded': {
     clause: 'RFC 1812 5.3.1, RFC 8200 3',
     why: 'The TTL or hop limit would reach zero here; the sender is told by ICMP if the packet was on its way through the box.',
@@ -137,6 +149,42 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     why: 'The packet ends inside its transport header, or that header claims more bytes than there are.',
     hint: NONE,
     settings: [],
+  },
+  'tcp-null': {
+    clause: 'checks.tcp-flags, RFC 9293 3.10.7',
+    why: 'No flag says what the segment is for: a null scan, or a broken stack.',
+    hint: 'If a peer really speaks so: checks.tcp-flags: ignore.',
+    settings: ['checks.tcp-flags'],
+  },
+  'tcp-xmas': {
+    clause: 'checks.tcp-flags, RFC 9293 3.10.7',
+    why: 'FIN, PSH and URG without ACK belong to no connection: a Christmas tree scan.',
+    hint: 'If a peer really speaks so: checks.tcp-flags: ignore.',
+    settings: ['checks.tcp-flags'],
+  },
+  'tcp-syn-fin': {
+    clause: 'checks.tcp-flags, RFC 9293 3.10.7',
+    why: 'A segment cannot open and close a connection at once.',
+    hint: 'If a peer really speaks so: checks.tcp-flags: ignore.',
+    settings: ['checks.tcp-flags'],
+  },
+  'tcp-syn-rst': {
+    clause: 'checks.tcp-flags, RFC 9293 3.10.7',
+    why: 'A segment cannot open and reset a connection at once.',
+    hint: 'If a peer really speaks so: checks.tcp-flags: ignore.',
+    settings: ['checks.tcp-flags'],
+  },
+  'tcp-fin-rst': {
+    clause: 'checks.tcp-flags, RFC 9293 3.10.7',
+    why: 'A segment cannot close and reset a connection at once.',
+    hint: 'If a peer really speaks so: checks.tcp-flags: ignore.',
+    settings: ['checks.tcp-flags'],
+  },
+  'tcp-fin-without-ack': {
+    clause: 'checks.tcp-flags, RFC 9293 3.10.7',
+    why: 'Every segment but the first SYN and a reset carries ACK; this FIN does not: a FIN scan.',
+    hint: 'If a peer really speaks so: checks.tcp-flags: ignore.',
+    settings: ['checks.tcp-flags'],
   },
   'fragment-tiny': {
     clause: 'RFC 1858 3, RFC 3128',
