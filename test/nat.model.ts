@@ -15,7 +15,7 @@ import { Fragments, type Leaving } from './model/fragments.ts'
 import { Midcom, type MidcomOptions } from './model/midcom.ts'
 import type { Command } from './model/commands.ts'
 import type { Asked, Rule } from './model/rules.ts'
-import { after, isDying, isLong, isOpening, isReset, opened, type TcpState, type Way } from './model/tcp.ts'
+import { after, isClosing, isLong, isOpening, isReset, opened, type Way } from './model/tcp.ts'
 
 export interface ModelOptions {
   insidePrefixes: readonly Prefix[]
@@ -33,7 +33,10 @@ export interface ModelOptions {
   tcpMidstream: boolean
   timers: {
     udpMs: number
-    tcpTransitoryMs: number
+    udpPorts: readonly { port: number; idleMs: number }[]
+    udpInboundRefresh: boolean
+    tcpOpeningMs: number
+    tcpClosingMs: number
     tcpEstablishedMs: number
     icmpQueryMs: number
     otherMs: number
@@ -114,8 +117,10 @@ export function createModel(options: ModelOptions) {
 
   /* Timers */
 
-  function idleMs(protocol: number, tcp: TcpState | null): number {
-    if (protocol === TCP) return tcp !== null && isLong(tcp) ? timers.tcpEstablishedMs : timers.tcpTransitoryMs
+  function idleMs({ protocol, tcp, peer, openedBy }: Pick<Flow, 'protocol' | 'tcp' | 'peer' | 'openedBy'>): number {
+    if (tcp !== null) return isLong(tcp) ? timers.tcpEstablishedMs : isClosing(tcp) ? timers.tcpClosingMs : timers.tcpOpeningMs
+    const special = protocol === UDP && openedBy === 'out' ? timers.udpPorts.find(({ port }) => port === peer.port) : undefined
+    if (special !== undefined) return special.idleMs
     if (protocol === UDP || protocol === UDPLITE) return timers.udpMs
     // Reading: by the number alone, even of ICMP over IPv6.
     return protocol === ICMP || protocol === ICMP6 ? timers.icmpQueryMs : timers.otherMs
@@ -125,12 +130,14 @@ export function createModel(options: ModelOptions) {
 
   /** A packet is translated by `flow`. */
   function refresh(flow: Flow, p: Packet, way: Way, nowMs: number): void {
-    if (flow.tcp !== null) {
-      const was = flow.tcp
-      flow.tcp = after(was, way, flagsOf(p))
-      if (isDying(was) && flow.tcp === was) return
-    }
-    flow.deadline = nowMs + idleMs(flow.protocol, flow.tcp) | 0
+    const isUdp = p.protocol === UDP || p.protocol === UDPLITE, reset = flow.tcp !== null && isReset(flagsOf(p))
+    const was = flow.tcp
+    if (was !== null) flow.tcp = after(was, way, flagsOf(p))
+    if (isUdp && way === 'in' && !timers.udpInboundRefresh) return
+    if (reset && isClosing(was!)) return
+    const deadline = nowMs + idleMs(flow) | 0
+    if (reset && way === 'out' && (was === 'SYN-IN' || was === 'MID-IN') && (flow.deadline - deadline | 0) < 0) return
+    flow.deadline = deadline
   }
 
   function open(
@@ -138,9 +145,9 @@ export function createModel(options: ModelOptions) {
   ): Flow {
     const { version, protocol } = p
     const tcp = protocol === TCP ? opened(way, flagsOf(p)) : null
-    const deadline = nowMs + idleMs(protocol, tcp) | 0
+    const deadline = nowMs + idleMs({ protocol, tcp, peer, openedBy: way }) | 0
     const halves = midcom.halves(protocol, way, rule)
-    const flow = { version, protocol, inside, peer, mapping, deadline, tcp, halves, twice: false, born: ++born }
+    const flow = { version, protocol, inside, peer, mapping, deadline, tcp, openedBy: way, halves, twice: false, born: ++born }
     flows.add(flow)
     return flow
   }

@@ -202,7 +202,9 @@ enum { MAPPING_HEAD = 1, PEER_HEAD = 2 };
 
 enum { S_NONE, S_UDP, S_ICMP, S_SYN_OUT, S_SYN_IN, S_MID_OUT, S_MID_IN, S_ESTABLISHED, S_FIN_OUT, S_FIN_IN, S_FIN_BOTH,
   S_RESET, STATES = 16 };
+/* In an entry of the table of states: the packet sets no deadline, or none that is later than the one there is. */
 #define KEEP_DEADLINE 0x80
+#define NOT_LATER 0x40
 
 typedef struct {
   u64 used[1024];               /* a bit for each port */
@@ -1034,8 +1036,9 @@ INLINE void forward(Engine *e, Frame *frame, Packet *p) {
   }
   u32 next = e->next[f->state][dir][p->flags];
   if (likely(!(next & KEEP_DEADLINE))) {
-    u32 deadline = e->now + e->timeout[next];
-    f->state = (u8)next;
+    u32 state = next & ~(u32)NOT_LATER, deadline = e->now + e->timeout[state];
+    f->state = (u8)state;
+    if (unlikely((next & NOT_LATER) && (i32)(f->deadline - deadline) < 0)) goto rewrite;
     f->deadline = deadline;
     if (unlikely((i32)(deadline - f->fire_at) < 0)) {
       wheel_cancel(e, slot);
@@ -1136,8 +1139,9 @@ static void engine_create(Engine *e, const Options *o) {
     for (u32 dir = 0; dir < 2; dir++) {
       for (u32 flags = 0; flags < 32; flags++) {
         u32 next = next_state(state, dir, flags);
-        int closing = next == S_FIN_BOTH || next == S_RESET;
-        e->next[state][dir][flags] = (u8)(next | (closing && next == state ? KEEP_DEADLINE : 0));
+        int refused = dir == OUT && (state == S_SYN_IN || state == S_MID_IN);
+        int closing = state == S_FIN_BOTH || state == S_RESET, reset = (flags & RST) != 0;
+        e->next[state][dir][flags] = (u8)(next | (reset && closing ? KEEP_DEADLINE : reset && refused ? NOT_LATER : 0));
       }
     }
   }

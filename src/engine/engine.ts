@@ -35,7 +35,9 @@ import {
 import { createRuleLinks } from './rule-links.ts'
 import { DISABLED, NO_RULE, createRules } from './rules.ts'
 import { type Shared, drop as dropRow } from './shared.ts'
-import { DIR_IN, DIR_OUT, EVENT, EVENT_SYN, NEXT, STATE_OF, isClosing, openingState, timeoutsByState } from './tcp-state.ts'
+import {
+  DIR_IN, DIR_OUT, EVENT, EVENT_SYN, NEXT, STATE_OF, isRefusal, keepsDeadline, openingState, timeoutsByState, udpStates,
+} from './tcp-state.ts'
 
 const TTL_EXCEEDED = reasonIndex('ttl-exceeded')
 const INSIDE_TO_INSIDE = reasonIndex('inside-to-inside'), OUTSIDE_TO_OUTSIDE = reasonIndex('outside-to-outside')
@@ -132,7 +134,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const { replaceEnd, remember, restore, forget } = createEnds(shared, updateSum)
   const $key = new Int32Array(8)
   const timeouts = timeoutsByState(options)
-  const closing = Uint8Array.from(timeouts, (_, state) => isClosing(state) ? 1 : 0)
+  const keeps = keepsDeadline(options)
+  const udpState = udpStates(options)
 
   // The present, in a typed array: a variable that changes is checked and untagged wherever it is read.
   const $now = new Int32Array(1)
@@ -175,16 +178,19 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   /** A packet of the flow at `base` passed in direction `dir`. What is not TCP has a state that no event changes. */
   function refresh(base: number, dir: number, l4: number): void {
     const state = (F[base + KIND] >>> 8) & 255
-    const next = NEXT[(state << 4) | (dir << 3) | EVENT[view.getUint8(l4 + 13) & 31]]
-    if (next !== state) return enter(base, next)
-    // @req RFC4787 REQ-6, REQ-6a
+    const at = (state << 4) | (dir << 3) | EVENT[view.getUint8(l4 + 13) & 31]
+    const next = NEXT[at]
+    if (next !== state) return enter(base, next, isRefusal(at))
+    // @req RFC4787 REQ-6
     // @req RFC7857 7a, 7b, 7.1b
-    if (closing[state] === 0) F[base + DEADLINE] = $now[0] + timeouts[state]
+    if (keeps[at] === 0) F[base + DEADLINE] = $now[0] + timeouts[state]
   }
 
-  function enter(base: number, state: number): void {
+  function enter(base: number, state: number, refused: boolean): void {
     F[base + KIND] = (F[base + KIND] & ~0xff00) | (state << 8)
-    F[base + DEADLINE] = $now[0] + timeouts[state]
+    const deadline = $now[0] + timeouts[state] | 0
+    if (refused && ((F[base + DEADLINE] - deadline) | 0) < 0) return
+    F[base + DEADLINE] = deadline
     // The deadline may have moved earlier, which the wheel must be told.
     schedule(base >>> FLOW_BITS)
   }
@@ -192,6 +198,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   /** State of the flow that row i would open, or -1 if it may open none. */
   function opening(i: number, dir: number): number {
     const protocol = kindColumn[i] & 255
+    if (protocol === UDP && dir === DIR_OUT) return udpState(portsColumn[i] & 0xffff)
     if (protocol !== TCP) return STATE_OF[protocol]
     const flags = view.getUint8(l4Column[i] + 13)
     const event = EVENT[flags & 31]

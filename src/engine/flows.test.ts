@@ -251,7 +251,7 @@ test('flows: a refused flow leaves its slot free', () => {
 })
 
 test('flows: a reset opens none, from neither side', () => {
-  const rig = createRig({ inboundPermit: true, filtering: FILTER_ENDPOINT_INDEPENDENT })
+  const rig = createRig({ inboundPermit: true, filtering: FILTER_ENDPOINT_INDEPENDENT, tcpFlags: false })
   const tcp = { proto: 'tcp', srcPort: 5000, dstPort: 5000 } as const
   for (let flags = 0; flags < 256; flags++) {
     if ((flags & 4) === 0) continue

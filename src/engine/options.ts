@@ -60,7 +60,13 @@ export interface EngineOptions {
   tcpMidstream: boolean
   /** All timers in 1 … 2^30 ms. */
   udpMs: number
-  tcpTransitoryMs: number
+  /** Peer ports, 0 … 1023, each once, that give UDP flows opened from inside another idle time; at most 16. */
+  udpPorts: readonly { port: number; idleMs: number }[]
+  /** Does a UDP packet from outside prolong its flow? */
+  udpInboundRefresh: boolean
+  /** TCP whose opening is under way, and TCP that both ends have closed, or one has reset. */
+  tcpOpeningMs: number
+  tcpClosingMs: number
   tcpEstablishedMs: number
   icmpQueryMs: number
   otherMs: number

@@ -93,5 +93,5 @@ test('tcp-state: the timers belong to the states that docs/behaviour.md names', 
   }
   const all = Object.values(STATES)
   assert.deepEqual(all.filter(isEstablished).sort(), named(/`tcp-established` in ([A-Z-]+(?:(?:, | and )[A-Z-]+)*)/))
-  assert.deepEqual(all.filter(isClosing).sort(), named(/In ([A-Z-]+(?:(?:, | and )[A-Z-]+)*) only the packet that enters the state/))
+  assert.deepEqual(all.filter(isClosing).sort(), named(/`tcp-closing` in ([A-Z-]+(?:(?:, | and )[A-Z-]+)*)/))
 })

@@ -1,7 +1,7 @@
 /**
- * The state of a flow, which chooses its timer. TCP (RFC 5382 REQ-5) goes after the state machine of RFC 6146 3.5.2, with two more
- * states for connections whose SYN was not seen. Every other protocol has one state that nothing changes, so that the packet path
- * need not ask which protocol it has. Tables are built once; the packet path only indexes them.
+ * The state of a flow, which chooses its timer. TCP goes after the state machine of RFC 7857 2 (of RFC 6146 3.5.2), with two more
+ * states for connections whose SYN was not seen. A flow of every other protocol has a state that nothing changes, so that the packet
+ * path need not ask which protocol it has. Tables are built once; the packet path only indexes them.
  */
 import type { EngineOptions } from './options.ts'
 import { ACK_FLAG, FIN, RST, SYN } from '../wire/tcp.ts'
@@ -10,7 +10,11 @@ export const SYN_OUT = 1, SYN_IN = 2, MID_OUT = 3, MID_IN = 4
 export const ESTABLISHED = 5, FIN_OUT = 6, FIN_IN = 7, FIN_BOTH = 8, RESET = 9
 /** Not TCP. */
 export const UDP_FLOW = 10, ICMP_FLOW = 11, OTHER_FLOW = 12
-const STATES = 16
+/** UDP to ports with an idle time of their own (RFC 4787 REQ-5a): one state for each entry of the list, from here on. */
+export const UDP_PORT_FIRST = 16, MOST_UDP_PORTS = 16
+/** Ports that may have one: the well-known ones. */
+const WELL_KNOWN_PORTS = 1024
+const STATES = 32
 
 export const DIR_OUT = 0, DIR_IN = 1
 
@@ -37,7 +41,6 @@ function nextState(state: number, dir: number, event: number): number {
     case SYN_OUT: case SYN_IN: case MID_OUT: case MID_IN:
       // @req RFC7857 2.2a, 2.2b
       // @req RFC7857 2.2c no[sequence numbers are not checked]
-      // @req RFC7857 7.1a partly[an RST from inside that answers a SYN from outside prolongs]
       if (event === EVENT_RST) return RESET
       if (own) return state
       if (event === EVENT_FIN) return forth ? FIN_OUT : FIN_IN
@@ -71,20 +74,24 @@ export function openingState(dir: number, event: number): number {
   return dir === DIR_OUT ? MID_OUT : MID_IN
 }
 
-/** States that live by the established timer; all others by the transitory one. */
+/** States that live by the established timer. */
 export function isEstablished(state: number): boolean {
   return state === ESTABLISHED || state === FIN_OUT || state === FIN_IN
 }
 
-/** States whose deadline is set by the packet that enters them and by no other. */
+/** States that live by the timer of closing; the other ones of TCP by that of opening. */
 export function isClosing(state: number): boolean {
   return state === FIN_BOTH || state === RESET
 }
 
 /** Idle time by state, in milliseconds. */
 export function timeoutsByState(options: EngineOptions): Int32Array {
-  const timeouts = new Int32Array(STATES).fill(options.tcpTransitoryMs)
-  for (let state = 0; state < STATES; state++) if (isEstablished(state)) timeouts[state] = options.tcpEstablishedMs
+  const timeouts = new Int32Array(STATES).fill(options.tcpOpeningMs)
+  for (let state = 0; state < STATES; state++) {
+    if (isEstablished(state)) timeouts[state] = options.tcpEstablishedMs
+    if (isClosing(state)) timeouts[state] = options.tcpClosingMs
+  }
+  options.udpPorts.forEach(({ idleMs }, n) => { timeouts[UDP_PORT_FIRST + n] = idleMs })
   timeouts[UDP_FLOW] = options.udpMs
   timeouts[ICMP_FLOW] = options.icmpQueryMs
   timeouts[OTHER_FLOW] = options.otherMs
@@ -95,3 +102,33 @@ export function timeoutsByState(options: EngineOptions): Int32Array {
 export const STATE_OF = new Uint8Array(256).fill(OTHER_FLOW)
 STATE_OF[17] = STATE_OF[136] = UDP_FLOW
 STATE_OF[1] = STATE_OF[58] = ICMP_FLOW
+
+/** State of a UDP flow that the inside opens, by the peer's port (RFC 4787 REQ-5a). */
+export function udpStates(options: Pick<EngineOptions, 'udpPorts'>): (port: number) => number {
+  const states = new Uint8Array(WELL_KNOWN_PORTS).fill(UDP_FLOW)
+  options.udpPorts.forEach(({ port }, n) => { states[port] = UDP_PORT_FIRST + n })
+  return (port) => port < WELL_KNOWN_PORTS ? states[port] : UDP_FLOW
+}
+
+/**
+ * Does this change of state, an index of NEXT, come of a reset from inside that answers what the outside began? It never prolongs the
+ * flow (RFC 7857 7.1): nobody there wants packets.
+ */
+export function isRefusal(at: number): boolean {
+  const state = at >>> 4
+  // @req RFC7857 7.1a
+  return (state === SYN_IN || state === MID_IN) && (at & 15) === (DIR_OUT << 3 | EVENT_RST)
+}
+
+/**
+ * Packets that leave the deadline of their flow as it is, indexed as NEXT: resets of a connection that is closed or reset already
+ * (RFC 7857 7.1 of those from inside; a forged one from outside shall not do more), and UDP from outside if the setting says so
+ * (RFC 4787 REQ-6a).
+ */
+export function keepsDeadline(options: Pick<EngineOptions, 'udpInboundRefresh'>): Uint8Array {
+  const isUdp = (state: number) => state === UDP_FLOW || state >= UDP_PORT_FIRST
+  return Uint8Array.from(NEXT, (_, at) => {
+    const state = at >>> 4, isIn = (at & 8) !== 0
+    return (isClosing(state) && (at & 7) === EVENT_RST) || (isUdp(state) && isIn && !options.udpInboundRefresh) ? 1 : 0
+  })
+}

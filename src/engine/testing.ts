@@ -16,7 +16,7 @@ export const TEST_OPTIONS: EngineOptions = {
   },
   nat44: true, pool: [OUTSIDE_ADDRESS], portLow: 1024, portHigh: 65535, portPreservation: true,
   filtering: FILTER_ADDRESS_DEPENDENT, hairpinning: true, outboundPermit: true, inboundPermit: false, tcpMidstream: true,
-  udpMs: 300_000, tcpTransitoryMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000, fragmentMs: 2000,
+  udpMs: 300_000, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 240_000, tcpClosingMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000, fragmentMs: 2000,
   flows: 1024, fragmentDatagrams: 64, fragmentHold: 16, icmpErrorsPerSecond: 100, ipv4Checksum: CHECKSUM_REPAIR_ZERO,
   tcpFlags: true, spoofing: SPOOFING_IGNORE,
   boxAddress4: 0xc0000008 | 0, boxAddress6: [0xfe800000 | 0, 0, 0, 1], seed: 1, scratchStart: 0,

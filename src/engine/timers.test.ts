@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { buildPacket, fragment, type PacketSpec } from '../wire/build.ts'
-import { HELD, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
+import { DROP, HELD, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
 import { createRig } from './testing.ts'
 
 const SYN = 2, ACK = 16, FIN = 17, RST = 4, SYN_ACK = 18, NO_FLAGS = 0
-const UDP_MS = 300_000, ICMP_MS = 60_000, OTHER_MS = 300_000, TRANSITORY_MS = 240_000, ESTABLISHED_MS = 7_440_000
+const UDP_MS = 300_000, ICMP_MS = 60_000, OTHER_MS = 300_000, TRANSITORY_MS = 240_000, OPENING_MS = 100_000, CLOSING_MS = 240_000, ESTABLISHED_MS = 7_440_000
 const OUT = SIDE_INSIDE, IN = SIDE_OUTSIDE
 
 /** Where time starts: it is modulo 2^32, and no edge of int32 may matter. */
@@ -88,21 +88,106 @@ function segment(side: number, flags: number): Uint8Array {
   return buildPacket(side === OUT ? { proto: 'tcp', tcpFlags: flags, src: a, dst: b, ...ports } : { proto: 'tcp', tcpFlags: flags, src: b, dst: nat, ...reverse })
 }
 
-for (const [name, closing] of [['closed', [[OUT, FIN], [IN, FIN]]], ['reset', [[IN, RST]]]] as const) {
-  test(`timers: what still comes by a connection that is ${name} does not prolong it`, () => {
-    for (const beyond of [0, 1]) {
-      const rig = createRig()
-      for (const [side, flags] of [[OUT, SYN], [IN, SYN_ACK], ...closing]) rig.send(side, segment(side, flags), 0)
-      const late = name === 'reset' ? [[IN, RST]] : [[OUT, ACK], [IN, ACK], [IN, FIN], [OUT, RST]]
-      for (const [side, flags] of late) {
-        const { verdict } = rig.send(side, segment(side, flags), TRANSITORY_MS - 1)
-        assert.equal(verdict, side === OUT ? TO_OUTSIDE : TO_INSIDE, 'it is translated all the same')
-      }
-      rig.engine.expire(TRANSITORY_MS - 1 + beyond)
-      assert.equal(rig.count('flows-current'), 1 - beyond)
+test('timers: opening and closing are timed apart (RFC 7857 2.1)', () => {
+  const cases: [string, Segment[], number][] = [
+    ['SYN from inside', [[OUT, SYN]], OPENING_MS], ['picked up', [[OUT, ACK]], OPENING_MS], ['answered', [[OUT, SYN], [IN, SYN_ACK]], ESTABLISHED_MS],
+    ['closed', [[OUT, SYN], [IN, SYN_ACK], [OUT, FIN], [IN, FIN]], CLOSING_MS], ['refused', [[OUT, SYN], [IN, RST]], CLOSING_MS],
+  ]
+  for (const [name, segments, timeoutMs] of cases) {
+    for (const beyond of [-1, 0, 1]) {
+      const rig = createRig({ tcpOpeningMs: OPENING_MS, tcpClosingMs: CLOSING_MS })
+      for (const [side, flags] of segments) rig.send(side, segment(side, flags), 0)
+      rig.engine.expire(timeoutMs + beyond)
+      assert.equal(rig.count('flows-current'), beyond < 0 ? 1 : 0, name)
     }
-  })
-}
+  }
+})
+
+test('timers: a closed connection is kept while it is not idle (RFC 5382 REQ-5), resets apart', () => {
+  for (const [late, prolongs] of [[[OUT, ACK], true], [[IN, ACK], true], [[IN, FIN], true], [[OUT, RST], false], [[IN, RST], false]] as [Segment, boolean][]) {
+    for (const beyond of [-1, 0, 1]) {
+      const rig = createRig()
+      for (const [side, flags] of [[OUT, SYN], [IN, SYN_ACK], [OUT, FIN], [IN, FIN]]) rig.send(side, segment(side, flags), 0)
+      const { verdict } = rig.send(late[0], segment(...late), CLOSING_MS - 1)
+      assert.equal(verdict, late[0] === OUT ? TO_OUTSIDE : TO_INSIDE, 'it is translated all the same')
+      rig.engine.expire((prolongs ? 2 * CLOSING_MS - 1 : CLOSING_MS) + beyond)
+      assert.equal(rig.count('flows-current'), beyond < 0 ? 1 : 0)
+    }
+  }
+})
+
+test('timers: after a reset 4 minutes are waited, more resets prolong nothing, and any other segment takes the connection up again (RFC 7857 2.2)', () => {
+  for (const from of [OUT, IN]) {
+    for (const again of [OUT, IN]) {
+      for (const beyond of [-1, 0, 1]) {
+        const rig = createRig()
+        for (const [side, flags] of [[OUT, SYN], [IN, SYN_ACK], [from, RST]]) rig.send(side, segment(side, flags), 0)
+        assert.notEqual(rig.send(again, segment(again, RST), CLOSING_MS - 1).verdict, DROP)
+        rig.engine.expire(CLOSING_MS + beyond)
+        assert.equal(rig.count('flows-current'), beyond < 0 ? 1 : 0)
+
+        const alive = createRig()
+        for (const [side, flags] of [[OUT, SYN], [IN, SYN_ACK], [from, RST]]) alive.send(side, segment(side, flags), 0)
+        assert.notEqual(alive.send(again, segment(again, ACK), CLOSING_MS - 1).verdict, DROP)
+        alive.engine.expire(CLOSING_MS - 1 + ESTABLISHED_MS + beyond)
+        assert.equal(alive.count('flows-current'), beyond < 0 ? 1 : 0)
+      }
+    }
+  }
+})
+
+test('timers: a reset by which the inside refuses a connection from outside does not prolong it (RFC 7857 7.1)', () => {
+  for (const first of [SYN, ACK]) {
+    for (const beyond of [-1, 0, 1]) {
+      const rig = createRig()
+      rig.send(OUT, buildPacket({ proto: 'tcp', tcpFlags: SYN, src: a, dst: b, srcPort: 5000, dstPort: 99 }), 0)
+      rig.engine.expire(1000)
+      rig.send(IN, segment(IN, first), 1000)
+      rig.send(OUT, segment(OUT, RST), 200_000)
+      rig.engine.expire(1000 + TRANSITORY_MS + beyond)
+      assert.equal(rig.count('flows-current'), beyond < 0 ? 1 : 0)
+    }
+  }
+})
+
+test('timers: UDP to a well-known port may have a time of its own, if the inside opened it (RFC 4787 REQ-5a)', () => {
+  const udpPorts = [{ port: 53, idleMs: 5000 }, { port: 0, idleMs: 7000 }, { port: 1023, idleMs: 900_000 }]
+  for (const [port, idleMs] of [[53, 5000], [0, 7000], [1023, 900_000], [54, UDP_MS], [1024, UDP_MS], [53 + 1024, UDP_MS]]) {
+    for (const [src, dst] of [[a, b], [a6, b6]]) {
+      for (const beyond of [-1, 0, 1]) {
+        const rig = createRig({ udpPorts })
+        rig.send(OUT, buildPacket({ proto: 'udp', src, dst, srcPort: 5000, dstPort: port }), 0)
+        rig.send(OUT, buildPacket({ proto: 'udp', src, dst, srcPort: 5000, dstPort: port }), 1000)
+        rig.engine.expire(1000 + idleMs + beyond)
+        assert.equal(rig.count('flows-current'), beyond < 0 ? 1 : 0, `port ${port}`)
+      }
+    }
+  }
+  const rig = createRig({ udpPorts, inboundPermit: true })
+  rig.send(IN, buildPacket({ proto: 'udp', src: b6, dst: a6, srcPort: 53, dstPort: 5000 }), 0)
+  rig.engine.expire(UDP_MS - 1)
+  assert.equal(rig.count('flows-current'), 1, 'who opens from outside chooses no timer by its port')
+})
+
+test('timers: packets from outside prolong UDP only if the setting says so, those from inside always (RFC 4787 REQ-6)', () => {
+  for (const { out, back } of KINDS.slice(0, 3)) {
+    for (const udpInboundRefresh of [true, false]) {
+      for (const beyond of [-1, 0, 1]) {
+        const rig = createRig({ udpInboundRefresh })
+        rig.send(OUT, buildPacket(out), 0)
+        assert.equal(rig.send(IN, buildPacket(back), 1000).verdict, TO_INSIDE)
+        rig.engine.expire(UDP_MS + (udpInboundRefresh ? 1000 : 0) + beyond)
+        assert.equal(rig.count('flows-current'), beyond < 0 ? 1 : 0)
+      }
+    }
+  }
+  // Neither TCP nor anything else is touched by it.
+  const rig = createRig({ udpInboundRefresh: false })
+  for (const [side, flags] of [[OUT, SYN], [IN, SYN_ACK]]) rig.send(side, segment(side, flags), 0)
+  rig.send(IN, segment(IN, ACK), 1000)
+  rig.engine.expire(ESTABLISHED_MS + 999)
+  assert.equal(rig.count('flows-current'), 1)
+})
 
 test('timers: an ICMP error does not prolong the flow it is about (RFC 5508 REQ-10)', () => {
   const rig = createRig()

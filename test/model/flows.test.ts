@@ -233,7 +233,7 @@ test('TCP flows open and close as the table of states says (RFC 5382 REQ-5)', ()
   assert.equal(run([SYN, 'out'], [RST, 'in'], [SYN, 'out']), 'SYN-OUT')
 })
 
-test('an open connection lives long, one that is dying is not kept alive', () => {
+test('an open connection lives long, one that is reset is not kept alive by more resets', () => {
   const alive = (b: Box, ms: number) => {
     b.nowMs += ms
     b.model.advance(b.nowMs)

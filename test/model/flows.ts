@@ -21,6 +21,7 @@ export interface Flow {
   mapping: Mapping | null
   deadline: number
   tcp: TcpState | null
+  openedBy: Way
   halves: Record<Way, Half>
   /** Does it show A1 to the inside (twice-NAT)? */
   twice: boolean

@@ -25,7 +25,7 @@ export const OPTIONS: ModelOptions = {
   pool: POOL.map(int32), nat44: true, portLo: 1024, portHi: 65535, portPreservation: true,
   filtering: 'address-dependent', hairpinning: true, outboundPermit: true, inboundPermit: false, tcpMidstream: true,
   timers: {
-    udpMs: 300_000, tcpTransitoryMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
+    udpMs: 300_000, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 240_000, tcpClosingMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
     fragmentMs: 2000,
   },
   flows: 16, fragmentDatagrams: 4, fragmentHold: 4, icmpErrorsPerSecond: 10, ipv4Checksum: 'repair-zero', tcpFlags: true, spoofing: 'ignore',

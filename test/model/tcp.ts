@@ -54,5 +54,5 @@ export function after(state: TcpState, way: Way, flags: number): TcpState {
 export function isLong(state: TcpState): boolean {
   return state === 'ESTABLISHED' || state === 'FIN-OUT' || state === 'FIN-IN'
 }
-/** Here a packet that does not change the state does not prolong the flow. */
-export function isDying(state: TcpState): boolean { return state === 'FIN-BOTH' || state === 'RESET' }
+/** Both ends have closed, or one has reset (RFC 7857 2.2). */
+export function isClosing(state: TcpState): boolean { return state === 'FIN-BOTH' || state === 'RESET' }

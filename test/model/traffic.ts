@@ -112,10 +112,17 @@ export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
   hairpinning: fc.nat({ max: 7 }).map(v => v !== 7), outboundPermit: fc.nat({ max: 15 }).map(v => v !== 15),
   inboundPermit: fc.boolean(), tcpMidstream: fc.boolean(),
   timers: fc.constantFrom(
-    { udpMs: 100, tcpTransitoryMs: 80, tcpEstablishedMs: 300, icmpQueryMs: 50, otherMs: 120, fragmentMs: 30 },
-    { udpMs: 100, tcpTransitoryMs: 100, tcpEstablishedMs: 100, icmpQueryMs: 100, otherMs: 100, fragmentMs: 100 },
+    {
+      udpMs: 100, udpPorts: [{ port: 80, idleMs: 10 }, { port: 1, idleMs: 120 }], udpInboundRefresh: true, tcpOpeningMs: 80, tcpClosingMs: 50,
+      tcpEstablishedMs: 300, icmpQueryMs: 50, otherMs: 120, fragmentMs: 30,
+    },
+    {
+      udpMs: 100, udpPorts: [{ port: 80, idleMs: 10 }], udpInboundRefresh: false, tcpOpeningMs: 50, tcpClosingMs: 80, tcpEstablishedMs: 120,
+      icmpQueryMs: 50, otherMs: 120, fragmentMs: 30,
+    },
+    { udpMs: 100, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 100, tcpClosingMs: 100, tcpEstablishedMs: 100, icmpQueryMs: 100, otherMs: 100, fragmentMs: 100 },
     OPTIONS.timers,
-    { udpMs: 1, tcpTransitoryMs: 1, tcpEstablishedMs: 2 ** 30, icmpQueryMs: 1, otherMs: 1, fragmentMs: 1 },
+    { udpMs: 1, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 1, tcpClosingMs: 1, tcpEstablishedMs: 2 ** 30, icmpQueryMs: 1, otherMs: 1, fragmentMs: 1 },
   ),
   flows: fc.constantFrom(16, 17, 20, 24, 31, 32), fragmentDatagrams: fc.constantFrom(1, 2, 4, 16),
   fragmentHold: fc.constantFrom(0, 1, 2, 4, 16, 100), icmpErrorsPerSecond: fc.constantFrom(0, 1, 3, 10, 1000),

@@ -46,6 +46,7 @@ export function betweenSettings({ data, places, locate, problems: earlier }: Set
     found(['/nat/pool'], `${addresses} addresses are too many (1 to ${POOL_MOST})`, 'write a shorter range or prefix')
   }
   betweenMidcom(data, folder, found)
+  betweenUdpPorts(data, found)
   if (setting(data, 'nat.nat44') === false) return problems
   pool.forEach(({ pointer, value }, i) => {
     for (const other of pool.slice(0, i)) {
@@ -83,6 +84,17 @@ function overlap(a: Range, b: Range): Range | null {
 
 /** Tells a problem at the first of these places that the file has. */
 type Found = (pointers: string[], message: string, suggestion?: string) => void
+
+function betweenUdpPorts(data: unknown, found: Found): void {
+  const list = setting(data, 'timers.udp-ports')
+  const seen = new Map<string, number>()
+  for (const [i, entry] of (Array.isArray(list) ? list : []).entries()) {
+    const port = String(setting(entry, 'port', 'timers.udp-ports[].'))
+    const before = seen.get(port)
+    if (before === undefined) seen.set(port, i)
+    else found([`/timers/udp-ports/${i}/port`], `port ${port} is in the list twice`, `timers.udp-ports[${before}] has it already`)
+  }
+}
 
 const KEY_ADVICE = 'make one by: openssl rand -hex 32'
 

@@ -34,7 +34,11 @@ export interface Config {
   }
   timers: {
     udpMs: number
-    tcpTransitoryMs: number
+    /** Well-known ports, each once. */
+    udpPorts: { port: number; idleMs: number }[]
+    udpInboundRefresh: boolean
+    tcpOpeningMs: number
+    tcpClosingMs: number
     tcpEstablishedMs: number
     icmpQueryMs: number
     otherMs: number

@@ -40,6 +40,10 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
   ['a setting of another section', 'udp: 5m\nnat:\n  tcp-midstream: true\n', [
     '1:1: udp: no such setting; did you mean timers.udp?',
     '3:3: nat.tcp-midstream: no such setting; did you mean firewall.tcp-midstream?']],
+  ['a port of UDP that has two times, or none', 'timers:\n  udp-ports:\n    - {port: 53, idle: 5s}\n    - {port: "53", idle: 6s}\n    - {port: 1024, idle: 5s}\n    - {port: 54}\n', [
+    '4:14: timers.udp-ports[1].port: port 53 is in the list twice; timers.udp-ports[0] has it already',
+    '5:14: timers.udp-ports[2].port: 1024 is too many (0 to 1023 ports); write 1023',
+    '6:7: timers.udp-ports[3]: idle is missing; add idle: 30s']],
   ['nothing like a setting', 'frobnicate: 1\nbox:\n  frobnicate: 1\n', [
     '1:1: frobnicate: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom',
     '3:3: box.frobnicate: no such setting; known in box: inside-address, address6']],
@@ -89,9 +93,9 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
     "3:10: timers.other: '1.5h' is not a duration; did you mean 1h30m?",
     "4:15: timers.icmp-query: 'soon' is not a duration; write one such as 500ms, 30s, 5m or 2h4m"]],
   ['durations below what the RFCs demand',
-    'timers:\n  udp: 119s\n  tcp-transitory: 3m59s\n  tcp-established: 2h3m\n  icmp-query: 59s\n', [
+    'timers:\n  udp: 119s\n  tcp-closing: 3m59s\n  tcp-established: 2h3m\n  icmp-query: 59s\n', [
       '2:8: timers.udp: 119s is too short (2m to 12d, RFC 4787 REQ-5); write 2m',
-      '3:19: timers.tcp-transitory: 3m59s is too short (4m to 12d, RFC 5382 REQ-5); write 4m',
+      '3:16: timers.tcp-closing: 3m59s is too short (4m to 12d, RFC 5382 REQ-5); write 4m',
       '4:20: timers.tcp-established: 2h3m is too short (2h4m to 12d, RFC 5382 REQ-5); write 2h4m',
       '5:15: timers.icmp-query: 59s is too short (60s to 12d, RFC 5508 REQ-2); write 60s']],
   ['durations that are too long', 'timers:\n  udp: 12d1ms\n  fragment: 61s\n', [
@@ -268,7 +272,7 @@ test('config: nothing, comments and empty sections mean the defaults', () => {
 test('config: the defaults are those that the RFCs recommend or demand', () => {
   const { timers, limits, nat, inside, box } = defaultConfig()
   assert.deepEqual(timers, {
-    udpMs: 300_000, tcpTransitoryMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
+    udpMs: 300_000, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 240_000, tcpClosingMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
     fragmentMs: 2000,
   })
   assert.deepEqual(limits, { flows: 262_144, fragmentDatagrams: 1024, fragmentHold: 256, icmpErrorsPerSecond: 100 })
@@ -293,7 +297,7 @@ nat:
   filtering: endpoint-independent
   hairpinning: false
 firewall: {outbound: deny, inbound6: permit, tcp-midstream: false}
-timers: {udp: 2m, tcp-transitory: 1h, tcp-established: 12d, icmp-query: 1m30s, other: 1s500ms, fragment: 1000ms}
+timers: {udp: 2m, udp-ports: [{port: 53, idle: 5s}, {port: '123', idle: 30s}], udp-inbound-refresh: false, tcp-opening: 30s, tcp-closing: 1h, tcp-established: 12d, icmp-query: 1m30s, other: 1s500ms, fragment: 1000ms}
 limits: {flows: 4M, fragment-datagrams: 2k, fragment-hold: 0, icmp-errors-per-second: 1e3}
 checks: {ipv4-checksum: ignore, tcp-flags: ignore, spoofing: both}
 midcom:
@@ -345,7 +349,7 @@ midcom:
     },
     firewall: { outbound: 'deny', inbound6: 'permit', tcpMidstream: false },
     timers: {
-      udpMs: 120_000, tcpTransitoryMs: 3_600_000, tcpEstablishedMs: 1_036_800_000, icmpQueryMs: 90_000, otherMs: 1500,
+      udpMs: 120_000, udpPorts: [{ port: 53, idleMs: 5000 }, { port: 123, idleMs: 30_000 }], udpInboundRefresh: false, tcpOpeningMs: 30_000, tcpClosingMs: 3_600_000, tcpEstablishedMs: 1_036_800_000, icmpQueryMs: 90_000, otherMs: 1500,
       fragmentMs: 1000,
     },
     limits: { flows: 4_194_304, fragmentDatagrams: 2048, fragmentHold: 0, icmpErrorsPerSecond: 1000 },
@@ -398,7 +402,9 @@ const single = () => settings().filter(([path]) => !path.includes('[]'))
 /** A file with one setting, in an agent that has a name if it belongs to one. */
 function fileOf(path: string, value: unknown): string {
   const [outer, inner] = path.split('[].')
-  const whole = inner === undefined ? value : [{ name: 'somebody', [inner]: value }]
+  // What an entry of the list must have besides.
+  const besides = outer === 'midcom.agents' ? { name: 'somebody' } : outer === 'timers.udp-ports' ? { port: 69, idle: '9s' } : {}
+  const whole = inner === undefined ? value : [{ ...besides, [inner]: value }]
   return JSON.stringify(outer!.split('.').reduceRight((part: unknown, key) => ({ [key]: part }), whole))
 }
 

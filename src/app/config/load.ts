@@ -117,7 +117,10 @@ function assemble(data: unknown, folder: string): Config {
     },
     timers: {
       udpMs: value('timers.udp'),
-      tcpTransitoryMs: value('timers.tcp-transitory'),
+      udpPorts: plain<unknown[]>('timers.udp-ports').map(assembleUdpPort),
+      udpInboundRefresh: plain('timers.udp-inbound-refresh'),
+      tcpOpeningMs: value('timers.tcp-opening'),
+      tcpClosingMs: value('timers.tcp-closing'),
       tcpEstablishedMs: value('timers.tcp-established'),
       icmpQueryMs: value('timers.icmp-query'),
       otherMs: value('timers.other'),
@@ -136,6 +139,11 @@ function assemble(data: unknown, folder: string): Config {
     },
     midcom: assembleMidcom(data, folder),
   }
+}
+
+function assembleUdpPort(entry: unknown): { port: number; idleMs: number } {
+  const { value } = reader(entry, 'timers.udp-ports[].')
+  return { port: value('port'), idleMs: value('idle') }
 }
 
 function assembleMidcom(data: unknown, folder: string): MidcomConfig {

@@ -4,8 +4,8 @@
  */
 import { MIDCOM } from './midcom.ts'
 import {
-  choice, count, duration, flag, isSection, isSectionList, item, list, LONGEST, ports, section, value, type Node, type Section,
-  type Setting,
+  choice, count, duration, flag, isSection, isSectionList, item, list, LONGEST, optional, ports, section, sections, value,
+  type Node, type Section, type Setting,
 } from './setting.ts'
 
 export interface Schema extends Section {
@@ -57,13 +57,22 @@ export const SCHEMA: Schema = {
     }),
     timers: section('How long a flow that says nothing is kept. Units: d, h, m, s, ms, as in 2h4m.', {
       // @req RFC4787 REQ-5, REQ-5b, REQ-5c
-      // @req RFC4787 REQ-5a no[one timer for all ports]
       udp: duration('5m', '2m', LONGEST, 'RFC 4787 REQ-5', 'UDP (RFC 4787 REQ-5).'),
+      // @req RFC4787 REQ-5a
+      'udp-ports': sections('UDP to some well-known ports, opened from inside: shorter times for what asks once (RFC 4787 REQ-5a).', 16,
+        'A port and its time.', ['port', 'idle'], {
+          port: optional(count(53, '0', '1023', 'ports', 'The port of the outside host.')),
+          idle: optional(duration('30s', '1s', LONGEST, '', 'How long such a flow is kept.')),
+        }),
+      // @req RFC4787 REQ-6a
+      'udp-inbound-refresh': flag(true,
+        'Does a UDP packet from outside prolong its flow? One from inside always does (RFC 4787 REQ-6).'),
+      // @req RFC7857 2.1a, 2.1b, 2.1c
+      'tcp-opening': duration('4m', '1s', LONGEST, '',
+        'TCP that is being opened. Less than 4m is allowed where that seems excessive (RFC 7857 2.1).'),
       // @req RFC5382 REQ-5, REQ-5a
-      // @req RFC7857 2.1a no[one setting for opening and closing]
-      // @req RFC7857 2.1b, 2.1c
-      'tcp-transitory': duration('4m', '4m', LONGEST, 'RFC 5382 REQ-5',
-        'TCP that is being opened or closed (RFC 5382 REQ-5).'),
+      'tcp-closing': duration('4m', '4m', LONGEST, 'RFC 5382 REQ-5',
+        'TCP that both ends have closed, or one has reset (RFC 5382 REQ-5, RFC 7857 2.2).'),
       'tcp-established': duration('2h4m', '2h4m', LONGEST, 'RFC 5382 REQ-5', 'TCP that is open (RFC 5382 REQ-5).'),
       // @req RFC5508 REQ-2, REQ-2a
       'icmp-query': duration('60s', '60s', LONGEST, 'RFC 5508 REQ-2', 'ICMP echo and the like (RFC 5508 REQ-2).'),
