@@ -1,7 +1,7 @@
 /**
  * The state of a flow, which chooses its timer. TCP goes after the state machine of RFC 7857 2 (of RFC 6146 3.5.2), with two more
- * states for connections whose SYN was not seen. A flow of every other protocol has a state that nothing changes, so that the packet
- * path need not ask which protocol it has. Tables are built once; the packet path only indexes them.
+ * states for connections whose SYN was not seen. A flow of every other protocol has a state that nothing changes, so that the
+ * packet path need not ask which protocol it has. Tables are built once; the packet path only indexes them.
  */
 import type { EngineOptions } from './options.ts'
 import { ACK_FLAG, FIN, RST, SYN } from '../wire/tcp.ts'
@@ -111,8 +111,8 @@ export function udpStates(options: Pick<EngineOptions, 'udpPorts'>): (port: numb
 }
 
 /**
- * Does this change of state, an index of NEXT, come of a reset from inside that answers what the outside began? It never prolongs the
- * flow (RFC 7857 7.1): nobody there wants packets.
+ * Does this change of state, an index of NEXT, come of a reset from inside that answers what the outside began? It never prolongs
+ * the flow (RFC 7857 7.1): nobody there wants packets.
  */
 export function isRefusal(at: number): boolean {
   const state = at >>> 4

@@ -88,6 +88,7 @@ function segment(side: number, flags: number): Uint8Array {
   return buildPacket(side === OUT ? { proto: 'tcp', tcpFlags: flags, src: a, dst: b, ...ports } : { proto: 'tcp', tcpFlags: flags, src: b, dst: nat, ...reverse })
 }
 
+// @req RFC7857 2.1a
 test('timers: opening and closing are timed apart (RFC 7857 2.1)', () => {
   const cases: [string, Segment[], number][] = [
     ['SYN from inside', [[OUT, SYN]], OPENING_MS], ['picked up', [[OUT, ACK]], OPENING_MS], ['answered', [[OUT, SYN], [IN, SYN_ACK]], ESTABLISHED_MS],
@@ -103,6 +104,7 @@ test('timers: opening and closing are timed apart (RFC 7857 2.1)', () => {
   }
 })
 
+// @req RFC5382 REQ-5
 test('timers: a closed connection is kept while it is not idle (RFC 5382 REQ-5), resets apart', () => {
   for (const [late, prolongs] of [[[OUT, ACK], true], [[IN, ACK], true], [[IN, FIN], true], [[OUT, RST], false], [[IN, RST], false]] as [Segment, boolean][]) {
     for (const beyond of [-1, 0, 1]) {
@@ -116,6 +118,7 @@ test('timers: a closed connection is kept while it is not idle (RFC 5382 REQ-5),
   }
 })
 
+// @req RFC7857 2.2b
 test('timers: after a reset 4 minutes are waited, more resets prolong nothing, and any other segment takes the connection up again (RFC 7857 2.2)', () => {
   for (const from of [OUT, IN]) {
     for (const again of [OUT, IN]) {
@@ -136,6 +139,7 @@ test('timers: after a reset 4 minutes are waited, more resets prolong nothing, a
   }
 })
 
+// @req RFC7857 7.1a
 test('timers: a reset by which the inside refuses a connection from outside does not prolong it (RFC 7857 7.1)', () => {
   for (const first of [SYN, ACK]) {
     for (const beyond of [-1, 0, 1]) {
@@ -150,6 +154,7 @@ test('timers: a reset by which the inside refuses a connection from outside does
   }
 })
 
+// @req RFC4787 REQ-5a
 test('timers: UDP to a well-known port may have a time of its own, if the inside opened it (RFC 4787 REQ-5a)', () => {
   const udpPorts = [{ port: 53, idleMs: 5000 }, { port: 0, idleMs: 7000 }, { port: 1023, idleMs: 900_000 }]
   for (const [port, idleMs] of [[53, 5000], [0, 7000], [1023, 900_000], [54, UDP_MS], [1024, UDP_MS], [53 + 1024, UDP_MS]]) {
@@ -169,6 +174,7 @@ test('timers: UDP to a well-known port may have a time of its own, if the inside
   assert.equal(rig.count('flows-current'), 1, 'who opens from outside chooses no timer by its port')
 })
 
+// @req RFC4787 REQ-6, REQ-6a
 test('timers: packets from outside prolong UDP only if the setting says so, those from inside always (RFC 4787 REQ-6)', () => {
   for (const { out, back } of KINDS.slice(0, 3)) {
     for (const udpInboundRefresh of [true, false]) {

@@ -121,10 +121,10 @@ test('open connections live 2 h 4 min in silence, half-open and closing ones 4 m
 
 // @req RFC5382 REQ-5, REQ-5a
 test('TCP timers can be configured, but not below what the RFC says (RFC 5382 REQ-5, REQ-5a)', () => {
-  const { tcpEstablishedMs, tcpTransitoryMs } = defaultConfig().timers
-  assert.deepEqual([tcpEstablishedMs, tcpTransitoryMs], [7_440_000, 240_000])
-  const longer = checkConfig('timers:\n  tcp-established: 5h\n  tcp-transitory: 10m\n').config!.timers
-  assert.deepEqual([longer.tcpEstablishedMs, longer.tcpTransitoryMs], [18_000_000, 600_000])
+  const { tcpEstablishedMs, tcpOpeningMs, tcpClosingMs } = defaultConfig().timers
+  assert.deepEqual([tcpEstablishedMs, tcpOpeningMs, tcpClosingMs], [7_440_000, 240_000, 240_000])
+  const longer = checkConfig('timers:\n  tcp-established: 5h\n  tcp-opening: 9m\n  tcp-closing: 10m\n').config!.timers
+  assert.deepEqual([longer.tcpEstablishedMs, longer.tcpOpeningMs, longer.tcpClosingMs], [18_000_000, 540_000, 600_000])
   assert.match(checkConfig('timers:\n  tcp-established: 2h3m59s\n').problems[0].message, /RFC 5382 REQ-5/)
 })
 

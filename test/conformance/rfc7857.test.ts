@@ -16,9 +16,11 @@ function opened(b: Box): Box {
 }
 
 // @req RFC7857 2.1b, 2.1c
-test('the transitory timer is 4 min unless configured, and not configured below that (RFC 7857 2.1)', () => {
-  assert.equal(defaultConfig().timers.tcpTransitoryMs, 240_000)
-  assert.match(checkConfig('timers:\n  tcp-transitory: 3m59s\n').problems[0].message, /RFC 5382 REQ-5/)
+test('opening and closing have 4 min unless configured; the former may be configured below that, the latter not (RFC 7857 2.1)', () => {
+  const { tcpOpeningMs, tcpClosingMs } = defaultConfig().timers
+  assert.deepEqual([tcpOpeningMs, tcpClosingMs], [240_000, 240_000])
+  assert.equal(checkConfig('timers:\n  tcp-opening: 30s\n').config?.timers.tcpOpeningMs, 30_000)
+  assert.match(checkConfig('timers:\n  tcp-closing: 3m59s\n').problems[0].message, /RFC 5382 REQ-5/)
 })
 
 // @req RFC7857 2.2a, 2.2b

@@ -59,7 +59,7 @@ export const SCHEMA: Schema = {
       // @req RFC4787 REQ-5, REQ-5b, REQ-5c
       udp: duration('5m', '2m', LONGEST, 'RFC 4787 REQ-5', 'UDP (RFC 4787 REQ-5).'),
       // @req RFC4787 REQ-5a
-      'udp-ports': sections('UDP to some well-known ports, opened from inside: shorter times for what asks once (RFC 4787 REQ-5a).', 16,
+      'udp-ports': sections('UDP from inside to some well-known ports: shorter times for what asks once (RFC 4787 REQ-5a).', 16,
         'A port and its time.', ['port', 'idle'], {
           port: optional(count(53, '0', '1023', 'ports', 'The port of the outside host.')),
           idle: optional(duration('30s', '1s', LONGEST, '', 'How long such a flow is kept.')),
