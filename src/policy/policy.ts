@@ -6,7 +6,8 @@
  * permitted. State is touched synchronously only; notifications follow when it is whole again.
  */
 import type {
-  Capabilities, Cause, Outcome, Policy, PolicyStatistics, Question, Reason, Session, SessionListener, TerminationReason, Verdict,
+  Capabilities, Cause, DisableReply, EnableReply, LifetimeReply, Outcome, Policy, PolicyStatistics, Question, Reason, ReserveReply,
+  Session, SessionListener, TerminationReason, Verdict,
 } from './api.ts'
 import { bytesOf, createBox, ownerName } from './box.ts'
 import { createEnds } from './ends.ts'
@@ -17,6 +18,10 @@ import { createRules, fail } from './rules.ts'
 import { ACTION, DISABLE, ENABLE, ID, META, RESERVE, RULE_BITS } from './store.ts'
 
 export type { PolicyAuthorizer, PolicyOptions } from './options.ts'
+
+type QuestionOf<K extends Question['kind']> = Question & { kind: K }
+/** Carries out what was asked once it is permitted, for `maxSec` seconds at most. */
+type Work<Q extends Question, T> = (party: Party, question: Q, maxSec: number) => Outcome<T>
 
 const REFUSED: Verdict = { permit: false }
 const MOST_NAME_BYTES = 255
@@ -64,12 +69,15 @@ export function createPolicy(options: PolicyOptions): Policy {
     try {
       return work()
     } finally {
-      busy--
-      if (busy === 0) {
-        events.deliver()
-        tellApplied()
-      }
+      isWhole()
     }
+  }
+
+  function isWhole(): void {
+    busy--
+    if (busy > 0) return
+    events.deliver()
+    tellApplied()
   }
 
   /** Every transaction ends here. */
@@ -115,18 +123,33 @@ export function createPolicy(options: PolicyOptions): Policy {
     owners.leave(party.owner)
   }
 
+  const reserve: Work<QuestionOf<'reserve'>, ReserveReply> = (party, { request }, maxSec) => rules.reserve(party, request, maxSec)
+  const enable: Work<QuestionOf<'enable'>, EnableReply> = (party, { request }, maxSec) => rules.enable(party, request, maxSec)
+  const disable: Work<QuestionOf<'disable'>, DisableReply> = (party, { request }, maxSec) => rules.disable(party, request, maxSec)
+  const changeLifetime: Work<QuestionOf<'lifetime'>, LifetimeReply> = (party, { rule, lifetimeSec }, maxSec) =>
+    rules.changeLifetime(party, rule, lifetimeSec, maxSec)
+
   function createSession(agent: string, listener: SessionListener): Session {
     const party: Party = { agent, listener, owner: owners.enter(agent), isOpen: true, serial: ++sessionsSoFar }
     events.join(party)
 
-    function transact<T>(question: Question, work: (maxSec: number) => Outcome<T>): Outcome<T> | Promise<Outcome<T>> {
+    /** `work` is one function for all its questions: one made for each was a tenth of what a transaction allocates. */
+    function transact<Q extends Question, T>(question: Q, work: Work<Q, T>): Outcome<T> | Promise<Outcome<T>> {
       if (!party.isOpen) return answer(fail('session-not-open'))
-      return ask(question, (verdict) => {
-        if (!party.isOpen) return answer(fail('session-not-open'))
-        if (!verdict.permit) return answer(refusal(verdict))
-        const maxSec = verdict.maxLifetimeSec ?? Infinity
-        return whole(() => answer(work(maxSec)))
-      })
+      const verdict = decide(question)
+      if (!('then' in verdict)) return carryOut(question, verdict, work)
+      return verdict.then((late) => carryOut(question, late, work), () => carryOut(question, REFUSED, work))
+    }
+
+    function carryOut<Q extends Question, T>(question: Q, verdict: Verdict, work: Work<Q, T>): Outcome<T> {
+      if (!party.isOpen) return answer(fail('session-not-open'))
+      if (!verdict.permit) return answer(refusal(verdict))
+      busy++
+      try {
+        return answer(work(party, question, verdict.maxLifetimeSec ?? Infinity))
+      } finally {
+        isWhole()
+      }
     }
 
     /** Of a rule or group whose first rule this is; of none, the authorizer hears of no owner. */
@@ -140,16 +163,15 @@ export function createPolicy(options: PolicyOptions): Policy {
     return {
       agent,
       get isOpen() { return party.isOpen },
-      reserve: (request) => transact({ kind: 'reserve', agent, request }, (maxSec) => rules.reserve(party, request, maxSec)),
-      enable: (request) => transact({ kind: 'enable', agent, request }, (maxSec) => rules.enable(party, request, maxSec)),
-      disable: (request) => transact({ kind: 'disable', agent, request }, (maxSec) => rules.disable(party, request, maxSec)),
+      reserve: (request) => transact({ kind: 'reserve', agent, request }, reserve),
+      enable: (request) => transact({ kind: 'enable', agent, request }, enable),
+      disable: (request) => transact({ kind: 'disable', agent, request }, disable),
       changeLifetime: (rule, lifetimeSec) => transact(
-        { kind: 'lifetime', agent, owner: ownerOf(store.find(rule)), rule, lifetimeSec },
-        (maxSec) => rules.changeLifetime(party, rule, lifetimeSec, maxSec)),
+        { kind: 'lifetime', agent, owner: ownerOf(store.find(rule)), rule, lifetimeSec }, changeLifetime),
       // Rule 0 says that it is about a group.
       changeGroupLifetime: (group, lifetimeSec) => transact(
         { kind: 'lifetime', agent, owner: ownerOfGroup(group), rule: 0, lifetimeSec },
-        (maxSec) => rules.changeGroupLifetime(party, group, lifetimeSec, maxSec)),
+        (_, __, maxSec) => rules.changeGroupLifetime(party, group, lifetimeSec, maxSec)),
       listRules: () => transact(read, () => reading.listRules(party)),
       ruleStatus: (rule) => transact(read, () => reading.ruleStatus(party, rule)),
       listGroups: () => transact(read, () => reading.listGroups(party)),

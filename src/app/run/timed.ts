@@ -9,9 +9,8 @@ import type { Outcome, Policy, Session } from '../../policy/api.ts'
  * @param after called once it is done
  */
 export function timed(policy: Policy, before: () => void, after: () => void): Policy {
-  function asking<T>(ask: () => T | Promise<T>): T | Promise<T> {
-    before()
-    const answer = ask()
+  /** Between `before` and this stands the question itself: a function around it would be made anew for each. */
+  function done<T>(answer: T | Promise<T>): T | Promise<T> {
     if (answer instanceof Promise) return answer.finally(after)
     after()
     return answer
@@ -21,29 +20,64 @@ export function timed(policy: Policy, before: () => void, after: () => void): Po
     return {
       get agent() { return inner.agent },
       get isOpen() { return inner.isOpen },
-      reserve: (request) => asking(() => inner.reserve(request)),
-      enable: (request) => asking(() => inner.enable(request)),
-      disable: (request) => asking(() => inner.disable(request)),
-      changeLifetime: (rule, lifetimeSec) => asking(() => inner.changeLifetime(rule, lifetimeSec)),
-      listRules: () => asking(() => inner.listRules()),
-      ruleStatus: (rule) => asking(() => inner.ruleStatus(rule)),
-      changeGroupLifetime: (group, lifetimeSec) => asking(() => inner.changeGroupLifetime(group, lifetimeSec)),
-      listGroups: () => asking(() => inner.listGroups()),
-      groupStatus: (group) => asking(() => inner.groupStatus(group)),
+      reserve(request) {
+        before()
+        return done(inner.reserve(request))
+      },
+      enable(request) {
+        before()
+        return done(inner.enable(request))
+      },
+      disable(request) {
+        before()
+        return done(inner.disable(request))
+      },
+      changeLifetime(rule, lifetimeSec) {
+        before()
+        return done(inner.changeLifetime(rule, lifetimeSec))
+      },
+      listRules() {
+        before()
+        return done(inner.listRules())
+      },
+      ruleStatus(rule) {
+        before()
+        return done(inner.ruleStatus(rule))
+      },
+      changeGroupLifetime(group, lifetimeSec) {
+        before()
+        return done(inner.changeGroupLifetime(group, lifetimeSec))
+      },
+      listGroups() {
+        before()
+        return done(inner.listGroups())
+      },
+      groupStatus(group) {
+        before()
+        return done(inner.groupStatus(group))
+      },
       end: () => { inner.end() },
     }
   }
 
+  function wrapped(outcome: Outcome<Session>): Outcome<Session> {
+    return outcome.ok ? { ok: true, value: session(outcome.value) } : outcome
+  }
+
   return {
     ...policy,
-    openSession: (agent, listener) => asking(() => {
+    openSession(agent, listener) {
+      before()
       const opened = policy.openSession(agent, listener)
-      const wrapped = (outcome: Outcome<Session>): Outcome<Session> => {
-        return outcome.ok ? { ok: true, value: session(outcome.value) } : outcome
-      }
-      return opened instanceof Promise ? opened.then(wrapped) : wrapped(opened)
-    }),
-    terminateRule: (rule, cause) => asking(() => policy.terminateRule(rule, cause)) as boolean,
-    terminateSessions: (agent, reason) => asking(() => policy.terminateSessions(agent, reason)) as number,
+      return done(opened instanceof Promise ? opened.then(wrapped) : wrapped(opened))
+    },
+    terminateRule(rule, cause) {
+      before()
+      return done(policy.terminateRule(rule, cause)) as boolean
+    },
+    terminateSessions(agent, reason) {
+      before()
+      return done(policy.terminateSessions(agent, reason)) as number
+    },
   }
 }

@@ -34,9 +34,13 @@ export class OutputPool {
 export class Outbox {
   private out: Output | null = null
   private inFlight: Output | null = null
-  /** From octet `starts[i]` of `out` on, nothing leaves before `tickets[i]`; both grow. */
+  /**
+   * From octet `starts[i]` of `out` on, nothing leaves before `tickets[i]`, for i below `holds`; both grow. The lists keep their
+   * room: emptied, they would be made anew for the next reply, an eighth of all that a transaction allocates.
+   */
   private readonly starts: number[] = []
   private readonly tickets: number[] = []
+  private holds = 0
   private readonly link: Link
   private readonly policy: Tickets
   private readonly pool: OutputPool
@@ -52,11 +56,11 @@ export class Outbox {
 
   /** What was encoded from `start` on leaves when `ticket` has been applied. */
   holdFrom(start: number, ticket: number): void {
-    const { tickets } = this
-    if (tickets.length > 0 && tickets[tickets.length - 1] === ticket) return
-    if (tickets.length === 0 && (this.policy.appliedTicket() - ticket | 0) >= 0) return
-    tickets.push(ticket)
-    this.starts.push(start)
+    const { tickets, holds } = this
+    if (holds === 0 ? (this.policy.appliedTicket() - ticket | 0) >= 0 : tickets[holds - 1] === ticket) return
+    tickets[holds] = ticket
+    this.starts[holds] = start
+    this.holds++
   }
 
   /** Octets encoded and not sent, and those sent that the system has not taken. */
@@ -69,13 +73,13 @@ export class Outbox {
 
   /** Sends what may leave, unless earlier octets still wait for the other side. Returns how many octets were sent. */
   flush(): number {
-    const { out, starts, tickets } = this
+    const { out, starts, holds } = this
     if (out === null || this.inFlight !== null) return 0
     let leaving = out.end
-    if (tickets.length > 0) {
+    if (holds > 0) {
       const applied = this.policy.appliedTicket()
-      if ((applied - tickets[tickets.length - 1]! | 0) < 0) leaving = this.release(applied)
-      else starts.length = tickets.length = 0
+      if ((applied - this.tickets[holds - 1]! | 0) < 0) leaving = this.release(applied)
+      else this.holds = 0
     }
     if (leaving === 0) {
       if (out.end === 0) this.drop()
@@ -87,7 +91,7 @@ export class Outbox {
       if (rest.bytes.length < out.end - leaving) this.out = createOutput(2 * (out.end - leaving))
       this.out.bytes.set(out.bytes.subarray(leaving, out.end))
       this.out.end = out.end - leaving
-      for (let i = 0; i < starts.length; i++) starts[i]! -= leaving
+      for (let i = 0; i < this.holds; i++) starts[i]! -= leaving
     }
     this.inFlight = out
     this.link.write(out.bytes.subarray(0, leaving))
@@ -107,7 +111,7 @@ export class Outbox {
   clear(): void {
     this.drop()
     this.inFlight = null
-    this.starts.length = this.tickets.length = 0
+    this.holds = 0
   }
 
   private drop(): void {
@@ -117,10 +121,12 @@ export class Outbox {
 
   /** Strikes out the tickets that have been applied. Returns where the first of the others begins. */
   private release(applied: number): number {
+    const { starts, tickets, holds } = this
     let done = 0
-    while ((applied - this.tickets[done]! | 0) >= 0) done++
-    this.tickets.splice(0, done)
-    this.starts.splice(0, done)
-    return this.starts[0]!
+    while ((applied - tickets[done]! | 0) >= 0) done++
+    tickets.copyWithin(0, done, holds)
+    starts.copyWithin(0, done, holds)
+    this.holds = holds - done
+    return starts[0]!
   }
 }
