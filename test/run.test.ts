@@ -36,7 +36,7 @@ const validate = new Ajv2020({ allErrors: true, strict: true, allowUnionTypes: t
 
 /** The configuration that `init --lab` prints, with a port that is free. */
 const lab = pinhole(['init', '--lab']).stdout
-write('lab.yaml', lab.replace('listen: [127.0.0.1:7626]', 'listen: [127.0.0.1:0]').replace('ports: 40000-49999', 'ports: 40000-40003')
+write('lab.yaml', lab.replace('listen: [127.0.0.1:7626]', 'listen: [127.0.0.1:0]').replace('listen: [127.0.0.1:1161]', 'listen: []').replace('ports: 40000-49999', 'ports: 40000-40003')
   .replace('pool: [203.0.113.1-203.0.113.4]', 'pool: [203.0.113.1]'))
 
 interface Box {
@@ -174,6 +174,7 @@ test('run --simulate: a capture that is over leaves the box running', async () =
 test('run --simulate: SIGHUP reads again what agents may do; who is gone loses its sessions; a bad file changes nothing', async () => {
   const key = '00112233445566778899aabbccddeeff'
   const config = (agents: string) => lab.replace('listen: [127.0.0.1:7626]', 'listen: [127.0.0.1:0]').replace('challenge: false', 'challenge: true')
+    .replace('listen: [127.0.0.1:1161]', 'listen: []').replace(/ {4}users:\n {6}- name: lab\n(?: {8}.*\n)*/, '    users: []\n')
     .replace(/ {2}agents:\n {4}- name: lab\n.*\n/, `  agents: [${agents}]\n`)
   write('reload.yaml', config(`{name: lab}, {name: guest, key: ${key}}`))
   const box = await run([], 'reload.yaml')

@@ -9,7 +9,7 @@ export function registerInit(program: Command): void {
     .summary('print a commented configuration')
     .description('Print a configuration with every setting at its default, under a comment that explains it.')
     .option('-o, --output <file>', 'write it to a file, which must not exist')
-    .option('--lab', 'a box to try MIDCOM agents on: SIMCO on 127.0.0.1:7626, without keys')
+    .option('--lab', 'a box to try MIDCOM agents on: SIMCO on 127.0.0.1:7626 without keys, SNMPv3 on 127.0.0.1:1161')
     .option('--force', 'with --output: overwrite the file')
     .addHelpText('after', `
 Examples:

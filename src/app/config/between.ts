@@ -5,7 +5,8 @@ import { printPrefix } from '../../base/address.ts'
 import { isLoopback } from '../../control/simco/remotes.ts'
 import { systemReason } from '../../phy/capture-error.ts'
 import { fault, parsePrefix, prefixRange, rangeToText, type Parsed, type Range } from './address.ts'
-import { childPointer, pathOf, type Problem, type SettingsDocument } from './document.ts'
+import { betweenSnmp } from './between-snmp.ts'
+import { childPointer, pathOf, type Found, type Problem, type SettingsDocument } from './document.ts'
 import { setting } from './schema.ts'
 import { nearest } from './nearest.ts'
 import { parsePorts } from './quantity.ts'
@@ -46,6 +47,7 @@ export function betweenSettings({ data, places, locate, problems: earlier }: Set
     found(['/nat/pool'], `${addresses} addresses are too many (1 to ${POOL_MOST})`, 'write a shorter range or prefix')
   }
   betweenMidcom(data, folder, found)
+  betweenSnmp(data, folder, found)
   betweenUdpPorts(data, found)
   if (setting(data, 'nat.nat44') === false) return problems
   pool.forEach(({ pointer, value }, i) => {
@@ -81,9 +83,6 @@ function overlap(a: Range, b: Range): Range | null {
   return first <= last ? { first, last } : null
 }
 
-
-/** Tells a problem at the first of these places that the file has. */
-type Found = (pointers: string[], message: string, suggestion?: string) => void
 
 function betweenUdpPorts(data: unknown, found: Found): void {
   const list = setting(data, 'timers.udp-ports')

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import type { Prefix } from '../../base/address.ts'
 import type { SimcoLimits } from '../../control/simco/options.ts'
 import type { TransactionKind } from '../../policy/authorizer.ts'
+import type { SnmpConfig } from './snmp-config.ts'
 import type { Ports } from './quantity.ts'
 import type { Endpoint } from './values.ts'
 
@@ -83,6 +84,9 @@ export interface MidcomConfig {
     challenge: boolean
     limits: Omit<SimcoLimits, 'payloadBytes'>
   }
+  snmp: SnmpConfig
+  /** Directory of what outlives the box: the life of the SNMP engine; null: there is none. */
+  stateDirectory: string | null
   pdp: {
     url: string | null
     timeoutMs: number

@@ -25,6 +25,9 @@ export interface Place {
   value: number
 }
 
+/** Tells a problem at the first of these places that the file has. */
+export type Found = (pointers: string[], message: string, suggestion?: string) => void
+
 export interface SettingsDocument {
   /** Objects have no prototype, so that a key such as `__proto__` is a key like all others. */
   data: unknown

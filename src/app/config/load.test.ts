@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, test } from 'node:test'
@@ -285,6 +285,8 @@ test('config: the defaults are those that the RFCs recommend or demand', () => {
     [true, true, true, false, false])
 })
 
+const octets = (text: string) => Uint8Array.from(Buffer.from(text))
+
 test('config: every setting is read', () => {
   const config = good(`
 inside: [100.64.0.0/10, "2001:db8::/32"]
@@ -334,6 +336,20 @@ midcom:
     loopback-agent: two
     challenge: false
     limits: {connections: 1, connections-per-remote: 2, open: 3s, idle: 4s, message: 5s, stalled: 6s, drain: 7s, queued-bytes: 512k, failures-per-minute: 9}
+  state: kept
+  snmp:
+    listen: ['[::1]:0', 127.0.0.1:1161]
+    engine-id: '0x8000000001'
+    contact: me
+    name: box
+    location: here
+    users:
+      - {name: u1, agent: two, auth-password: abcdefgh, priv-password: ijklmnop}
+      - {name: u2, group: g, auth: SHA-512, auth-password-file: package.json, priv: AES-256, priv-password-file: tsconfig.json}
+    groups: [{name: g, read: v, write: v, notify: v}, {name: h}]
+    views: [{name: v, include: [1.3.6.1, 'rules-of:two'], exclude: [.1.3.6.1.*.9]}, {name: w}]
+    targets: [{name: t, address: 192.0.2.1:162, user: u1}, {name: i, address: '[2001:db8::1]:1162', user: u2, type: inform, timeout: 2s, retries: 4, events: false}]
+    limits: {message-bytes: 484, varbinds: 16, queued-messages: 17, queued-notifications: 18, remembered-sets: 19}
   pdp: {url: 'https://pdp.example/x', timeout: 1s, concurrent: 2, waiting: 3, cache: 4ms, ca: package.json, token-file: package.json}
 `)
   assert.deepEqual(config, {
@@ -380,6 +396,31 @@ midcom:
           connections: 1, connectionsPerRemote: 2, openMs: 3000, idleMs: 4000, messageMs: 5000, stalledMs: 6000, drainMs: 7000, queuedBytes: 524_288,
           failuresPerMinute: 9,
         },
+      },
+      stateDirectory: resolve('kept'),
+      snmp: {
+        listen: [{ host: '::1', port: 0 }, { host: '127.0.0.1', port: 1161 }], engineId: Uint8Array.of(0x80, 0, 0, 0, 1),
+        contact: 'me', name: 'box', location: 'here',
+        users: [
+          { name: 'u1', agent: 'two', group: null, auth: 'SHA-256', authPassword: octets('abcdefgh'), priv: 'AES', privPassword: octets('ijklmnop') },
+          {
+            name: 'u2', agent: null, group: 'g', auth: 'SHA-512', authPassword: octets(readFileSync('package.json', 'utf8').trimEnd()),
+            priv: 'AES-256', privPassword: octets(readFileSync('tsconfig.json', 'utf8').trimEnd()),
+          },
+        ],
+        groups: [{ name: 'g', read: 'v', write: 'v', notify: 'v' }, { name: 'h', read: null, write: null, notify: null }],
+        views: [
+          {
+            name: 'v', include: [{ subtree: [1, 3, 6, 1], wildcards: [] }, { rulesOf: 'two' }],
+            exclude: [{ subtree: [1, 3, 6, 1, 0, 9], wildcards: [4] }],
+          },
+          { name: 'w', include: [], exclude: [] },
+        ],
+        targets: [
+          { name: 't', address: { host: '192.0.2.1', port: 162 }, user: 'u1', type: 'trap', timeoutMs: 15_000, retries: 3, events: true },
+          { name: 'i', address: { host: '2001:db8::1', port: 1162 }, user: 'u2', type: 'inform', timeoutMs: 2000, retries: 4, events: false },
+        ],
+        limits: { messageBytes: 484, varbinds: 16, queuedMessages: 17, queuedNotifications: 18, rememberedSets: 19 },
       },
       pdp: {
         url: 'https://pdp.example/x', timeoutMs: 1000, maxConcurrent: 2, maxWaiting: 3, cacheMs: 4, ca: resolve('package.json'),
@@ -428,6 +469,9 @@ test('config: what `init --lab` prints can be used, and says which values are no
   assert.deepEqual([config.midcom.enabled, config.midcom.simco.challenge], [true, false])
   assert.deepEqual(config.midcom.wildcards, { internal: true, external: true, ports: true })
   assert.deepEqual(config.midcom.simco.listen, [{ host: '127.0.0.1', port: 7626 }])
+  assert.deepEqual(config.midcom.snmp.listen, [{ host: '127.0.0.1', port: 1161 }])
+  assert.deepEqual(config.midcom.snmp.users.map(({ name, agent, auth, priv }) => [name, agent, auth, priv]), [['lab', 'lab', 'SHA-256', 'AES']])
+  assert.equal(config.midcom.stateDirectory, resolve('pinhole-lab-state'))
   assert.deepEqual({ ...config, inside: plain.inside, midcom: plain.midcom }, plain)
   assert.deepEqual(config.inside.length, 1)
 })
@@ -445,7 +489,7 @@ test('config: what the schema offers an editor, the checker takes', () => {
   for (const [path, { examples = [], pattern, enum: choices, default: fallback, items, 'x-value': rule }] of settings()) {
     for (const value of [...fallback === undefined ? [] : [fallback], ...examples, ...choices ?? [], ...items?.enum?.map(one => [one]) ?? []]) {
       // Files, other agents and addresses of the examples need not be there.
-      const complaints = checkConfig(fileOf(path, value)).problems.filter(({ message }) => !/there is no agent|ENOENT|come together|inside-pool/.test(message))
+      const complaints = checkConfig(fileOf(path, value)).problems.filter(({ message }) => !/there is no|ENOENT|come together|inside-pool|is missing|in no group/.test(message))
       assert.deepEqual(complaints, [], `${path}: ${JSON.stringify(value)}`)
       if (pattern !== undefined && typeof value === 'string') assert.match(value, new RegExp(pattern), path)
     }

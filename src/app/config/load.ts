@@ -11,8 +11,10 @@ import type { AgentConfig, ChecksumCheck, Config, Filtering, MidcomConfig, Polic
 import { readDocument, type Problem } from './document.ts'
 import { schemaProblems } from './problems.ts'
 import type { Ports } from './quantity.ts'
-import { SCHEMA, setting, settings } from './schema.ts'
-import { parseKey, parseValue, type Endpoint } from './values.ts'
+import { reader } from './reader.ts'
+import { SCHEMA } from './schema.ts'
+import { assembleSnmp } from './snmp-assembly.ts'
+import { parseKey, type Endpoint } from './values.ts'
 
 /** A configuration that cannot be used. `code` is stable; `message` has a line for each problem. */
 export class ConfigError extends Error {
@@ -93,8 +95,6 @@ export function checkConfig(text: string, folder = '.'): Checked {
 }
 
 /* Assembly. */
-
-const RULES = new Map(settings().map(([path, node]) => [path, node['x-value'] ?? node.items?.['x-value']]))
 
 /** Only for settings that have been found good. */
 function assemble(data: unknown, folder: string): Config {
@@ -185,6 +185,8 @@ function assembleMidcom(data: unknown, folder: string): MidcomConfig {
         failuresPerMinute: value('midcom.simco.limits.failures-per-minute'),
       },
     },
+    snmp: assembleSnmp(data, folder),
+    stateDirectory: file('midcom.state'),
     pdp: {
       url: plain<string>('midcom.pdp.url') || null, timeoutMs: value('midcom.pdp.timeout'),
       maxConcurrent: value('midcom.pdp.concurrent'), maxWaiting: value('midcom.pdp.waiting'), cacheMs: value('midcom.pdp.cache'),
@@ -218,19 +220,6 @@ function assembleAgent(entry: unknown, folder: string): AgentConfig {
     actsFor: plain<string[] | undefined>('acts-for') ?? [],
     pdp: plain('pdp'),
   }
-}
-
-/** Reads settings below `before` out of a section that has been found good. */
-function reader(data: unknown, before: string) {
-  const plain = <T>(path: string) => setting(data, path, before) as T
-  const read = <T>(path: string, written: unknown): T => {
-    const parsed = parseValue(RULES.get(before + path)!, written as string)
-    if (!parsed.ok) throw new Error(`${path}: ${parsed.message}`)
-    return parsed.value as T
-  }
-  const value = <T>(path: string) => read<T>(path, plain(path))
-  const list = <T>(path: string) => plain<unknown[] | undefined>(path)?.map(item => read<T>(path, item)) ?? null
-  return { plain, value, list }
 }
 
 function rangeWords({ first, last }: Range): number[] {

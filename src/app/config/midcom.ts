@@ -2,6 +2,7 @@
 import { DEFAULT_LIMITS } from '../../control/simco/options.ts'
 import { durationToText } from './quantity.ts'
 import { choice, count, duration, flag, item, list, LONGEST, oneOf, optional, ports, section, sections, value } from './setting.ts'
+import { SNMP } from './snmp.ts'
 
 const seconds = { seconds: true } as const
 const portRange = item('ports', '1024-65535', 'First and last port.', { min: '1', max: '65535' })
@@ -95,6 +96,9 @@ export const MIDCOM = section('Control by MIDCOM agents (RFC 5189). What the wor
         'Failed proofs from one IPv4 address or one IPv6 /64; then it is refused for a while.'),
     }),
   }),
+  state: value('text', 'pinhole-state',
+    'Directory for what outlives the box, relative to this file and made if it is not there; empty: nothing does.', ''),
+  snmp: SNMP,
   pdp: section('An external policy decision point (RFC 3303 2.9) over HTTP, asked about agents that say so. No answer means no.', {
     url: value('url', 'http://127.0.0.1:8180/decide', 'Where questions are posted; empty: there is none.', ''),
     timeout: duration('2s', '10ms', '1m', '', 'How long an answer may take.'),

@@ -143,16 +143,20 @@ function wrongValue({ keyword, params, data, parentSchema, instancePath }: Error
     const meant = ms > 0 ? durationToText(ms) : sample(schema)
     return fault(`${data} has no unit`, `did you mean ${meant}? The units are d, h, m, s and ms`)
   }
-  if (typeof data === 'number' && ['key', 'name', 'text'].includes(rule.kind)) return need(KINDS[rule.kind], 'put quotes around it')
+  if (typeof data === 'number' && QUOTED.includes(rule.kind)) return need(KINDS[rule.kind], 'put quotes around it')
   if (rule.kind === 'ports' && typeof data === 'number') return need(KINDS.ports, `did you mean ${data}-${rule.max}?`)
   return need(KINDS[rule.kind], `write one such as ${sample(schema)}`)
 }
+
+/** Texts that YAML may take for a number. */
+const QUOTED: readonly ValueRule['kind'][] = ['key', 'name', 'text', 'password', 'engine-id', 'subtree']
 
 const KINDS: Record<ValueRule['kind'], string> = {
   duration: 'a duration', count: 'a whole number', ports: 'a range of ports', prefix: 'a prefix',
   range: 'an address, a range or a prefix', ipv4: 'an IPv4 address', ipv6: 'an IPv6 address', endpoint: 'an address with a port',
   protocol: 'a protocol', key: 'a key', certificate: 'a name in a certificate', url: 'a URL', name: 'a name', text: 'a text',
-  instant: 'a time', tuple: 'an address tuple',
+  instant: 'a time', tuple: 'an address tuple', password: 'a password', 'engine-id': 'an engine identifier',
+  subtree: 'an object identifier',
 }
 
 /** A value that does not fit, in a few words. */

@@ -7,7 +7,7 @@ import { COUNT_PATTERN, DURATION_PATTERN, PORTS_PATTERN } from './quantity.ts'
 /** What a text means, and the least and the most it may be, both as they are written in the file. */
 export interface ValueRule {
   kind: 'duration' | 'count' | 'ports' | 'prefix' | 'range' | 'ipv4' | 'ipv6' | 'endpoint' | 'protocol' | 'key' | 'certificate'
-    | 'url' | 'name' | 'text' | 'instant' | 'tuple'
+    | 'url' | 'name' | 'text' | 'instant' | 'tuple' | 'password' | 'engine-id' | 'subtree'
   min?: string
   max?: string
   /** Who sets the limit, to be cited, or what is counted. */
@@ -19,6 +19,8 @@ export interface ValueRule {
   seconds?: true
   /** A word that may stand in place of the value. */
   word?: string
+  /** Of an endpoint: the port that is meant if none is written. */
+  port?: string
 }
 
 /** One setting. Without a default it may be left out and then says nothing. */

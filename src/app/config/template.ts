@@ -16,6 +16,11 @@ const LAB: Values = {
   'midcom.agents': [{ name: 'lab', 'acts-for': ['*'] }],
   'midcom.simco.loopback-agent': 'lab',
   'midcom.simco.challenge': false,
+  'midcom.state': 'pinhole-lab-state',
+  'midcom.snmp.listen': ['127.0.0.1:1161'],
+  'midcom.snmp.users': [{
+    name: 'lab', agent: 'lab', auth: 'SHA-256', 'auth-password': 'labauthpass', priv: 'AES', 'priv-password': 'labprivpass',
+  }],
 }
 
 export function template(): string {
@@ -29,9 +34,10 @@ export function template(): string {
 export function labTemplate(): string {
   return write([
     '# Pinhole, a box to try things on: `pinhole run --simulate --config FILE` runs it, without any interface. Whoever',
-    '# connects to SIMCO at 127.0.0.1:7626 from this machine is the agent lab. NOT for a network: lab needs no key, and may',
-    '# do everything. Inside is 10.0.0.0/8, outside addresses are 203.0.113.1 to 203.0.113.4. Where a value is not the',
-    '# default, the comment above it says what the default is.',
+    '# connects to SIMCO at 127.0.0.1:7626 from this machine is the agent lab. The user lab of SNMPv3 at 127.0.0.1:1161 is the',
+    '# same agent (SHA-256 with labauthpass, AES with labprivpass); the number of its starts is kept in pinhole-lab-state.',
+    '# NOT for a network: lab needs no key, and may do everything. Inside is 10.0.0.0/8, outside addresses are 203.0.113.1',
+    '# to 203.0.113.4. Where a value is not the default, the comment above it says what the default is.',
   ], LAB)
 }
 

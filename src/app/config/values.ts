@@ -4,6 +4,7 @@ import { parseProtocol } from '../../control/simco/agent-endpoint.ts'
 import { fault, parseIpv4, parseIpv6, parsePrefix, parseRange, type Parsed, type Range } from './address.ts'
 import { durationToText, parseCount, parseDuration, parseInstant, parsePorts } from './quantity.ts'
 import type { ValueRule } from './setting.ts'
+import { parseEngineId, parsePassword, parseSubtree } from './snmp-values.ts'
 import { parseTuple } from './tuple.ts'
 
 export function parseValue(rule: ValueRule, written: string | number): Parsed<unknown> {
@@ -17,7 +18,7 @@ export function parseValue(rule: ValueRule, written: string | number): Parsed<un
     case 'range': return usableRange(String(written))
     case 'ipv4': return usableIpv4(String(written))
     case 'ipv6': return usableIpv6(String(written))
-    case 'endpoint': return parseEndpoint(String(written))
+    case 'endpoint': return parseEndpoint(String(written), rule.port)
     case 'protocol': return asProtocol(String(written))
     case 'key': return parseKey(String(written))
     case 'certificate': return parseCertificate(String(written))
@@ -25,6 +26,9 @@ export function parseValue(rule: ValueRule, written: string | number): Parsed<un
     case 'name': return parseName(String(written))
     case 'text': return { ok: true, value: String(written) }
     case 'tuple': return parseTuple(String(written))
+    case 'password': return parsePassword(String(written))
+    case 'engine-id': return parseEngineId(String(written))
+    case 'subtree': return parseSubtree(String(written))
   }
 }
 
@@ -91,20 +95,21 @@ export interface Endpoint {
 }
 
 /** `127.0.0.1:7626`, `[::1]:7626`. */
-export function parseEndpoint(text: string): Parsed<Endpoint> {
+export function parseEndpoint(text: string, usual = '7626'): Parsed<Endpoint> {
   const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? []
   const host = bracketed ?? plain
   if (host === undefined || digits === undefined) {
     if (parseAddress(text).ok) {
       const colon = text.includes(':')
-      return fault(`'${text}' has no port`, `did you mean ${colon ? `"[${text}]:7626"` : `${text}:7626`}?`)
+      return fault(`'${text}' has no port`, `did you mean ${colon ? `"[${text}]:${usual}"` : `${text}:${usual}`}?`)
     }
-    return fault(`'${text}' is not an address with a port`, 'write one such as 127.0.0.1:7626 or "[::1]:7626"')
+    return fault(`'${text}' is not an address with a port`, `write one such as 127.0.0.1:${usual} or "[::1]:${usual}"`)
   }
   const address = parseAddress(host)
   if (host === 'localhost') return fault(`'${text}' names a host`, `did you mean 127.0.0.1:${digits}?`)
   if (!address.ok) {
-    return fault(`'${text}' is not an address with a port: ${address.reason}`, 'write one such as 127.0.0.1:7626 or "[::1]:7626"')
+    return fault(`'${text}' is not an address with a port: ${address.reason}`,
+      `write one such as 127.0.0.1:${usual} or "[::1]:${usual}"`)
   }
   if ((address.value.version === 6) !== (bracketed !== undefined)) {
     const meant = bracketed === undefined ? `"[${host}]:${digits}"` : `${host}:${digits}`

@@ -26,13 +26,14 @@ export function createRunReport(options: SimulateOptions, result: SimulationResu
     ...packetReport(counters, options.config.limits.flows),
     midcom: midcomReport(counters, policy),
     simco: result.simco === null ? null : { ...result.simco },
+    snmp: result.snmp === null ? null : { ...result.snmp },
     pdp: result.pdp,
     residentBytes: process.memoryUsage.rss(), tableBytes: machine.engine.tableBytes, ruleBytes: machine.engine.ruleBytes(),
   }
 }
 
 export function runSummary(report: RunReport): string {
-  const { midcom, simco, pdp } = report
+  const { midcom, simco, snmp, pdp } = report
   const n = grouped
   const failed = Object.entries(midcom.failures).sort(([, a], [, b]) => b - a)
   return inColumns([
@@ -44,6 +45,8 @@ export function runSummary(report: RunReport): string {
     ...simco === null ? [] : [['simco', `${n(simco['in-connections'])} connections, ${n(simco['sessions-opened'])} sessions, `
       + `${n(simco['in-messages'])} requests, ${n(simco['out-negative-messages'])} refused, `
       + `${n(simco['out-event-messages'])} events`]],
+    ...snmp === null ? [] : [['snmp', `${n(snmp['in-messages'])} messages, ${n(snmp['in-set-requests'])} SETs, `
+      + `${n(snmp['out-error-responses'])} refused, ${n(snmp['out-traps'] + snmp['out-informs'])} notifications`]],
     ...pdp === null ? [] : [['pdp', `${n(pdp.questions)} questions, ${n(pdp.permits)} permitted, ${n(pdp.refusals)} refused, `
       + `${n(Object.values(pdp.failures).reduce((sum, one) => sum + one, 0))} without an answer`]],
     ['memory', `${mebibytes(report.residentBytes)} resident, ${mebibytes(report.tableBytes)} flow tables, `

@@ -8,6 +8,7 @@ import { createPdp, PdpConfigError, type Pdp, type PdpStatistics } from '../../c
 import {
   createSimcoServer, SimcoConfigError, type SimcoCounters, type SimcoListener, type SimcoLogRecord, type SimcoServer,
 } from '../../control/simco/server.ts'
+import type { SnmpCounters } from '../../control/snmp/server.ts'
 import { CaptureError, systemReason } from '../../phy/capture-error.ts'
 import { preloadCapture, type CaptureStore } from '../../phy/preload.ts'
 import { sidesBySource } from '../../plane/sides.ts'
@@ -18,6 +19,8 @@ import { Failure, STATUS } from '../cli/status.ts'
 import { compose, composeAuthorizer, composePolicy, type Machine, type PoolShare } from '../compose.ts'
 import type { Config } from '../config/config.ts'
 import { createLog } from './log.ts'
+import { openSnmp, type SnmpDoor } from './snmp.ts'
+import { composeSnmpAccess } from './snmp-access.ts'
 import { timed } from './timed.ts'
 import { createTraffic } from './traffic.ts'
 import { createTurns } from './turns.ts'
@@ -53,6 +56,7 @@ export interface SimulationResult {
   turns: number
   policy: PolicyStatistics
   simco: Readonly<SimcoCounters> | null
+  snmp: Readonly<SnmpCounters> | null
   pdp: PdpStatistics | null
 }
 
@@ -84,7 +88,8 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
   const core = composePolicy({ config, inside, seed }, machine, current, turns.pump)
   const policy = timed(core, turns.advance, turns.wake)
   const server = openSimco(config, policy, log.line)
-  const doors = await listen(server)
+  const snmp = openSnmp(config, [], log.line)
+  const doors = await openDoors(server, snmp)
   turns.start(core, traffic)
   let known = config.midcom.agents
 
@@ -94,6 +99,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
       authorizer = composeAuthorizer(next, pdp)
       pdp?.forget()
       policy.authorizationChanged()
+      snmp?.server.setAccess(composeSnmpAccess(next.midcom))
       for (const { name } of known) {
         if (!next.midcom.agents.some((agent) => agent.name === name)) policy.terminateSessions(name, 'authorization')
       }
@@ -101,7 +107,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
     },
     async stop() {
       turns.stopTraffic()
-      await server?.close()
+      await Promise.all([server?.close(), snmp?.server.close()])
       pdp?.close()
       log.end()
       const upMs = turns.nowMs()
@@ -109,7 +115,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
       plane.finish()
       return {
         machine, upMs, packets: traffic?.packets() ?? 0, turns: turns.count, policy: core.statistics(),
-        simco: server?.counters ?? null, pdp: pdp?.statistics() ?? null,
+        simco: server?.counters ?? null, snmp: snmp?.server.counters ?? null, pdp: pdp?.statistics() ?? null,
       }
     },
   }
@@ -169,6 +175,17 @@ function openSimco({ midcom }: Config, policy: Policy, log: SimulateOptions['log
     const message = error.code === 'simco-no-identity'
       ? 'nobody could come in: give an agent a key or a certificate, or name a loopback-agent' : error.message
     throw new Failure(STATUS.usage, `midcom.simco: ${message}`, { cause: error })
+  }
+}
+
+/** All of them, or none. */
+async function openDoors(simco: SimcoServer | null, snmp: SnmpDoor | null): Promise<string[]> {
+  const doors = await listen(simco)
+  try {
+    return [...doors, ...await snmp?.listen() ?? []]
+  } catch (error) {
+    await simco?.close()
+    throw error
   }
 }
 
