@@ -2,7 +2,7 @@
 const MAY = {
   base: [], storage: ['base'], channel: ['base', 'storage'], wire: ['base'], phy: ['base', 'wire'],
   engine: ['base', 'storage', 'channel', 'wire'], plane: ['base', 'channel', 'wire', 'phy', 'engine'],
-  policy: ['base', 'storage', 'channel'], control: ['base', 'policy'], app: ['.*'],
+  policy: ['base', 'storage', 'channel'], control: ['base', 'storage', 'policy'], app: ['.*'],
 }
 const SOURCE = { pathNot: '[.](test|bench)[.]ts$' }
 const severity = 'error'

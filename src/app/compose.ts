@@ -13,7 +13,7 @@ import { openPcapngWriter, writerBytes, type PcapngWriter } from '../phy/pcapng-
 import { PLANE_SCRATCH_BYTES, createPlane, type Plane } from '../plane/plane.ts'
 import type { Sides } from '../plane/sides.ts'
 import { createWorld } from '../plane/world.ts'
-import { BIDIRECTIONAL, INBOUND, OUTBOUND, type Policy } from '../policy/api.ts'
+import { BIDIRECTIONAL, INBOUND, OUTBOUND, type PolicyCore } from '../policy/api.ts'
 import { createAuthorizer, type AgentProfile } from '../policy/authorizer.ts'
 import type { PolicyAuthorizer, PolicyOptions } from '../policy/options.ts'
 import { createPolicy } from '../policy/policy.ts'
@@ -115,7 +115,7 @@ export function policyOptions(
 export function composePolicy(
   { config, inside, seed }: Pick<ComposeOptions, 'config' | 'inside' | 'seed'>, { channel, engine }: Machine,
   authorizer: PolicyAuthorizer, pump: (engine: Engine) => void,
-): Policy {
+): PolicyCore {
   if (channel === null) throw new Error('the packet path was made without a channel')
   return createPolicy(policyOptions(config, inside, seed, channel, authorizer, () => pump(engine)))
 }

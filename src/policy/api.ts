@@ -112,8 +112,8 @@ export interface GroupListEntry { group: number; owner: string }
 
 /** PRS (RFC 5189 2.3.12). Tuples of the request come back as they were sent. */
 export type RuleStatus =
-  | { action: 'reserve'; rule: number; group: number; owner: string; lifetimeSec: number; outside: Tuple; inside: Tuple | null
-    service: number; parity: number }
+  | { action: 'reserve'; rule: number; group: number; owner: string; lifetimeSec: number; internal: Tuple | null; outside: Tuple
+    inside: Tuple | null; service: number; parity: number }
   | { action: 'enable'; rule: number; group: number; owner: string; lifetimeSec: number; direction: number; parity: number
     internal: Tuple; inside: Tuple; outside: Tuple; external: Tuple; maxIdleSec: number }
   | { action: 'disable'; rule: number; owner: string; lifetimeSec: number; internal: Tuple; external: Tuple }
@@ -141,6 +141,10 @@ export interface Capabilities {
   maxSessions: number
 }
 
+/** RLC or GLC among several: one of `rule` and `group` is 0. */
+export interface LifetimeChange { rule: number; group: number; lifetimeSec: number }
+export type BatchOutcome<T> = { ok: true; value: T } | { ok: false; reason: Reason; index: number }
+
 /** Why a rule ended or changed, for logs and for protocols that can say so. */
 export type Cause = 'agent' | 'expired' | 'idle' | 'disabled' | 'administrator' | 'authorization'
 /** Why the box ended a session (STN). */
@@ -155,6 +159,12 @@ export interface SessionListener {
   /** STN: the box has ended the session; nothing more comes. */
   terminated(reason: TerminationReason): void
 }
+
+/**
+ * Hears of every rule of the box whatever became of it, as a session with access to all would, and of members of groups one by one.
+ * Its state may have moved on by then. `lifetimeSec` 0: it is gone. `by`: who asked for it, null: nobody.
+ */
+export type RuleWatcher = (rule: number, lifetimeSec: number, cause: Cause, by: SessionListener | null) => void
 
 /** What may be asked of an authorizer (the PDP of RFC 3303). */
 export type Question =
@@ -241,3 +251,71 @@ export interface PolicyStatistics {
   expired: number
   idle: number
 }
+
+/**
+ * A reserve or enable rule with all that it was granted, as plain values: what a journal keeps of it. `outsideBy` and `insideBy`
+ * say what A2 and A1 are: as sent or nothing (0), ports (1), a whole address (2), as packets come (3, 4).
+ */
+export interface SavedRule {
+  action: 'reserve' | 'enable'
+  owner: string
+  /** Of a reserve rule that names no A0: null. */
+  internal: Tuple | null
+  /** null in a reserve rule. */
+  external: Tuple | null
+  /** IP version and protocol of a reserve rule, which it has without A0 too, and how many ports it holds or ALL_PORTS. */
+  version: 4 | 6
+  protocol: number
+  range: number
+  direction: number
+  parity: number
+  service: number
+  outsideBy: number
+  outsideAddress: number
+  outsidePort: number
+  insideBy: number
+  insideAddress: number
+  insidePort: number
+  maxIdleSec: number
+  remainingMs: number
+}
+
+/** A session that can act in another owner's name, and change several lifetimes in one transaction. */
+export interface BookSession extends Session {
+  /** PRR and PER, with the rule owned by `owner`, on whose rules the agent may act: else `not-authorized-for-group`. */
+  reserveFor(owner: string, request: ReserveRequest): Outcome<ReserveReply> | Promise<Outcome<ReserveReply>>
+  enableFor(owner: string, request: EnableRequest): Outcome<EnableReply> | Promise<Outcome<EnableReply>>
+  /**
+   * Why these changes would be refused as things are, or null; changes nothing. An authorizer that takes its time is not asked, so
+   * it may yet refuse.
+   */
+  refusal(changes: readonly LifetimeChange[]): { reason: Reason; index: number } | null
+  /** RLC and GLC, several at once: all of them in their order, or none. */
+  changeLifetimes(changes: readonly LifetimeChange[]):
+    BatchOutcome<LifetimeReply[]> | Promise<BatchOutcome<LifetimeReply[]>>
+}
+
+/** For doors that show every rule of the box, each to those who may see it, and for what keeps rules over a restart. */
+export interface Book {
+  watch(watcher: RuleWatcher): void
+  /** As `Policy.openSession`. */
+  openSession(agent: string, listener: SessionListener): Outcome<BookSession> | Promise<Outcome<BookSession>>
+  /** PRS, whoever asks; undefined: there is none. */
+  describe(rule: number): RuleStatus | undefined
+  /** What is left of a rule, rounded up; 0: there is none. */
+  lifetimeSec(rule: number): number
+  /** Every rule but those that disable, in order of slots. */
+  rules(): number[]
+  /** May this agent act on rules of that owner? */
+  mayAccess(agent: string, owner: string): boolean
+  /** What brings this rule back, or undefined. */
+  save(rule: number): SavedRule | undefined
+  /**
+   * Brings a rule back, with the ports and addresses that it had, in `group` or, if that is 0, one of its own. It is checked as if
+   * its owner asked for it now, but the authorizer is not: what it was granted it has. The number is a new one.
+   */
+  restore(saved: SavedRule, group: number): Outcome<{ rule: number; group: number }>
+}
+
+/** The policy of a box on this thread, with its book. */
+export interface PolicyCore extends Policy { readonly book: Book }

@@ -43,6 +43,8 @@ export interface Hold {
 export interface Plan extends Hold {
   /** The real endpoint is not bound yet. */
   isNew: boolean
+  /** Ports of it that are not, of which some or all may be. */
+  missing: number
 }
 
 export interface Bindings {
@@ -55,6 +57,11 @@ export interface Bindings {
   /** The same for a reservation that does not say for whom. */
   planAnyPorts(protocol: number, count: number, parity: number): Reason | null
   planAnyAddress(): Reason | null
+  /**
+   * What a rule had before, once more, for the real endpoint or null, for nobody in particular. Other rules may have brought back
+   * some of its ports already.
+   */
+  planHad(had: Hold, protocol: number, real: number | null, realPort: number, count: number): Reason | null
   /** Outcome of the last one that succeeded. */
   readonly plan: Plan
   /** Records that carrying out `plan` for an enable rule takes. */
@@ -74,8 +81,9 @@ export interface Bindings {
 
   /** Address that this one is bound to as a whole, as an index of `wholeAddresses`, or -1. */
   wholeOf(real: number): number
-  portIndex(shown: number): number
-  wholeIndex(shown: number): number
+  /** Place of an address in its list; undefined: it is not there. */
+  portIndex(shown: number): number | undefined
+  wholeIndex(shown: number): number | undefined
   boundPorts(): number
   boundAddresses(): number
   readonly bytes: () => number
@@ -106,12 +114,13 @@ export function createBindings(options: BindingOptions): Bindings {
   const wholes = new Map<number, number>()
   let boundWholes = 0
 
-  const plan: Plan = { kind: 0, index: 0, port: 0, isNew: false }
-  function planned(kind: number, index: number, port: number, isNew: boolean): null {
+  const plan: Plan = { kind: 0, index: 0, port: 0, isNew: false, missing: 0 }
+  function planned(kind: number, index: number, port: number, isNew: boolean, missing = 0): null {
     plan.kind = kind
     plan.index = index
     plan.port = port
     plan.isNew = isNew
+    plan.missing = missing
     return null
   }
 
@@ -241,6 +250,30 @@ export function createBindings(options: BindingOptions): Bindings {
     return 'lack-of-addresses'
   }
 
+  function planHad(
+    { kind, index, port }: Hold, protocol: number, real: number | null, realPort: number, count: number,
+  ): Reason | null {
+    if (kind === 0 || index < 0) return 'lack-of-addresses'
+    const whole = real === null ? -1 : wholeOf(real)
+    if (kind === BY_ADDRESS) {
+      if (whole >= 0) return whole === index ? planned(BY_ADDRESS, index, realPort, false) : 'conflict'
+      const isTaken = wholeHolds[index] > 0 || (isSameList && taken[index * 2] + taken[index * 2 + 1] > 0)
+      return isTaken || (real !== null && hosts.has(real)) ? 'conflict' : planned(BY_ADDRESS, index, port, true)
+    }
+    if (whole >= 0 || (isSameList && wholeHolds[index] > 0)) return 'conflict'
+    if (port < low || port + count - 1 > high) return 'lack-of-ports'
+    let missing = 0
+    for (let i = 0; i < count; i++) {
+      const entry = real === null ? 0 : find(protocol, real, realPort + i)
+      if (entry === 0) missing++
+      const isRight = entry === 0 ? sets.isFree(setOf(index, protocol), port + i)
+        : entries[entry + SHOWN] === (index << 16 | port + i)
+      if (!isRight) return 'conflict'
+    }
+    if (bound + missing > options.ports) return 'lack-of-resources'
+    return planned(BY_PORTS, index, port, missing === count, missing)
+  }
+
   function planRecords(protocol: number, real: number, realPort: number, count: number): number {
     if (plan.kind === BY_ADDRESS) return plan.isNew || wholeLive[plan.index] === 0 ? 1 : 0
     if (plan.isNew) return 1
@@ -260,7 +293,21 @@ export function createBindings(options: BindingOptions): Bindings {
       for (let i = 0; i < count; i++) insert(protocol, real, realPort + i, plan.index << 16 | plan.port + i, live)
       hosts.add(real, count)
       if (live > 0) bind(protocol, real, realPort, portAddresses[plan.index], plan.port, count)
-    } else sharePorts(protocol, real, realPort, count, isHeld ? 0 : 1, live)
+    } else {
+      if (plan.missing > 0) adopt(protocol, real, realPort, count)
+      sharePorts(protocol, real, realPort, count, isHeld ? 0 : 1, live)
+    }
+  }
+
+  /** Binds the ports that are missing, held by nobody yet. */
+  function adopt(protocol: number, real: number, realPort: number, count: number): void {
+    for (let i = 0; i < count; i++) {
+      if (find(protocol, real, realPort + i) !== 0) continue
+      takePorts(plan.index, protocol, plan.port + i, 1)
+      insert(protocol, real, realPort + i, plan.index << 16 | plan.port + i, 0)
+      entries[find(protocol, real, realPort + i) + HOLDS] = 0
+    }
+    hosts.add(real, plan.missing)
   }
 
   function sharePorts(protocol: number, real: number, realPort: number, count: number, holds: number, live: number): void {
@@ -326,11 +373,11 @@ export function createBindings(options: BindingOptions): Bindings {
   }
 
   function releaseAnyPorts(protocol: number, shown: number, shownPort: number, count: number): void {
-    for (let i = 0; i < count; i++) returnPort(portIndex(shown), protocol, shownPort + i)
+    for (let i = 0; i < count; i++) returnPort(portIndex(shown)!, protocol, shownPort + i)
   }
 
   function releaseAnyAddress(shown: number): void {
-    wholeHolds[wholeIndex(shown)] = 0
+    wholeHolds[wholeIndex(shown)!] = 0
     boundWholes--
   }
 
@@ -346,11 +393,11 @@ export function createBindings(options: BindingOptions): Bindings {
   }
 
   function wholeOf(real: number): number { return wholes.size === 0 ? -1 : wholes.get(real) ?? -1 }
-  function portIndex(shown: number): number { return portIndexes.get(shown)! }
-  function wholeIndex(shown: number): number { return wholeIndexes.get(shown)! }
+  function portIndex(shown: number): number | undefined { return portIndexes.get(shown) }
+  function wholeIndex(shown: number): number | undefined { return wholeIndexes.get(shown) }
 
   return {
-    planPorts, planAddress, planAnyPorts, planAnyAddress, plan, planRecords,
+    planPorts, planAddress, planAnyPorts, planAnyAddress, planHad, plan, planRecords,
     hold, holdAny, releasePorts, releaseAddress, releaseAnyPorts, releaseAnyAddress, shiftLive, wholeOf, portIndex, wholeIndex,
     boundPorts: () => bound,
     boundAddresses: () => boundWholes,

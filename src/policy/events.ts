@@ -2,7 +2,7 @@
  * Notifications (RFC 5189 2.3.4, 2.3.13), kept until the transaction that caused them is over, then told to the sessions in order
  * of opening. A listener may start transactions of its own: what they cause is told after what came first.
  */
-import type { Authorizer, Cause, SessionListener } from './api.ts'
+import type { Authorizer, Cause, RuleWatcher, SessionListener } from './api.ts'
 
 /** One end of a session, as transactions and notifications know it. */
 export interface Party {
@@ -26,6 +26,10 @@ export interface Events {
   rule(owner: string, id: number, lifetimeSec: number, cause: Cause, except: Party | null): void
   /** GEN. */
   group(owner: string, id: number, lifetimeSec: number, except: Party | null): void
+  /** What GEN says of a group, about each of its members: only those who watch all rules hear it. */
+  member(id: number, lifetimeSec: number, by: Party): void
+  /** Hears of every rule, before the sessions do. */
+  watch(watcher: RuleWatcher): void
   deliver(): void
 }
 
@@ -40,6 +44,8 @@ interface Notice {
   cause: Cause | null
   except: Party | null
   lastSerial: number
+  /** For those who watch alone. */
+  isQuiet: boolean
 }
 
 export function createEvents(authorizer: Authorizer): Events {
@@ -48,12 +54,19 @@ export function createEvents(authorizer: Authorizer): Events {
   let isDelivering = false
   // With fifty sessions, asking for each of them took a fifth of the time of a transaction.
   const audiences = new Map<string, readonly Party[]>()
+  const watchers: RuleWatcher[] = []
 
   function add(owner: string, id: number, lifetimeSec: number, cause: Cause | null, except: Party | null): void {
     // Mostly the agent that asked is the only one that may know, and it has its answer.
     const listeners = audience(owner)
-    if (listeners.length === 0 || (listeners.length === 1 && listeners[0] === except)) return
-    notices.push({ owner, id, lifetimeSec, cause, except, lastSerial: parties[parties.length - 1].serial })
+    const isQuiet = listeners.length === 0 || (listeners.length === 1 && listeners[0] === except)
+    if (isQuiet && watchers.length === 0) return
+    notices.push({ owner, id, lifetimeSec, cause, except, lastSerial: parties.at(-1)?.serial ?? 0, isQuiet })
+  }
+
+  function member(id: number, lifetimeSec: number, by: Party): void {
+    if (watchers.length === 0) return
+    notices.push({ owner: '', id, lifetimeSec, cause: 'agent', except: by, lastSerial: 0, isQuiet: true })
   }
 
   /** Sessions that may know of an owner's rules. A list is never changed, so it may be walked while sessions come and go. */
@@ -77,6 +90,17 @@ export function createEvents(authorizer: Authorizer): Events {
     }
   }
 
+  function tellWatchers({ id, lifetimeSec, cause, except }: Notice): void {
+    if (cause === null) return
+    for (const watcher of watchers) {
+      try {
+        watcher(id, lifetimeSec, cause, except?.listener ?? null)
+      } catch {
+        // As with sessions.
+      }
+    }
+  }
+
   function deliver(): void {
     if (isDelivering || notices.length === 0) return
     isDelivering = true
@@ -84,7 +108,10 @@ export function createEvents(authorizer: Authorizer): Events {
       while (notices.length > 0) {
         const batch = notices
         notices = []
-        for (const notice of batch) for (const party of audience(notice.owner)) tell(notice, party)
+        for (const notice of batch) {
+          tellWatchers(notice)
+          if (!notice.isQuiet) for (const party of audience(notice.owner)) tell(notice, party)
+        }
       }
     } finally {
       isDelivering = false
@@ -92,7 +119,8 @@ export function createEvents(authorizer: Authorizer): Events {
   }
 
   return {
-    parties, deliver,
+    parties, deliver, member,
+    watch(watcher) { watchers.push(watcher) },
     join(party) {
       parties.push(party)
       audiences.clear()

@@ -313,7 +313,12 @@ export class PolicyModel implements Policy {
     const lifetimeSec = this.remainingSec(rule)
     if (action === 'disable') return { action, rule: id, owner, lifetimeSec, internal, external }
     const group = rule.group!.id
-    if (action === 'reserve') return { action, rule: id, group, owner, lifetimeSec, outside, inside, service, parity }
+    if (action === 'reserve') {
+      // A reservation of ports of A0 counts as many as were asked for.
+      const asked = rule.reserve!.internal
+      const a0 = asked === null ? null : { ...asked, protocol: rule.reserve!.protocol, range: rule.reserve!.range }
+      return { action, rule: id, group, owner, lifetimeSec, internal: a0, outside, inside, service, parity }
+    }
     return {
       action, rule: id, group, owner, lifetimeSec, direction, parity, internal, inside: inside!, outside, external, maxIdleSec,
     }

@@ -6,9 +6,10 @@
  * permitted. State is touched synchronously only; notifications follow when it is whole again.
  */
 import type {
-  Capabilities, Cause, DisableReply, EnableReply, LifetimeReply, Outcome, Policy, PolicyStatistics, Question, Reason, ReserveReply,
-  Session, SessionListener, TerminationReason, Verdict,
+  BatchOutcome, BookSession, Capabilities, Cause, DisableReply, EnableReply, LifetimeChange, LifetimeReply, Outcome, PolicyCore,
+  PolicyStatistics, Question, Reason, ReserveReply, SessionListener, TerminationReason, Verdict,
 } from './api.ts'
+import { createBook } from './book.ts'
 import { bytesOf, createBox, ownerName } from './box.ts'
 import { createEnds } from './ends.ts'
 import type { Party } from './events.ts'
@@ -37,7 +38,7 @@ function utf8Bytes(text: string): number {
 }
 
 /** @throws RangeError if the ring is too small for the end of the largest rule */
-export function createPolicy(options: PolicyOptions): Policy {
+export function createPolicy(options: PolicyOptions): PolicyCore {
   const { ring, activity, authorizer, limits, nat44, wildcards, insidePool } = options
   const box = createBox(options)
   const { store, owners, groups, events } = box
@@ -101,11 +102,10 @@ export function createPolicy(options: PolicyOptions): Policy {
     return 'then' in verdict ? verdict.then(goOn, () => goOn(REFUSED)) : goOn(verdict)
   }
 
-  function refusal(verdict: Verdict & { permit: false }): { ok: false; reason: Reason } {
-    return fail(verdict.reason ?? 'not-authorized-for-transaction')
-  }
+  function reasonOf(verdict: Verdict & { permit: false }): Reason { return verdict.reason ?? 'not-authorized-for-transaction' }
+  function refusal(verdict: Verdict & { permit: false }): { ok: false; reason: Reason } { return fail(reasonOf(verdict)) }
 
-  function openSession(agent: string, listener: SessionListener): Outcome<Session> | Promise<Outcome<Session>> {
+  function openSession(agent: string, listener: SessionListener): Outcome<BookSession> | Promise<Outcome<BookSession>> {
     const bytes = utf8Bytes(agent)
     if (bytes < 1 || bytes > MOST_NAME_BYTES) return answer(refusal({ permit: false }))
     return ask(
@@ -129,7 +129,7 @@ export function createPolicy(options: PolicyOptions): Policy {
   const changeLifetime: Work<QuestionOf<'lifetime'>, LifetimeReply> = (party, { rule, lifetimeSec }, maxSec) =>
     rules.changeLifetime(party, rule, lifetimeSec, maxSec)
 
-  function createSession(agent: string, listener: SessionListener): Session {
+  function createSession(agent: string, listener: SessionListener): BookSession {
     const party: Party = { agent, listener, owner: owners.enter(agent), isOpen: true, serial: ++sessionsSoFar }
     events.join(party)
 
@@ -160,18 +160,67 @@ export function createPolicy(options: PolicyOptions): Policy {
     }
     const read: Question = { kind: 'read', agent }
 
+    function inNameOf<T>(owner: string, work: (actor: Party) => Outcome<T>): Outcome<T> {
+      if (owner === agent) return work(party)
+      if (!authorizer.mayAccess(agent, owner)) return fail('not-authorized-for-group')
+      const number = owners.enter(owner)
+      const outcome = work({ ...party, owner: number })
+      owners.leave(number)
+      return outcome
+    }
+
+    // Rule 0 says that it is about a group.
+    function questionOf({ rule, group, lifetimeSec }: LifetimeChange): Question {
+      return { kind: 'lifetime', agent, owner: rule === 0 ? ownerOfGroup(group) : ownerOf(store.find(rule)), rule, lifetimeSec }
+    }
+
+    function lifetimeRefusal(changes: readonly LifetimeChange[]): { reason: Reason; index: number } | null {
+      if (!party.isOpen) return { reason: 'session-not-open', index: 0 }
+      const maxSecs: number[] = []
+      for (let index = 0; index < changes.length; index++) {
+        const verdict = decide(questionOf(changes[index]))
+        if (!('then' in verdict) && !verdict.permit) return { reason: reasonOf(verdict), index }
+        maxSecs.push('then' in verdict ? Infinity : verdict.maxLifetimeSec ?? Infinity)
+      }
+      return rules.refusal(party, changes, maxSecs)
+    }
+
+    function changeLifetimes(
+      changes: readonly LifetimeChange[],
+    ): BatchOutcome<LifetimeReply[]> | Promise<BatchOutcome<LifetimeReply[]>> {
+      const goOn = (verdicts: Verdict[]): BatchOutcome<LifetimeReply[]> => {
+        const refused = verdicts.findIndex(({ permit }) => !permit)
+        const verdict = verdicts[refused]
+        const maxSecs = verdicts.map((each) => each.permit ? each.maxLifetimeSec ?? Infinity : 0)
+        const outcome: BatchOutcome<LifetimeReply[]> = !party.isOpen ? { ok: false, reason: 'session-not-open', index: 0 }
+          : verdict !== undefined && !verdict.permit ? { ok: false, reason: reasonOf(verdict), index: refused }
+            : whole(() => rules.changeLifetimes(party, changes, maxSecs))
+        answer(outcome)
+        return outcome
+      }
+      const verdicts = changes.map((change) => decide(questionOf(change)))
+      const isLater = verdicts.some((verdict) => 'then' in verdict)
+      if (!isLater) return goOn(verdicts as Verdict[])
+      const all = verdicts.map((verdict) => 'then' in verdict ? verdict.then((said) => said, () => REFUSED) : verdict)
+      return Promise.all(all).then(goOn)
+    }
+
     return {
       agent,
       get isOpen() { return party.isOpen },
       reserve: (request) => transact({ kind: 'reserve', agent, request }, reserve),
       enable: (request) => transact({ kind: 'enable', agent, request }, enable),
       disable: (request) => transact({ kind: 'disable', agent, request }, disable),
+      reserveFor: (owner, request) => transact({ kind: 'reserve', agent, request },
+        (_, __, maxSec) => inNameOf(owner, (actor) => rules.reserve(actor, request, maxSec))),
+      enableFor: (owner, request) => transact({ kind: 'enable', agent, request },
+        (_, __, maxSec) => inNameOf(owner, (actor) => rules.enable(actor, request, maxSec))),
       changeLifetime: (rule, lifetimeSec) => transact(
         { kind: 'lifetime', agent, owner: ownerOf(store.find(rule)), rule, lifetimeSec }, changeLifetime),
-      // Rule 0 says that it is about a group.
       changeGroupLifetime: (group, lifetimeSec) => transact(
-        { kind: 'lifetime', agent, owner: ownerOfGroup(group), rule: 0, lifetimeSec },
+        questionOf({ rule: 0, group, lifetimeSec }),
         (_, __, maxSec) => rules.changeGroupLifetime(party, group, lifetimeSec, maxSec)),
+      refusal: lifetimeRefusal, changeLifetimes,
       listRules: () => transact(read, () => reading.listRules(party)),
       ruleStatus: (rule) => transact(read, () => reading.ruleStatus(party, rule)),
       listGroups: () => transact(read, () => reading.listGroups(party)),
@@ -261,7 +310,8 @@ export function createPolicy(options: PolicyOptions): Policy {
   }
 
   return {
-    capabilities, openSession, authorizationChanged: events.forget, advance, applied, pump, terminateRule, terminateSessions,
+    capabilities, openSession, book: { ...createBook(box, rules, reading, whole), openSession },
+    authorizationChanged: events.forget, advance, applied, pump, terminateRule, terminateSessions,
     ruleTraffic, ruleInSlot, statistics,
     nextDeadlineMs() {
       const slot = box.deadlines.first()

@@ -6,7 +6,8 @@ import type { Party } from './events.ts'
 import type { Rules } from './rules.ts'
 import { fail, groupRemainingSec } from './rules.ts'
 import {
-  ACTION, DIRECTION_SHIFT, DISABLE, GROUP, GROUP_NEXT, ID, META, OWNER_NEXT, PARITY_SHIFT, RESERVE, RULE_BITS, SERVICE_SHIFT, field,
+  ACTION, DIRECTION_SHIFT, DISABLE, GROUP, GROUP_NEXT, ID, META, OWNER_NEXT, PARITY_SHIFT, RESERVE, RULE_BITS, SERVICE_SHIFT,
+  WITH_LOCAL, field,
 } from './store.ts'
 import { insideTuple, outsideTuple } from './tuples.ts'
 
@@ -15,6 +16,8 @@ export interface Reading {
   ruleStatus(actor: Party, rule: number): Outcome<RuleStatus>
   listGroups(actor: Party): Outcome<GroupListEntry[]>
   groupStatus(actor: Party, group: number): Outcome<GroupStatus>
+  /** PRS without asking who wants to know; of a live slot. */
+  describe(slot: number): RuleStatus
 }
 
 export function createReading(box: Box, rules: Rules): Reading {
@@ -53,25 +56,26 @@ export function createReading(box: Box, rules: Rules): Reading {
     const slot = store.find(rule)
     if (slot === 0) return fail('no-such-rule')
     if (!rules.mayAccess(actor, slot)) return fail('not-authorized-for-rule')
+    return { ok: true, value: describe(slot) }
+  }
+
+  function describe(slot: number): RuleStatus {
     const at = slot << RULE_BITS
-    const meta = words[at + META], action = meta & ACTION
+    const meta = words[at + META], action = meta & ACTION, rule = words[at + ID]
     const owner = ownerName(box, slot), lifetimeSec = remainingSec(box, slot)
     if (action === DISABLE) {
-      const internal = store.local(slot), external = store.peer(slot)
-      return { ok: true, value: { action: 'disable', rule, owner, lifetimeSec, internal, external } }
+      return { action: 'disable', rule, owner, lifetimeSec, internal: store.local(slot), external: store.peer(slot) }
     }
     const group = groups.id(words[at + GROUP]), parity = field(meta, PARITY_SHIFT), outside = outsideTuple(store, slot)
     if (action === RESERVE) {
+      const internal = (meta & WITH_LOCAL) === 0 ? null : store.local(slot)
       const inside = insideTuple(store, slot), service = field(meta, SERVICE_SHIFT)
-      return { ok: true, value: { action: 'reserve', rule, group, owner, lifetimeSec, outside, inside, service, parity } }
+      return { action: 'reserve', rule, group, owner, lifetimeSec, internal, outside, inside, service, parity }
     }
     return {
-      ok: true,
-      value: {
-        action: 'enable', rule, group, owner, lifetimeSec, direction: field(meta, DIRECTION_SHIFT), parity,
-        internal: store.local(slot), inside: insideTuple(store, slot)!, outside, external: store.peer(slot),
-        maxIdleSec: store.maxIdleSec[slot] >>> 0,
-      },
+      action: 'enable', rule, group, owner, lifetimeSec, direction: field(meta, DIRECTION_SHIFT), parity,
+      internal: store.local(slot), inside: insideTuple(store, slot)!, outside, external: store.peer(slot),
+      maxIdleSec: store.maxIdleSec[slot] >>> 0,
     }
   }
 
@@ -90,5 +94,5 @@ export function createReading(box: Box, rules: Rules): Reading {
     }
   }
 
-  return { listRules, ruleStatus, listGroups, groupStatus }
+  return { listRules, ruleStatus, listGroups, groupStatus, describe }
 }

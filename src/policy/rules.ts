@@ -8,9 +8,10 @@ import {
   ALL_PORTS, OUTBOUND, PARITY_ANY, PARITY_EVEN, PARITY_ODD, PARITY_SAME, TRADITIONAL, TWICE,
 } from './api.ts'
 import type {
-  DisableReply, DisableRequest, EnableReply, EnableRequest, LifetimeReply, Outcome, Reason, ReserveReply, ReserveRequest, Tuple,
+  BatchOutcome, DisableReply, DisableRequest, EnableReply, EnableRequest, LifetimeChange, LifetimeReply, Outcome, Reason,
+  ReserveReply, ReserveRequest, SavedRule, Tuple,
 } from './api.ts'
-import type { Hold } from './bindings.ts'
+import type { Bindings, Hold } from './bindings.ts'
 import { ownerName, remainingSec } from './box.ts'
 import type { Box } from './box.ts'
 import { createChecks, isWithin, wordOf } from './checks.ts'
@@ -26,12 +27,15 @@ import {
 import { insideTuple, outsideTuple } from './tuples.ts'
 
 export interface Rules {
-  /** `maxSec`: the most that the authorizer allows. */
-  reserve(actor: Party, request: ReserveRequest, maxSec: number): Outcome<ReserveReply>
-  enable(actor: Party, request: EnableRequest, maxSec: number): Outcome<EnableReply>
+  /** `maxSec`: the most that the authorizer allows. `saved`: what the rule had before, and has again or is refused. */
+  reserve(actor: Party, request: ReserveRequest, maxSec: number, saved?: SavedRule): Outcome<ReserveReply>
+  enable(actor: Party, request: EnableRequest, maxSec: number, saved?: SavedRule): Outcome<EnableReply>
   disable(actor: Party, request: DisableRequest, maxSec: number): Outcome<DisableReply>
   changeLifetime(actor: Party, rule: number, lifetimeSec: number, maxSec: number): Outcome<LifetimeReply>
   changeGroupLifetime(actor: Party, group: number, lifetimeSec: number, maxSec: number): Outcome<LifetimeReply>
+  /** Why not all of these may be done, or null. `maxSecs`: for each, the most that the authorizer allows. */
+  refusal(actor: Party, changes: readonly LifetimeChange[], maxSecs: readonly number[]): { reason: Reason; index: number } | null
+  changeLifetimes(actor: Party, changes: readonly LifetimeChange[], maxSecs: readonly number[]): BatchOutcome<LifetimeReply[]>
   /** May this agent act on the rule in that slot? */
   mayAccess(actor: Party, slot: number): boolean
 }
@@ -79,10 +83,29 @@ export function createRules(box: Box, ends: Ends): Rules {
     else groups.join(group, slot)
   }
 
-  function start(slot: number, grantedSec: number): void {
-    deadlineMs[slot] = box.nowMs + grantedSec * 1000
+  function start(slot: number, grantedMs: number): void {
+    deadlineMs[slot] = box.nowMs + grantedMs
     lastUseMs[slot] = box.nowMs
     ends.schedule(slot)
+  }
+
+  /** Of a rule that comes back, in whole seconds: enough to tell whether there is anything left. */
+  function grantAgain({ remainingMs }: SavedRule): number { return grant(Math.ceil(remainingMs / 1000), Infinity) }
+  function grantedMs(grantedSec: number, saved: SavedRule | undefined): number {
+    return saved === undefined ? grantedSec * 1000 : Math.min(saved.remainingMs, grantedSec * 1000)
+  }
+
+  /** A rule that was translated must not come back as one that is not, nor the other way round. */
+  function isOtherBox(saved: SavedRule | undefined, isNat: boolean): boolean {
+    return saved !== undefined && isNat !== (saved.outsideBy !== AS_SENT)
+  }
+
+  /** What a rule had, as if it were a reservation; of an address that is no longer the box's the index is -1. */
+  function hadOf(side: Bindings, kind: number, address: number, port: number): Hold {
+    held.kind = kind === BY_PORTS || kind === BY_ADDRESS ? kind : 0
+    held.index = held.kind === 0 ? 0 : (kind === BY_PORTS ? side.portIndex(address) : side.wholeIndex(address)) ?? -1
+    held.port = port
+    return held
   }
 
   function isBlocked(local: Tuple, peer: Tuple): boolean {
@@ -117,7 +140,7 @@ export function createRules(box: Box, ends: Ends): Rules {
     return internalVersion || externalVersion || 4
   }
 
-  function reserve(actor: Party, request: ReserveRequest, maxSec: number): Outcome<ReserveReply> {
+  function reserve(actor: Party, request: ReserveRequest, maxSec: number, saved?: SavedRule): Outcome<ReserveReply> {
     const group = findGroup(actor, request.group)
     if (typeof group === 'string') return fail(group)
     const mismatch = checkVersions(request)
@@ -131,13 +154,15 @@ export function createRules(box: Box, ends: Ends): Rules {
     if (!isWithin(request.service, 0, TWICE)) return fail('inconsistent')
     if (request.service === TWICE && inside === null && options.strictNatMode) return fail('nat-mode-not-supported')
     const service = inside === null || request.service === TRADITIONAL ? TRADITIONAL : TWICE
-    const grantedSec = grant(request.lifetimeSec, maxSec)
+    const grantedSec = saved === undefined ? grant(request.lifetimeSec, maxSec) : grantAgain(saved)
     if (grantedSec === 0) return fail('lifetime-zero')
     const owner = ownerIn(actor, group)
     const full = checkPlace(owner, false)
     if (full !== null) return fail(full)
+    if (isOtherBox(saved, isNat)) return fail('lack-of-addresses')
     const isTwice = isNat && service === TWICE
-    const why = isNat ? planReserve(protocol, range, parity, internal, isTwice) : null
+    const why = !isNat ? null : saved !== undefined ? planAgain(saved, isTwice)
+      : planReserve(protocol, range, parity, internal, isTwice)
     if (why !== null) return fail(why)
 
     const slot = store.take()
@@ -166,7 +191,7 @@ export function createRules(box: Box, ends: Ends): Rules {
     }
     words[at + META] = meta
     box.counts[RESERVE]++
-    start(slot, grantedSec)
+    start(slot, grantedMs(grantedSec, saved))
     events.rule(ownerName(box, slot), words[at + ID], grantedSec, 'agent', actor)
     return {
       ok: true,
@@ -191,6 +216,19 @@ export function createRules(box: Box, ends: Ends): Rules {
     }
     if (reason !== null || !isTwice) return reason
     return range === ALL_PORTS ? inside!.planAnyAddress() : inside!.planAnyPorts(protocol, range, wanted)
+  }
+
+  /** The same for a reserve rule that comes back. */
+  function planAgain(saved: SavedRule, isTwice: boolean): Reason | null {
+    const { protocol, range, internal } = saved
+    return planSaved(outside!, saved.outsideBy, saved.outsideAddress, saved.outsidePort, protocol, internal, range)
+      ?? (isTwice ? planSaved(inside!, saved.insideBy, saved.insideAddress, saved.insidePort, protocol, null, range) : null)
+  }
+
+  function planSaved(
+    side: Bindings, kind: number, address: number, port: number, protocol: number, real: Tuple | null, count: number,
+  ): Reason | null {
+    return side.planHad(hadOf(side, kind, address, port), protocol, real?.word0 ?? null, real?.port ?? 0, count)
   }
 
   /** The checks of a reservation that is to become this enable rule, before its bindings. */
@@ -220,13 +258,17 @@ export function createRules(box: Box, ends: Ends): Rules {
   }
 
   /** How A2 comes about (docs/midcom.md, Binding): its kind, planned, or why not. */
-  function planOutside(reserved: number, { internal, direction, parity }: EnableRequest): number | Reason {
+  function planOutside(reserved: number, { internal, direction, parity }: EnableRequest, saved?: SavedRule): number | Reason {
+    if (saved !== undefined && saved.outsideBy !== BY_PORTS && saved.outsideBy !== BY_ADDRESS) {
+      return pool.length === 0 ? 'lack-of-addresses' : saved.outsideBy
+    }
+    if (saved !== undefined) {
+      const { outsideBy, outsideAddress, outsidePort } = saved
+      return planSaved(outside!, outsideBy, outsideAddress, outsidePort, internal.protocol, internal, internal.range) ?? outsideBy
+    }
     const at = reserved << RULE_BITS
-    held.kind = reserved === 0 ? 0 : outsideKind(words[at + META])
-    if (held.kind === BY_PORTS) {
-      held.index = outside!.portIndex(words[at + OUTSIDE])
-      held.port = words[at + BOUND] >>> 16
-    } else if (held.kind === BY_ADDRESS) held.index = outside!.wholeIndex(words[at + OUTSIDE])
+    if (reserved === 0) held.kind = 0
+    else hadOf(outside!, outsideKind(words[at + META]), words[at + OUTSIDE], words[at + BOUND] >>> 16)
     const { protocol, word0, port, range } = internal
     if (internal.prefixBits !== 32) {
       if (direction !== OUTBOUND || held.kind !== 0) return 'no-internal-wildcarding'
@@ -243,12 +285,15 @@ export function createRules(box: Box, ends: Ends): Rules {
   }
 
   /** The same for A1 of a twice-NAT rule. */
-  function planInside(reserved: number, { external, parity }: EnableRequest): number | Reason {
+  function planInside(reserved: number, { external, parity }: EnableRequest, saved?: SavedRule): number | Reason {
     if (external.prefixBits !== 32) return 'no-external-wildcarding'
+    if (saved !== undefined) {
+      const { insideBy, insideAddress, insidePort } = saved
+      return planSaved(inside!, insideBy, insideAddress, insidePort, external.protocol, external, external.range) ?? insideBy
+    }
     const at = reserved << RULE_BITS
-    held.kind = reserved === 0 ? 0 : insideKind(words[at + META])
-    if (held.kind !== 0) held.index = inside!.portIndex(words[at + INSIDE])
-    held.port = words[at + BOUND] & 0xffff
+    if (reserved === 0) held.kind = 0
+    else hadOf(inside!, insideKind(words[at + META]), words[at + INSIDE], words[at + BOUND] & 0xffff)
     const { protocol, word0, port, range } = external
     const reason = held.kind === BY_PORTS || (held.kind === 0 && hasPorts(protocol) && port !== 0)
       ? inside!.planPorts(protocol, word0, port, range, parity === PARITY_SAME ? port & 1 : -1, held)
@@ -256,7 +301,7 @@ export function createRules(box: Box, ends: Ends): Rules {
     return reason ?? inside!.plan.kind
   }
 
-  function enable(actor: Party, request: EnableRequest, maxSec: number): Outcome<EnableReply> {
+  function enable(actor: Party, request: EnableRequest, maxSec: number, saved?: SavedRule): Outcome<EnableReply> {
     const { internal, external } = request
     let reserved = 0, group: number | Reason = 0
     if (request.reservation !== 0) {
@@ -275,18 +320,21 @@ export function createRules(box: Box, ends: Ends): Rules {
       const mismatch = checkReservation(reserved, request)
       if (mismatch !== null) return fail(mismatch)
     }
-    const grantedSec = grant(request.lifetimeSec, maxSec)
+    const grantedSec = saved === undefined ? grant(request.lifetimeSec, maxSec) : grantAgain(saved)
     if (grantedSec === 0) return fail('lifetime-zero')
     const owner = ownerIn(actor, group)
     const full = reserved === 0 ? checkPlace(owner, true) : ends.settle() ? null : 'lack-of-resources'
     if (full !== null) return fail(full)
 
     const isNat = nat44 && internal.version === 4
-    const service = reserved !== 0 ? field(words[(reserved << RULE_BITS) + META], SERVICE_SHIFT)
+    if (isOtherBox(saved, isNat)) return fail('lack-of-addresses')
+    const service = saved !== undefined ? saved.service
+      : reserved !== 0 ? field(words[(reserved << RULE_BITS) + META], SERVICE_SHIFT)
       : options.service === 'twice' && inside !== null ? TWICE : TRADITIONAL
-    const outsideBy = isNat ? planOutside(reserved, request) : AS_SENT
+    const outsideBy = isNat ? planOutside(reserved, request, saved) : AS_SENT
     if (typeof outsideBy === 'string') return fail(outsideBy)
-    const insideBy = isNat && service === TWICE ? planInside(reserved, request) : AS_SENT
+    if (service === TWICE && inside === null) return fail('nat-mode-not-supported')
+    const insideBy = isNat && service === TWICE ? planInside(reserved, request, saved) : AS_SENT
     if (typeof insideBy === 'string') return fail(insideBy)
     const isOutsideBound = outsideBy === BY_PORTS || outsideBy === BY_ADDRESS
     let needed = 1
@@ -319,7 +367,7 @@ export function createRules(box: Box, ends: Ends): Rules {
     ticket[slot] = ring.written()
     maxIdleSec[slot] = request.maxIdleSec
     box.counts[ENABLE]++
-    start(slot, grantedSec)
+    start(slot, grantedMs(grantedSec, saved))
     events.rule(ownerName(box, slot), words[at + ID], grantedSec, 'agent', actor)
     return {
       ok: true,
@@ -351,7 +399,7 @@ export function createRules(box: Box, ends: Ends): Rules {
     records.addRule(slot, 0)
     ticket[slot] = ring.written()
     box.counts[DISABLE]++
-    start(slot, grantedSec)
+    start(slot, grantedSec * 1000)
     events.rule(actor.agent, words[at + ID], grantedSec, 'agent', actor)
     const rule = words[at + ID]
     const last = store.highest()
@@ -367,22 +415,55 @@ export function createRules(box: Box, ends: Ends): Rules {
     ends.schedule(slot)
   }
 
-  function changeLifetime(actor: Party, rule: number, lifetimeSec: number, maxSec: number): Outcome<LifetimeReply> {
+  /** Seconds that this rule may live from now on, or why not. */
+  function checkRule(actor: Party, rule: number, lifetimeSec: number, maxSec: number): number | Reason {
     const slot = store.find(rule)
-    if (slot === 0) return fail('no-such-rule')
-    if (!mayAccess(actor, slot)) return fail('not-authorized-for-rule')
-    if (lifetimeSec === 0) {
-      if (!ends.makeRoomForEnd(slot)) return fail('lack-of-resources')
-      ends.endAloud(slot, 'agent', actor)
-      return { ok: true, value: { lifetimeSec: 0 } }
-    }
+    if (slot === 0) return 'no-such-rule'
+    if (!mayAccess(actor, slot)) return 'not-authorized-for-rule'
+    if (lifetimeSec === 0) return 0
     const grantedSec = grant(lifetimeSec, maxSec)
-    if (grantedSec === 0) return fail('lifetime-zero')
+    if (grantedSec === 0) return 'lifetime-zero'
+    return !extend && box.nowMs + grantedSec * 1000 > deadlineMs[slot] ? 'lifetime-cannot-be-extended' : grantedSec
+  }
+
+  function checkGroup(actor: Party, id: number, lifetimeSec: number, maxSec: number): number | Reason {
+    const group = groups.find(id)
+    if (group === 0) return 'no-such-group'
+    if (!mayAccess(actor, groups.first(group))) return 'not-authorized-for-group'
+    if (lifetimeSec === 0) return 0
+    const grantedSec = grant(lifetimeSec, maxSec)
+    if (grantedSec === 0) return 'lifetime-zero'
     const untilMs = box.nowMs + grantedSec * 1000
-    if (!extend && untilMs > deadlineMs[slot]) return fail('lifetime-cannot-be-extended')
-    extendTo(slot, untilMs)
-    events.rule(ownerName(box, slot), rule, grantedSec, 'agent', actor)
-    return { ok: true, value: { lifetimeSec: grantedSec } }
+    const isExtended = membersOf(group).every((slot) => untilMs > deadlineMs[slot])
+    return !extend && isExtended ? 'lifetime-cannot-be-extended' : grantedSec
+  }
+
+  function applyRule(actor: Party, slot: number, grantedSec: number): void {
+    if (grantedSec === 0) {
+      ends.endAloud(slot, 'agent', actor)
+      return
+    }
+    extendTo(slot, box.nowMs + grantedSec * 1000)
+    events.rule(ownerName(box, slot), words[(slot << RULE_BITS) + ID], grantedSec, 'agent', actor)
+  }
+
+  function applyGroup(actor: Party, group: number, grantedSec: number): void {
+    const id = groups.id(group), owner = ownerName(box, groups.first(group))
+    for (const slot of membersOf(group)) {
+      events.member(words[(slot << RULE_BITS) + ID], grantedSec, actor)
+      if (grantedSec === 0) ends.end(slot)
+      else extendTo(slot, box.nowMs + grantedSec * 1000)
+    }
+    events.group(owner, id, grantedSec, actor)
+  }
+
+  function changeLifetime(actor: Party, rule: number, lifetimeSec: number, maxSec: number): Outcome<LifetimeReply> {
+    const granted = checkRule(actor, rule, lifetimeSec, maxSec)
+    if (typeof granted === 'string') return fail(granted)
+    const slot = store.find(rule)
+    if (granted === 0 && !ends.makeRoomForEnd(slot)) return fail('lack-of-resources')
+    applyRule(actor, slot, granted)
+    return { ok: true, value: { lifetimeSec: granted } }
   }
 
   /** Slots of the members, in order. */
@@ -393,29 +474,49 @@ export function createRules(box: Box, ends: Ends): Rules {
   }
 
   function changeGroupLifetime(actor: Party, id: number, lifetimeSec: number, maxSec: number): Outcome<LifetimeReply> {
+    const granted = checkGroup(actor, id, lifetimeSec, maxSec)
+    if (typeof granted === 'string') return fail(granted)
     const group = groups.find(id)
-    if (group === 0) return fail('no-such-group')
-    if (!mayAccess(actor, groups.first(group))) return fail('not-authorized-for-group')
-    const owner = ownerName(box, groups.first(group))
-    const members = membersOf(group)
-    if (lifetimeSec === 0) {
+    if (granted === 0) {
       // A group that needs more records than the ring has goes through it piece by piece: those that do not fit wait.
-      const needed = Math.min(ends.recordsOf(members), ring.capacity)
+      const needed = Math.min(ends.recordsOf(membersOf(group)), ring.capacity)
       if (!ends.settle() || !ends.makeRoom(needed)) return fail('lack-of-resources')
-      for (const slot of members) ends.end(slot)
-      events.group(owner, id, 0, actor)
-      return { ok: true, value: { lifetimeSec: 0 } }
     }
-    const grantedSec = grant(lifetimeSec, maxSec)
-    if (grantedSec === 0) return fail('lifetime-zero')
-    const untilMs = box.nowMs + grantedSec * 1000
-    if (!extend && members.every((slot) => untilMs > deadlineMs[slot])) return fail('lifetime-cannot-be-extended')
-    for (const slot of members) extendTo(slot, untilMs)
-    events.group(owner, id, grantedSec, actor)
-    return { ok: true, value: { lifetimeSec: grantedSec } }
+    applyGroup(actor, group, granted)
+    return { ok: true, value: { lifetimeSec: granted } }
   }
 
-  return { reserve, enable, disable, changeLifetime, changeGroupLifetime, mayAccess }
+  function checkChange(actor: Party, { rule, group, lifetimeSec }: LifetimeChange, maxSec: number): number | Reason {
+    return rule !== 0 ? checkRule(actor, rule, lifetimeSec, maxSec) : checkGroup(actor, group, lifetimeSec, maxSec)
+  }
+
+  function refusal(
+    actor: Party, changes: readonly LifetimeChange[], maxSecs: readonly number[],
+  ): { reason: Reason; index: number } | null {
+    for (let index = 0; index < changes.length; index++) {
+      const granted = checkChange(actor, changes[index], maxSecs[index])
+      if (typeof granted === 'string') return { reason: granted, index }
+    }
+    return null
+  }
+
+  function changeLifetimes(
+    actor: Party, changes: readonly LifetimeChange[], maxSecs: readonly number[],
+  ): BatchOutcome<LifetimeReply[]> {
+    const refused = refusal(actor, changes, maxSecs)
+    if (refused !== null) return { ok: false, ...refused }
+    // Ends that find no room in the ring wait, so nothing can fail from here on. What an earlier change has ended stays so.
+    const value = changes.map((change, i): LifetimeReply => {
+      const granted = checkChange(actor, change, maxSecs[i])
+      if (typeof granted === 'string') return { lifetimeSec: 0 }
+      if (change.rule !== 0) applyRule(actor, store.find(change.rule), granted)
+      else applyGroup(actor, groups.find(change.group), granted)
+      return { lifetimeSec: granted }
+    })
+    return { ok: true, value }
+  }
+
+  return { reserve, enable, disable, changeLifetime, changeGroupLifetime, refusal, changeLifetimes, mayAccess }
 }
 
 /** What is left of a group: its longest member's lifetime. */

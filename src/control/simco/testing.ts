@@ -101,7 +101,8 @@ export function createFakePolicy(): FakePolicy {
     const inside = r.service === 2 ? { ...OUTSIDE, word0: OUTSIDE.word0 + 1, protocol, range } : null
     const reply = { rule, group: group(r.group), lifetimeSec: granted(r.lifetimeSec), outside, inside }
     groups.set(reply.group, rule)
-    rules.set(rule, { action: 'reserve', ...reply, owner: session.agent, service: r.service, parity: r.parity })
+    rules.set(rule, { action: 'reserve', ...reply, owner: session.agent, internal: r.internal, service: r.service,
+      parity: r.parity })
     return done(reply, rule, reply.lifetimeSec, session)
   }
 

@@ -1,0 +1,93 @@
+/**
+ * The journal on disk: LevelDB, whose log has a checksum for each record, so that what a crash has torn is recognized and left out.
+ * Changes that come while the disk is busy go together in the next write, all of one call or none.
+ */
+import { mkdirSync } from 'node:fs'
+import { ClassicLevel } from 'classic-level'
+import type { Journal, JournalChange } from '../../policy/journal.ts'
+
+export interface OpenJournal extends Journal {
+  /** Waits for what is under way. */
+  close(): Promise<void>
+}
+
+/** Why a journal cannot be used: `message` is for people. */
+export class JournalError extends Error {
+  readonly code: 'journal-in-use' | 'journal-damaged' | 'journal-unusable'
+  constructor(code: JournalError['code'], message: string, cause: unknown) {
+    super(message, { cause })
+    this.name = 'JournalError'
+    this.code = code
+  }
+}
+
+interface Batch { changes: JournalChange[]; promise: Promise<void>; resolve(): void; reject(error: unknown): void }
+
+function createBatch(): Batch {
+  let resolve!: () => void, reject!: (error: unknown) => void
+  const promise = new Promise<void>((yes, no) => { resolve = yes; reject = no })
+  return { changes: [], promise, resolve, reject }
+}
+
+function errorOf(folder: string, error: unknown): JournalError {
+  const { code, message, cause } = error as { code?: string; message: string; cause?: { code?: string; message: string } }
+  const inner = cause?.code ?? code
+  if (inner === 'LEVEL_LOCKED') return new JournalError('journal-in-use', `${folder} is in use by another box`, error)
+  if (inner === 'LEVEL_CORRUPTION') {
+    return new JournalError('journal-damaged', `${folder} is damaged: ${cause?.message ?? message}; `
+      + 'move it away to start without the rules that it kept', error)
+  }
+  return new JournalError('journal-unusable', `${folder}: ${cause?.message ?? message}`, error)
+}
+
+/** @throws JournalError */
+export async function openJournal(folder: string): Promise<OpenJournal> {
+  const entries = new Map<string, string>()
+  let db: ClassicLevel
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    db = new ClassicLevel(folder)
+    await db.open()
+    for await (const [key, text] of db.iterator()) entries.set(key, text)
+  } catch (error) {
+    throw errorOf(folder, error)
+  }
+
+  let next: Batch | null = null
+  let running: Promise<void> | null = null
+  let failure: unknown = null
+
+  async function run(): Promise<void> {
+    while (next !== null) {
+      const batch: Batch = next
+      next = null
+      try {
+        if (failure !== null) throw failure
+        await db.batch(batch.changes.map(({ key, text }) => text === null ? { type: 'del' as const, key }
+          : { type: 'put' as const, key, value: text }),
+          { sync: true })
+        batch.resolve()
+      } catch (error) {
+        // Whatever comes behind a write that failed would be kept without it.
+        failure = error
+        batch.reject(error)
+      }
+    }
+    running = null
+  }
+
+  return {
+    entries,
+    write(changes) {
+      next ??= createBatch()
+      const { promise } = next
+      next.changes.push(...changes)
+      running ??= run()
+      return promise
+    },
+    async close() {
+      await running
+      await db.close()
+    },
+  }
+}

@@ -1,0 +1,300 @@
+/**
+ * midcomRuleTable over policy: rows follow what becomes of their rules, whoever asked for it, and rules of other doors get rows of
+ * their own. What a manager sets goes through sets.ts; here is what happens by itself, what is counted, kept, and told.
+ */
+import { MOST_OWNER_OCTETS, createRows, groupIndex, rowIndex, type Group, type Row, type Rows } from './rows.ts'
+import type { Book, Cause, SessionListener } from '../../../policy/api.ts'
+import type { Journal, JournalChange } from '../../../policy/journal.ts'
+import { integer, unsigned32, type Notification, type Originator } from '../mib.ts'
+import { failureOf, grantedOf, wantedOf, type BoxKind } from './asking.ts'
+import { entryOf, keptOf, keyOf } from './keeping.ts'
+import {
+  ENABLE, ENABLED, GROUP_ENTRY, GROUP_LIFETIME, LIFETIME, NON_VOLATILE, OPER_STATUS, RESERVE, RESERVED, RULE_ENTRY,
+  SETTING, SOLICITED_GROUP_EVENT, SOLICITED_RULE_EVENT, TERMINATED, TERMINATED_ON_REQUEST, TIMED_OUT, UNSOLICITED_RULE_EVENT,
+  VOLATILE, isEstablished, isInitial, isOver,
+} from './objects.ts'
+
+export interface TableOptions {
+  book: Book
+  box: BoxKind
+  /** Milliseconds on the clock of policy. */
+  nowMs(): number
+  /** Milliseconds of the calendar. */
+  wallMs(): number
+  /** null: nothing outlasts a restart. */
+  journal: Journal | null
+  /** Rows that cannot come back, and a journal that cannot be written. */
+  log(line: string): void
+}
+
+/** Counts since the start, by what was asked for: [, reserve, enable]. */
+export interface Totals {
+  rejectedEntries: number
+  incorrect: [number, number, number]
+  rejected: [number, number, number]
+  expired: [number, number, number]
+  onRequest: [number, number, number]
+  terminated: [number, number, number]
+}
+
+export interface Table {
+  readonly rows: Rows
+  readonly totals: Totals
+  /** Whether rows can be nonVolatile: there is a journal, and it can be written. */
+  isPersistent(): boolean
+  /** Own sessions of policy; what they cause their own replies say. */
+  readonly listeners: Set<SessionListener>
+  /** Removes rows whose time is over, and has that kept. */
+  purge(): void
+  /** The same without writing: whoever calls it does. */
+  sweep(): boolean
+  leftSec(row: Row): number
+  groupLeftSec(group: Group): number
+  /** The rule of this row is over. */
+  finish(row: Row, state: number): void
+  remove(row: Row): void
+  /** This row is to be kept as it is now. */
+  changed(row: Row): void
+  store(row: Row, storageType: number): void
+  /** Number of a rule that is established now: rules come back in this order. */
+  nextOrder(): number
+  /** Writes what has changed; null: nothing has. */
+  flush(): Promise<void> | null
+  /** `state`: the one that it is about to enter. */
+  tellRule(row: Row, name: 'solicited' | 'unsolicited', lifetimeSec: number, state?: number): Notification
+  tellGroup(group: Group, lifetimeSec: number): Notification
+}
+
+/** Rules of other doors are numbered from here on, out of the way of managers, who begin with 1. */
+const OTHERS = 0x8000_0000
+const MOST_INDEX = 0xffff_ffff
+
+export function createTable(options: TableOptions, originator: Originator): Table {
+  const { book, box, journal, log } = options
+  const rows = createRows()
+  const listeners = new Set<SessionListener>()
+  const totals: Totals = {
+    rejectedEntries: 0, incorrect: [0, 0, 0], rejected: [0, 0, 0], expired: [0, 0, 0], onRequest: [0, 0, 0], terminated: [0, 0, 0],
+  }
+  let isBroken = false
+  let orders = 0
+  const dirty = new Set<Row>()
+  /** Keys of rows that are gone. */
+  const dropped = new Set<string>()
+
+  // What is kept.
+
+  function changed(row: Row): void {
+    if (row.storageType === NON_VOLATILE) dirty.add(row)
+  }
+
+  function forget(row: Row): void {
+    dirty.delete(row)
+    if (journal !== null && row.storageType === NON_VOLATILE) dropped.add(keyOf(row))
+  }
+
+  function store(row: Row, storageType: number): void {
+    if (storageType !== NON_VOLATILE) forget(row)
+    row.storageType = storageType
+    changed(row)
+  }
+
+  function flush(): Promise<void> | null {
+    if (journal === null || (dirty.size === 0 && dropped.size === 0)) return null
+    const nowMs = options.nowMs(), offsetMs = options.wallMs() - nowMs
+    const changes: JournalChange[] = []
+    for (const key of dropped) changes.push({ key, text: null })
+    // A key that is used again is written behind its end.
+    const written = [...dirty].filter(({ isPending }) => !isPending)
+    for (const row of written) {
+      const text = row.storageType === NON_VOLATILE ? entryOf(row, book.save(row.rule), nowMs, offsetMs) : null
+      changes.push({ key: keyOf(row), text })
+    }
+    dropped.clear()
+    // What waits for the authorizer is not to be half kept.
+    for (const row of written) dirty.delete(row)
+    if (changes.length === 0) return null
+    return journal.write(changes).catch((error: unknown) => {
+      if (!isBroken) log(`midcom: the journal cannot be written, rules are volatile from now on: ${(error as Error).message}`)
+      isBroken = true
+      for (const row of written) row.storageType = VOLATILE
+      throw error
+    })
+  }
+
+  /** For what nobody waits for. */
+  function flushSoon(): void {
+    flush()?.catch(() => { /* logged */ })
+  }
+
+  // Rows.
+
+  function remove(row: Row): void {
+    forget(row)
+    rows.remove(row)
+  }
+
+  function sweep(): boolean {
+    let hasGone = false
+    rows.purge(options.nowMs(), (row) => {
+      forget(row)
+      hasGone = true
+    })
+    return hasGone
+  }
+
+  function purge(): void {
+    if (sweep()) flushSoon()
+  }
+
+  function finish(row: Row, state: number): void {
+    const kind = row.operStatus === ENABLED ? ENABLE : RESERVE
+    const total = state === TIMED_OUT ? totals.expired : state === TERMINATED_ON_REQUEST ? totals.onRequest : totals.terminated
+    if (isEstablished(row.operStatus)) total[kind]++
+    rows.enter(row, state, options.nowMs())
+    if (row.storageTimeSec === 0) remove(row)
+    else changed(row)
+  }
+
+  function freeIndex(wanted: number, isTaken: (index: number) => boolean): number {
+    let index = wanted
+    while (isTaken(index)) index = index === MOST_INDEX ? OTHERS : index + 1
+    return index
+  }
+
+  /** A row for a rule that no manager has asked for through this table. */
+  function adopt(rule: number): void {
+    const status = book.describe(rule)
+    if (status === undefined || status.action === 'disable') return
+    const { owner: name } = status
+    const octets = [...new TextEncoder().encode(name)]
+    if (octets.length > MOST_OWNER_OCTETS) return
+    const prefix = [octets.length, ...octets]
+    const shown = rows.ofPolicyGroup(status.group)
+    const group = shown?.owner.name === name ? shown.index
+      : freeIndex(OTHERS + status.group, (index) => rows.findGroup([...prefix, index]) !== undefined)
+    const index = freeIndex(OTHERS + rule, (taken) => rows.find([...prefix, group, taken]) !== undefined)
+    const row = rows.add(name, group, index)
+    row.adminStatus = status.action === 'reserve' ? RESERVE : ENABLE
+    row.order = ++orders
+    rows.establish(row, status.action === 'reserve' ? RESERVED : ENABLED, rule, status.group)
+    row.wanted = wantedOf(status)
+    row.granted = grantedOf(status, box)
+  }
+
+  function watch(rule: number, lifetimeSec: number, cause: Cause, by: SessionListener | null): void {
+    if (by !== null && listeners.has(by)) return
+    const row = rows.ofRule(rule)
+    if (lifetimeSec > 0) {
+      if (row === undefined) adopt(rule)
+      else follow(row)
+    } else if (row !== undefined) {
+      const state = cause === 'expired' || cause === 'idle' ? TIMED_OUT : cause === 'agent' ? TERMINATED_ON_REQUEST : TERMINATED
+      const told = tellRule(row, 'unsolicited', 0, state)
+      finish(row, state)
+      originator.notify(told)
+    }
+    flushSoon()
+  }
+
+  /** Another door has changed the lifetime of a rule, or enabled what was reserved. */
+  function follow(row: Row): void {
+    const status = book.describe(row.rule)
+    if (status === undefined || status.action === 'disable') return
+    if (status.action === 'enable' && row.operStatus === RESERVED) {
+      rows.establish(row, ENABLED, row.rule, status.group)
+      row.wanted = wantedOf(status, row.wanted)
+      row.granted = grantedOf(status, box)
+    }
+    changed(row)
+    originator.notify(tellRule(row, 'unsolicited', status.lifetimeSec))
+  }
+
+  // Notifications (RFC 5190 7.9).
+
+  function tellRule(row: Row, name: 'solicited' | 'unsolicited', lifetimeSec: number, state = row.operStatus): Notification {
+    const index = rowIndex(row)
+    return {
+      name: name === 'solicited' ? SOLICITED_RULE_EVENT : UNSOLICITED_RULE_EVENT,
+      varbinds: [
+        { name: [...RULE_ENTRY, OPER_STATUS, ...index], value: integer(state) },
+        { name: [...RULE_ENTRY, LIFETIME, ...index], value: unsigned32(lifetimeSec) },
+      ],
+    }
+  }
+
+  function tellGroup(group: Group, lifetimeSec: number): Notification {
+    return {
+      name: SOLICITED_GROUP_EVENT,
+      varbinds: [{ name: [...GROUP_ENTRY, GROUP_LIFETIME, ...groupIndex(group)], value: unsigned32(lifetimeSec) }],
+    }
+  }
+
+  function groupLeftSec(group: Group): number {
+    let most = 0
+    for (const row of group.rows) if (row.rule !== 0) most = Math.max(most, book.lifetimeSec(row.rule))
+    return most
+  }
+
+  // The start: what was kept comes back, in the order in which it came, then what there is already.
+
+  function restore(): void {
+    if (journal === null) return
+    const wallMs = options.wallMs(), nowMs = options.nowMs()
+    const kept = [...journal.entries].map(([key, text]) => {
+      const entry = keptOf(key, text, wallMs)
+      if (entry === null) log(`midcom: the journal holds an entry of another kind at ${key}; it stays there`)
+      return entry
+    }).filter((entry) => entry !== null).sort((a, b) => a.order - b.order)
+    for (const entry of kept) {
+      const row = rows.add(entry.owner, entry.group, entry.index)
+      Object.assign(row, {
+        rowStatus: entry.rowStatus, adminStatus: entry.adminStatus, storageType: NON_VOLATILE, storageTimeSec: entry.storageTimeSec,
+        error: entry.error, wanted: entry.wanted, order: entry.order,
+      })
+      orders = Math.max(orders, entry.order)
+      if (entry.rule !== null) bringBack(row, entry.rule, entry.operStatus)
+      else {
+        rows.enter(row, isOver(entry.operStatus) || isInitial(entry.operStatus) ? entry.operStatus : SETTING, nowMs)
+        if (isOver(entry.operStatus)) rows.keep(row, Math.max(0, (entry.removeAtMs - wallMs) / 1000), nowMs)
+      }
+    }
+    purge()
+    flushSoon()
+  }
+
+  function bringBack(row: Row, saved: Parameters<Book['restore']>[0], state: number): void {
+    const nowMs = options.nowMs()
+    if (saved.remainingMs > 0) {
+      const outcome = book.restore(saved, row.group.policyGroup)
+      if (outcome.ok) {
+        const status = book.describe(outcome.value.rule)!
+        rows.establish(row, state, outcome.value.rule, outcome.value.group)
+        row.granted = grantedOf(status, box)
+        return
+      }
+      row.error = failureOf(outcome.reason).text
+      log(`midcom: rule ${keyOf(row)} does not come back: ${outcome.reason}`)
+    }
+    // Its lifetime was over while the box was down, or what it had is not there any more (RFC 5190 midcomRuleStorageType).
+    const told = tellRule(row, 'unsolicited', 0, saved.remainingMs > 0 ? TERMINATED : TIMED_OUT)
+    const kind = state === ENABLED ? ENABLE : RESERVE
+    totals[saved.remainingMs > 0 ? 'terminated' : 'expired'][kind]++
+    rows.enter(row, saved.remainingMs > 0 ? TERMINATED : TIMED_OUT, nowMs)
+    rows.keep(row, row.storageTimeSec + Math.min(0, saved.remainingMs / 1000), nowMs)
+    changed(row)
+    setImmediate(() => { originator.notify(told) })
+  }
+
+  restore()
+  for (const rule of book.rules()) if (rows.ofRule(rule) === undefined) adopt(rule)
+  book.watch(watch)
+
+  return {
+    rows, totals, listeners, purge, sweep, finish, remove, changed, store, flush, groupLeftSec,
+    nextOrder: () => ++orders,
+    isPersistent: () => journal !== null && !isBroken,
+    leftSec: (row) => row.rule === 0 ? 0 : book.lifetimeSec(row.rule),
+    tellRule, tellGroup,
+  }
+}
