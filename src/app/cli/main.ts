@@ -10,6 +10,7 @@ import { registerCtl } from './ctl.ts'
 import { registerInit } from './init.ts'
 import { registerReplay } from './replay.ts'
 import { registerRun } from './run.ts'
+import { registerWhy } from './why.ts'
 import { Failure, STATUS, STATUS_HELP, type Status } from './status.ts'
 
 function createProgram(): Command {
@@ -29,6 +30,7 @@ Examples:
 ${STATUS_HELP}`)
   registerReplay(program)
   registerRun(program)
+  registerWhy(program)
   registerCheck(program)
   registerInit(program)
   registerCtl(program)

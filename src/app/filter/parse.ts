@@ -442,6 +442,6 @@ export function parseFilter(text: string): Expr {
 }
 
 /** The text, the column marked below it, and what is wrong. */
-export function explainFault(text: string, { column, message }: FilterError): string {
+export function explainFault(text: string, { column, message }: { column: number; message: string }): string {
   return `column ${column}: ${message}\n  ${text.replace(/[\n\r\t]/g, ' ')}\n  ${' '.repeat(column - 1)}^`
 }
