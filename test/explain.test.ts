@@ -5,7 +5,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { after, test } from 'node:test'
-import { defaultConfig } from '../src/app/config/load.ts'
+import { checkConfig } from '../src/app/config/load.ts'
 import { createExplainer, parseAsked } from '../src/app/explain/explain.ts'
 import type { Explanation } from '../src/app/explain/explanation.ts'
 import type { Sink } from '../src/app/explain/sink.ts'
@@ -37,10 +37,12 @@ function memorySink(): Sink & { text: () => string; take: () => string } {
 
 const outputs = (name: string) => ({ outInside: path.join(scratch, `${name}-inside.pcapng`), outOutside: path.join(scratch, `${name}-outside.pcapng`) })
 
+/** A small table: it is soon made, and the larger captures fill it. */
+const { config } = checkConfig('limits: {flows: 512}')
+
 async function run(capture: string, name: string, asked: string | null, sink: Sink): Promise<ReplayResult> {
-  const config = defaultConfig()
   return replay({
-    capture, config, inside: config.inside, insideInterfaces: [], script: null, seed: 1, loops: 1, preload: false, pace: 0, ...outputs(name), onProgress: null,
+    capture, config: config!, inside: config!.inside, insideInterfaces: [], script: null, seed: 1, loops: 1, preload: false, pace: 0, ...outputs(name), onProgress: null,
     stop: null, explainer: asked === null ? null : createExplainer(parseAsked(asked), 'json', sink),
   })
 }
