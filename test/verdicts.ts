@@ -69,7 +69,7 @@ export const VERDICTS: readonly Judged[] = [
       row(7, 8, 'inside-to-inside', 'time stamp query and reply between two hosts of 192.168.0.0/16'),
       row(9, 10, 'sent', 'echo request to 8.8.8.8 and its reply'),
       row(11, 11, 'icmp-error-no-flow', 'time exceeded about an echo request that was never seen'),
-      row(12, 12, 'icmp-error-no-flow', 'host unreachable that a host sends itself, about an echo request that was never seen'),
+      row(12, 12, 'land', 'host unreachable that a host sends itself: source and destination are one address, which comes before its type'),
       row(13, 13, 'icmp-not-forwarded', 'source quench is deprecated (RFC 6633) and no error that is forwarded'),
       row(14, 15, 'icmp-not-forwarded', 'address mask request and reply'),
     ],

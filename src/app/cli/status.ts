@@ -41,7 +41,8 @@ export class Failure extends Error {
 export const STATUS_HELP = `
 Exit status:
   0   done; 'check' found nothing wrong
-  1   'why': the packet does not pass; 'check' found errors, a comparison found a regression, or an answer is not the one that a script expects
+  1   'check' found errors, a comparison found a regression, an answer is not the one that a script expects, or the
+      packet that 'why' asks about does not pass
   2   the command line or the configuration cannot be used, or an input cannot be opened
   3   an input file is truncated or corrupt; everything before the fault was processed
   4   an output file could not be written

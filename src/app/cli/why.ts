@@ -28,14 +28,15 @@ interface WhyFlags {
 export function registerWhy(program: Command): void {
   program.command('why')
     .summary('say what the box would do with a packet, and what would turn the verdict')
-    .description('Say step by step what the box would do with a packet, and the smallest change of settings, or the rule, that would turn\n'
-      + 'the verdict. Each change that is told was tried, on a box that has seen the same packets.')
+    .description('Say step by step what the box would do with a packet, and the smallest change of settings, or the rule,\n'
+      + 'that would turn the verdict. Each change that is told was tried, on a box that has seen the same packets.')
     .argument('<packet>', 'as in "udp 10.0.0.5:5004 > 203.0.113.7:6000"', packet)
     .option('--config <file>', 'YAML configuration (pinhole init prints one)')
     .option('--after <capture>', 'let the box see the packets of a capture before')
     .option('--script <file>', 'transactions of MIDCOM agents at times of the capture (YAML); midcom.enabled must be true')
     .option('--inside <prefix>', 'prefix of the inside network instead of those of the configuration, repeatable', prefixes, [])
-    .addOption(new Option('--from <side>', 'side that it comes from (default: its source address decides)').choices(['inside', 'outside']))
+    .addOption(new Option('--from <side>', 'side that it comes from (default: its source address decides)')
+      .choices(['inside', 'outside']))
     .option('--later <time>', 'how long after the last packet of the capture it comes, as in 5m', later, 0)
     .option('--seed <n>', 'seed of all random choices, 0 … 2^32-1', seed, 1)
     .option('--json', 'print JSON instead')
@@ -50,7 +51,7 @@ Examples:
   pinhole why "udp 10.0.0.5:5004 > 203.0.113.7:6000"
   pinhole why "udp 203.0.113.7:6000 > 10.0.0.5:5004" --config pinhole.yaml --after capture.pcap
   pinhole why "tcp [2001:db8::1]:443 > [fd00::5]:5000 flags SA" --from outside
-  pinhole why "icmp 192.0.2.1 > 10.0.0.5 unreachable code 4 mtu 1400 about udp 10.0.0.5:5004 > 198.51.100.7:6000" --after capture.pcap
+  pinhole why "icmp 192.0.2.1 > 10.0.0.5 unreachable code 4 mtu 1400 about udp 10.0.0.5:5004 > 198.51.100.7:6000"
 
 Exit status 0: it passes. 1: it is dropped, or held. All other statuses tell of errors.`)
     .action(run)
@@ -69,10 +70,11 @@ async function run(written: WrittenPacket, flags: WhyFlags): Promise<void> {
     throw new Failure(STATUS.usage, `${flags.script} needs a configuration with midcom.enabled: true and its agents`)
   }
   const answer = await why({
-    packet: written, side: flags.from ?? null, laterMs: flags.later, config, text, folder: folderOf(file ?? '.'), inside: flags.inside,
-    seed: flags.seed, after: flags.after ?? null, script,
+    packet: written, side: flags.from ?? null, laterMs: flags.later, config, text, folder: folderOf(file ?? '.'),
+    inside: flags.inside, seed: flags.seed, after: flags.after ?? null, script,
   })
-  process.stdout.write(flags.json === true ? JSON.stringify(inJson(written, answer), null, 2) + '\n' : answerText(written, answer, flags, text))
+  process.stdout.write(flags.json === true ? JSON.stringify(inJson(written, answer), null, 2) + '\n'
+    : answerText(written, answer, flags, text))
   if (answer.explanation.verdict !== 'sent') process.exitCode = STATUS.found
   if (answer.fault !== null) {
     process.stderr.write(`pinhole: ${flags.after}: byte ${answer.fault.offset}: ${answer.fault.reason}\n`)
@@ -94,15 +96,16 @@ function answerText({ text: packetText }: WrittenPacket, answer: Answer, { after
   if (explanation.entered !== null) lines.push(`  entered   re-addressed by the replay's outside world: ${explanation.entered}`)
   lines.push(...decisionRows(explanation), '')
   const passes = explanation.verdict === 'sent'
-  if (answerTo !== null) {
-    lines.push('It passes as an answer, after a packet from inside:', `  ${answerTo.packet}`, `  then      ${outcome(answerTo.explanation)}`, '')
+  const option = (title: string, what: string, then: Explanation) => {
+    lines.push(title, `  ${what}`, `  then      ${outcome(then)}`, '')
   }
-  if (rule !== null) lines.push('It passes with a rule of an agent:', `  ${rule.command}`, `  then      ${outcome(rule.explanation)}`, '')
+  if (answerTo !== null) option('It passes as an answer, after a packet from inside:', answerTo.packet, answerTo.explanation)
+  if (rule !== null) option('It passes with a rule of an agent:', rule.command, rule.explanation)
   if (turns.length > 0) {
-    lines.push(passes ? 'It is dropped with (the change that reaches least far first):' : 'It passes with (the change that reaches least far first):')
+    lines.push(`It ${passes ? 'is dropped' : 'passes'} with (the change that reaches least far first):`)
     for (const turn of turns) lines.push(...turnLines(turn, text))
   } else if (answerTo === null && rule === null) {
-    lines.push(passes ? 'No single setting, nor two, would stop it.' : 'No setting turns this verdict; none was found that lets it pass.')
+    lines.push(passes ? 'No setting was found that would stop it.' : 'No setting was found that lets it pass.')
   }
   return lines.join('\n').trimEnd() + '\n'
 }

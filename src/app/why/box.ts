@@ -21,6 +21,8 @@ export interface BoxOptions {
   config: Config
   inside: readonly Prefix[]
   seed: number
+  /** Side that the packet sent comes by; null: its source decides. */
+  from: Side | null
   /** Capture that the box has seen; null: it is new. */
   after: string | null
   /** What agents do meanwhile; null: there are none. */
@@ -28,8 +30,8 @@ export interface BoxOptions {
 }
 
 export interface Box {
-  /** `side`: null, its source decides. `laterMs` after the last packet. */
-  send(bytes: Uint8Array, side: Side | null, laterMs: number): Promise<Explanation>
+  /** `laterMs` after the last packet. `side`: instead of that of the box. */
+  send(bytes: Uint8Array, laterMs: number, side?: Side): Promise<Explanation>
   /** What the capture came to. */
   readonly packets: number
   readonly drops: number
@@ -38,7 +40,7 @@ export interface Box {
   virtualMs(): number
 }
 
-export async function openBox({ config, inside, seed, after, script }: BoxOptions): Promise<Box> {
+export async function openBox({ config, inside, seed, from, after, script }: BoxOptions): Promise<Box> {
   const input: { reader: CaptureReader | null; share: PoolShare } = { reader: null, share: { poolStart: 0, poolEnd: 0 } }
   let forced: number | null = null
   let isOurs = false
@@ -55,6 +57,8 @@ export async function openBox({ config, inside, seed, after, script }: BoxOption
     sides: (frames, prefixes) => {
       const bySource = sidesBySource(frames, prefixes)
       return {
+        // Who says by which side a packet comes may say so of one with a source of the other.
+        isBySource: from === null,
         decide(count) {
           bySource.decide(count)
           if (forced !== null) frames.side[0] = forced
@@ -70,7 +74,8 @@ export async function openBox({ config, inside, seed, after, script }: BoxOption
   })
   const { frames, plane, watched, counters } = machine
   const mover = createMover(machine)
-  const policy = script === null ? null : composePolicy({ config, inside, seed }, machine, composeAuthorizer(config, null), mover.pump)
+  const policy = script === null ? null
+    : composePolicy({ config, inside, seed }, machine, composeAuthorizer(config, null), mover.pump)
   if (policy !== null) explainer.midcomRule = policy.ruleInSlot
   const player = policy === null ? null : createPlayer(script!, policy, mover.move)
   let sec = 0, nsec = 0, packets = 0
@@ -104,7 +109,7 @@ export async function openBox({ config, inside, seed, after, script }: BoxOption
   }
   const drops = counters[DROPS]
 
-  async function send(bytes: Uint8Array, side: Side | null, laterMs: number): Promise<Explanation> {
+  async function send(bytes: Uint8Array, laterMs: number, side: Side | null = from): Promise<Explanation> {
     frames.pool.set(bytes, input.share.poolStart)
     frames.off[0] = input.share.poolStart
     frames.capBytes[0] = frames.wireBytes[0] = bytes.length

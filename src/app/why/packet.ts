@@ -4,6 +4,7 @@
  */
 import { parseAddress } from '../../base/address.ts'
 import { nearest } from '../config/nearest.ts'
+import { endpointText } from '../explain/parse-result.ts'
 import { PROTOCOL_NUMBERS } from '../filter/names.ts'
 import { buildPacket, fragment, icmpError, type IpSpec, type PacketSpec } from '../../wire/build.ts'
 
@@ -44,12 +45,13 @@ const TYPES_4: Record<string, number> = {
   'timestamp-request': 13, 'timestamp-reply': 14,
 }
 const TYPES_6: Record<string, number> = {
-  unreachable: 1, 'packet-too-big': 2, 'time-exceeded': 3, 'parameter-problem': 4, 'echo-request': 128, echo: 128, 'echo-reply': 129,
-  'router-solicitation': 133, 'router-advertisement': 134, 'neighbor-solicitation': 135, 'neighbor-advertisement': 136, redirect: 137,
+  unreachable: 1, 'packet-too-big': 2, 'time-exceeded': 3, 'parameter-problem': 4, 'echo-request': 128, echo: 128,
+  'echo-reply': 129, 'router-solicitation': 133, 'router-advertisement': 134, 'neighbor-solicitation': 135,
+  'neighbor-advertisement': 136, redirect: 137,
 }
 const ERRORS_4 = [3, 4, 5, 11, 12], ERRORS_6 = [1, 2, 3, 4]
-const OPTIONS = ['ttl', 'tos', 'len', 'df', 'id', 'fragment', 'checksum', 'header-checksum', 'flags', 'seq', 'ack', 'win', 'type', 'code',
-  'icmp-id', 'mtu', 'about']
+const OPTIONS = ['ttl', 'tos', 'len', 'df', 'id', 'fragment', 'checksum', 'header-checksum', 'flags', 'seq', 'ack', 'win', 'type',
+  'code', 'icmp-id', 'mtu', 'about']
 const MOST_PAYLOAD = 65_000
 
 /** Throws `PacketError`. */
@@ -81,15 +83,17 @@ function read(words: readonly Word[], text: string, depth: number): WrittenPacke
     const known = PROTOCOL_NUMBERS[word.text.toLowerCase()]
     if (known !== undefined) return known
     const meant = nearest(word.text, Object.keys(PROTOCOL_NUMBERS))
-    return fail(word, `a packet begins with its protocol, and ${said(word)} is none${meant === null ? '' : `; did you mean '${meant}'?`}`)
+    const hint = meant === null ? '' : `; did you mean '${meant}'?`
+    return fail(word, `a packet begins with its protocol, and ${said(word)} is none${hint}`)
   }
 
   function endpoint(word: Word, what: string): { word: Word; address: string; port: number | null; version: 4 | 6 } {
-    const match = /^\[([^\]]*)\](?::(\d+))?$/.exec(word.text) ?? /^([^:]*)(?::(\d+))?$/.exec(word.text) ?? [word.text, word.text, undefined]
+    const match = /^\[([^\]]*)\](?::(\d+))?$/.exec(word.text) ?? /^([^:]*)(?::(\d+))?$/.exec(word.text)
+      ?? [word.text, word.text, undefined]
     const [, address = '', port] = match
     const parsed = parseAddress(address)
     if (!parsed.ok) {
-      const hint = word.text.includes(':') && !word.text.includes('[') && what !== '' ? '; IPv6 with a port is [2001:db8::1]:53' : ''
+      const hint = word.text.includes(':') && !word.text.includes('[') ? '; IPv6 with a port is [2001:db8::1]:53' : ''
       return fail(word, `${said(word)} is no ${what}: ${parsed.reason}${hint}`)
     }
     if (port !== undefined && Number(port) > 65535) fail(word, `${port} is no port: the last one is 65535`)
@@ -124,7 +128,7 @@ function read(words: readonly Word[], text: string, depth: number): WrittenPacke
         const value = next()
         const match = /^(\d+)(\+?)$/.exec(value.text)
         if (match === null || Number(match[1]) % 8 !== 0 || Number(match[1]) > 65528) {
-          fail(value, `'fragment' takes an offset in bytes, a multiple of 8, and + if more follow: 0+, 1480+, 2960; not ${said(value)}`)
+          fail(value, `'fragment' takes an offset, a multiple of 8, and + if more follow: 0+, 1480+, 2960; not ${said(value)}`)
         }
         isFragment = true
         ip.fragOffset = Number(match![1])
@@ -172,7 +176,8 @@ function read(words: readonly Word[], text: string, depth: number): WrittenPacke
   }
 
   function flags(word: Word): number {
-    const list = /^[FSRPAUEW.]+$/.test(word.text) ? [...word.text] : word.text === 'none' ? [] : word.text.toLowerCase().split(/[,|+]/)
+    const isLetters = /^[FSRPAUEW.]+$/.test(word.text)
+    const list = isLetters ? [...word.text] : word.text === 'none' ? [] : word.text.toLowerCase().split(/[,|+]/)
     return list.reduce((sum, flag) => sum | (FLAGS[flag] ?? fail(word, `'${flag}' is no TCP flag; write SA, or syn,ack`)), 0)
   }
 
@@ -186,7 +191,7 @@ function read(words: readonly Word[], text: string, depth: number): WrittenPacke
   const ports = [6, 17, 33, 136].includes(protocol)
   const isLater = isFragment && ip.fragOffset !== 0
   for (const { word, port } of [src, dst]) {
-    if (ports && !isLater && port === null) fail(word, `${name.text} needs a port: ${word.text.includes(':') ? `[${word.text}]:53` : `${word.text}:53`}`)
+    if (ports && !isLater && port === null) fail(word, `${name.text} needs a port: ${endpointText(word.text, 53)}`)
     if (!ports && port !== null) fail(word, `${name.text} has no ports`)
   }
   const kinds: Record<number, PacketSpec['proto']> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 33: 'dccp', 58: 'icmp6', 136: 'udplite' }
@@ -194,7 +199,8 @@ function read(words: readonly Word[], text: string, depth: number): WrittenPacke
   const type = spec.icmpType ?? (protocol === 58 ? 128 : 8)
   const isError = protocol === 1 ? ERRORS_4.includes(type) : protocol === 58 && ERRORS_6.includes(type)
   if (isError && original === null && !isLater) {
-    return fail(end, `an ICMP error is about a packet: add 'about' and that, as in: about udp ${dst.address}:5004 > ${src.address}:6000`)
+    const sample = `udp ${endpointText(dst.address, 5004)} > ${endpointText(src.address, 6000)}`
+    return fail(end, `an ICMP error is about a packet: add 'about' and that, as in: about ${sample}`)
   }
   if (original !== null && !isError) return fail(end, `'about' is for ICMP errors; type ${type} is none`)
   let bytes: Uint8Array
@@ -209,12 +215,13 @@ function read(words: readonly Word[], text: string, depth: number): WrittenPacke
     bytes = icmpError({ ...ip, icmpType: type, icmpCode: spec.icmpCode ?? 0, original: original.bytes, word: mtu })
   } else {
     bytes = buildPacket({
-      ...ip, ...spec, proto: isLater ? protocol : kinds[protocol] ?? protocol, srcPort: src.port ?? 0, dstPort: dst.port ?? 0, payload,
-      moreFragments: more, icmpType: type, ...protocol === 6 && { tcpFlags: spec.tcpFlags ?? 2 },
+      ...ip, ...spec, proto: isLater ? protocol : kinds[protocol] ?? protocol, srcPort: src.port ?? 0, dstPort: dst.port ?? 0,
+      payload, moreFragments: more, icmpType: type, ...protocol === 6 && { tcpFlags: spec.tcpFlags ?? 2 },
     })
   }
   return {
-    bytes, version, protocol, src: src.address, dst: dst.address, srcPort: ports ? src.port : null, dstPort: ports ? dst.port : null,
-    icmpId: (protocol === 1 || protocol === 58) && !isError ? spec.icmpId ?? 0 : null, text,
+    bytes, version, protocol, src: src.address, dst: dst.address, text,
+    srcPort: ports ? src.port : null, dstPort: ports ? dst.port : null,
+    icmpId: (protocol === 1 || protocol === 58) && !isError ? spec.icmpId ?? 0 : null,
   }
 }

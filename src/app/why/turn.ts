@@ -1,11 +1,11 @@
 /**
- * The smallest change that turns the verdict on a packet. Candidates are settings that the reason of a drop names, each with the values
- * that it may have instead; every one is tried on a box of its own that sees the same capture, and only what really turned the
- * verdict is told. Two settings are changed only where one is not enough.
+ * The smallest change that turns the verdict on a packet. Candidates are settings that the reason of a drop names, each with the
+ * values that it may have instead; every one is tried on a box of its own that sees the same capture, and only what really turned
+ * the verdict is told. Two settings are changed only where one is not enough.
  */
 import { createRequire } from 'node:module'
 import type * as Yaml from 'yaml'
-import { parsePrefix, printPrefix } from '../../base/address.ts'
+import { maskWord, parsePrefix, printPrefix } from '../../base/address.ts'
 import type { DropReason } from '../../channel/reasons.ts'
 import type { Config } from '../config/config.ts'
 import { checkConfig } from '../config/load.ts'
@@ -58,7 +58,9 @@ export async function findTurns(
         const { explanation, drops } = await attempt(config)
         if (explanation.verdict === wanted) {
           found.push({ edits: all, explanation, captureDrops: first.packets === 0 ? null : { before: first.drops, after: drops } })
-        } else if (explanation.reason !== null && explanation.reason.name !== reason) next.push({ edits: all, reason: explanation.reason.name })
+        } else if (explanation.reason !== null && explanation.reason.name !== reason) {
+          next.push({ edits: all, reason: explanation.reason.name })
+        }
       }
     }
     round = next
@@ -99,7 +101,7 @@ function insideWith(now: string[], { src, dst, version }: WrittenPacket): unknow
     const parsed = parsePrefix(`${address}/${bits}`)
     if (!parsed.ok) return []
     const { words } = parsed.value
-    const cut = words.map((word, index) => bits >= 32 * (index + 1) ? word : bits <= 32 * index ? 0 : word & (-1 << (32 * (index + 1) - bits)))
+    const cut = words.map((word, index) => word & maskWord(bits, index))
     return [printPrefix({ ...parsed.value, words: cut })]
   }
   return [...subnet(dst).map((one) => [...now, one]), ...subnet(src).map((one) => [...now, one]), subnet(src), subnet(dst)]

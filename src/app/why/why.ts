@@ -40,15 +40,15 @@ export interface Answer {
 export async function why(options: WhyOptions): Promise<Answer> {
   const { packet, side, laterMs, config, text, folder, seed, after, script } = options
   const open = (settings: Config, steps: readonly Step[] | null) => openBox({
-    config: settings, inside: options.inside.length > 0 ? options.inside : settings.inside, seed, after,
+    config: settings, inside: options.inside.length > 0 ? options.inside : settings.inside, seed, from: side, after,
     script: settings.midcom.enabled ? steps : null,
   })
   const box = await open(config, script)
   const { packets, drops, fault } = box
-  const explanation = await box.send(packet.bytes, side, laterMs)
+  const explanation = await box.send(packet.bytes, laterMs)
   const turns = await findTurns(text, folder, packet, { explanation, drops, packets }, async (settings) => {
     const other = await open(settings, script)
-    return { explanation: await other.send(packet.bytes, side, laterMs), drops: other.drops }
+    return { explanation: await other.send(packet.bytes, laterMs), drops: other.drops }
   })
   return { explanation, packets, fault, turns, answerTo: await findQuestion(), rule: await findRule(box.virtualMs()) }
 
@@ -71,9 +71,9 @@ export async function why(options: WhyOptions): Promise<Answer> {
     const question = `${names[packet.protocol] ?? packet.protocol} ${endpointText(end.address, end.port)} > `
       + endpointText(packet.src, packet.srcPort) + (packet.icmpId === null ? '' : ` icmp-id ${packet.icmpId}`)
     const other = await open(config, script)
-    const asked = await other.send(parsePacket(question).bytes, 'inside', laterMs)
+    const asked = await other.send(parsePacket(question).bytes, laterMs, 'inside')
     if (asked.verdict !== 'sent') return null
-    const now = await other.send(packet.bytes, side, 0)
+    const now = await other.send(packet.bytes, 0)
     return now.verdict === 'sent' ? { packet: question, explanation: now } : null
   }
 
@@ -85,11 +85,12 @@ export async function why(options: WhyOptions): Promise<Answer> {
     const inward = explanation.side === 'outside'
     const external = endpointText(inward ? packet.src : packet.dst, inward ? packet.srcPort : packet.dstPort)
     const internal = endpointText(end.address, end.port), direction = inward ? 'inbound' : 'outbound'
-    const step = { at: `${atMs}ms`, agent: agent.name, do: 'enable', internal: `${internal} ${packet.protocol}`, external, direction }
+    const tuple = `${internal} ${packet.protocol}`
+    const step = { at: `${atMs}ms`, agent: agent.name, do: 'enable', internal: tuple, external, direction }
     const { steps } = checkScript(JSON.stringify([step]))
     if (steps === null) return null
     const other = await open(config, [...script ?? [], ...steps])
-    const now = await other.send(packet.bytes, side, laterMs)
+    const now = await other.send(packet.bytes, laterMs)
     const command = `pinhole ctl enable ${internal} ${external} --protocol ${packet.protocol} --direction ${direction}`
     return now.verdict === 'sent' ? { command, explanation: now } : null
   }
