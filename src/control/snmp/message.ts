@@ -71,7 +71,7 @@ export function readMessage(bytes: Uint8Array): Message | MessageFault {
     scopedPdu = bytes.subarray(at, reader.at)
   }
   reader.leave(outer)
-  if (reader.fault !== null) return 'snmpInASNParseErrs'
+  if (reader.fault !== null || !reader.isAtEnd) return 'snmpInASNParseErrs'
   return { msgId, maxBytes, flags, engineId, boots, time, userName, mac, macAt, salt, scopedPdu }
 }
 

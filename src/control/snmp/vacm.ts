@@ -45,6 +45,17 @@ function behindPrefix(name: Oid, length: number): Oid | null {
   return null
 }
 
+/**
+ * The first name behind `name`, which is in the family, of at least `least` sub-identifiers and not in the family, or null. A wildcard
+ * at its end goes on in the next number there; several of them do if no name is so short that it fits between.
+ */
+function behindFamily({ subtree, mask }: ViewFamily, name: Oid, least: number): Oid | null {
+  let { length } = subtree
+  if (!isFixed(mask, length - 1)) length--
+  if (least === subtree.length) while (length > 0 && !isFixed(mask, length - 1)) length--
+  return behindPrefix(name, length)
+}
+
 /** The first name behind `name` at which the family begins (again), or null. `name` is not in the family. */
 function nextBeginning({ subtree, mask }: ViewFamily, name: Oid): Oid | null {
   const { length } = subtree
@@ -64,42 +75,55 @@ function nextBeginning({ subtree, mask }: ViewFamily, name: Oid): Oid | null {
   return null
 }
 
-/** Boundaries that one search crosses: views have few families, and only wildcards have more than two boundaries. */
+/** All of `b` lies in `a`, which has as many sub-identifiers and comes before it. */
+function overrules(a: ViewFamily, b: ViewFamily): boolean {
+  return a.subtree.length === b.subtree.length
+    && a.subtree.every((subId, i) => !isFixed(a.mask, i) || isFixed(b.mask, i) && b.subtree[i] === subId)
+}
+
+/** Beginnings and ends of families that one search crosses: views have few, unless wildcards overrule wildcards. */
 const MAX_BOUNDARIES = 4096
 
 export class View {
   readonly name: string
   /** In the order in which they decide. */
   readonly families: readonly ViewFamily[]
+  /** What it may hold names because of: included families that nothing overrules as a whole. */
+  private readonly chances: readonly ViewFamily[]
 
   constructor(name: string, families: readonly ViewFamily[]) {
     this.name = name
-    this.families = [...families].sort(byPrecedence)
+    const ordered = this.families = [...families].sort(byPrecedence)
+    this.chances = ordered.filter((family, i) => family.included && !ordered.slice(0, i).some((before) => overrules(before, family)))
   }
 
-  contains(name: Oid): boolean {
+  contains(name: Oid): boolean { return this.decider(name)?.included ?? false }
+
+  /** The family that decides about a name, or null. */
+  private decider(name: Oid): ViewFamily | null {
     const { families } = this
-    for (let i = 0; i < families.length; i++) if (isInFamily(families[i]!, name)) return families[i]!.included
-    return false
+    for (let i = 0; i < families.length; i++) if (isInFamily(families[i]!, name)) return families[i]!
+    return null
   }
 
   /** The first name that this view holds, `name` itself or one behind it, or null. It need not be that of an instance. */
   seek(name: Oid): Oid | null {
     let at: Oid | null = name
     for (let n = 0; at !== null && n < MAX_BOUNDARIES; n++) {
-      if (this.contains(at)) return at
-      at = this.nextBoundary(at)
+      const decider = this.decider(at)
+      if (decider?.included === true) return at
+      at = this.nextChance(at, decider)
     }
     return null
   }
 
-  /** Up to here nothing changes from `name` on. */
-  private nextBoundary(name: Oid): Oid | null {
+  /** The first name behind one that is not held at which that may change: an included family begins, or what overrules one ends. */
+  private nextChance(name: Oid, decider: ViewFamily | null): Oid | null {
     let first: Oid | null = null
-    for (const family of this.families) {
-      const boundary: Oid | null = isInFamily(family, name)
-        ? behindPrefix(name, family.subtree.length) : nextBeginning(family, name)
-      if (boundary !== null && (first === null || compareOids(boundary, first) < 0)) first = boundary
+    for (const family of this.chances) {
+      const chance: Oid | null = isInFamily(family, name)
+        ? behindFamily(decider!, name, family.subtree.length) : nextBeginning(family, name)
+      if (chance !== null && (first === null || compareOids(chance, first) < 0)) first = chance
     }
     return first
   }
