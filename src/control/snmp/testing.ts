@@ -1,4 +1,7 @@
-/** For tests: a manager that seals and opens messages by itself, an engine without sockets for it, and a small MIB that can be set. */
+/**
+ * For tests: a manager that seals and opens messages by itself, an engine without sockets for it, and a small MIB that can be
+ * set.
+ */
 import { Reader, Writer } from './ber.ts'
 import { createSnmpCounters, type SnmpCounters } from './counters.ts'
 import { SnmpEngine, type Peer } from './engine.ts'
@@ -32,7 +35,8 @@ export class TestTimers implements SnmpTimers {
   pass(ms: number): void {
     const untilMs = this.ms + ms
     for (;;) {
-      const due = this.waiting.filter(({ atMs, callback }) => callback !== null && atMs <= untilMs).sort((a, b) => a.atMs - b.atMs)[0]
+      const [due] = this.waiting.filter(({ atMs, callback }) => callback !== null && atMs <= untilMs)
+        .sort((a, b) => a.atMs - b.atMs)
       if (due === undefined) break
       this.ms = due.atMs
       const { callback } = due
@@ -100,7 +104,8 @@ export class Manager {
     salt.writeUInt32BE(++this.salt, 4)
     return sealMessage(writer, {
       msgId: sent.msgId ?? id, maxBytes: sent.maxBytes ?? 65_507, flags, engineId: sent.engineId ?? this.engineId,
-      boots: sent.boots ?? this.boots, time: sent.time ?? this.time, userName: Buffer.from(sent.userName ?? this.name), keys: this.keys, salt,
+      boots: sent.boots ?? this.boots, time: sent.time ?? this.time, userName: Buffer.from(sent.userName ?? this.name),
+      keys: this.keys, salt,
     })
   }
 
@@ -118,7 +123,9 @@ export class Manager {
 }
 
 /** Of a memory that outlives engines. */
-export function memoryStore(engineId: Uint8Array = Buffer.from('80007ed90500000001', 'hex'), boots = 0): EngineStore & { boots: number } {
+export function memoryStore(
+  engineId: Uint8Array = Buffer.from('80007ed90500000001', 'hex'), boots = 0,
+): EngineStore & { boots: number } {
   return {
     engineId, boots,
     save(count) { this.boots = count },

@@ -46,8 +46,8 @@ function behindPrefix(name: Oid, length: number): Oid | null {
 }
 
 /**
- * The first name behind `name`, which is in the family, of at least `least` sub-identifiers and not in the family, or null. A wildcard
- * at its end goes on in the next number there; several of them do if no name is so short that it fits between.
+ * The first name behind `name`, which is in the family, of at least `least` sub-identifiers and not in the family, or null. A
+ * wildcard at its end goes on in the next number there; several of them do if no name is so short that it fits between.
  */
 function behindFamily({ subtree, mask }: ViewFamily, name: Oid, least: number): Oid | null {
   let { length } = subtree
@@ -94,7 +94,9 @@ export class View {
   constructor(name: string, families: readonly ViewFamily[]) {
     this.name = name
     const ordered = this.families = [...families].sort(byPrecedence)
-    this.chances = ordered.filter((family, i) => family.included && !ordered.slice(0, i).some((before) => overrules(before, family)))
+    this.chances = ordered.filter((family, i) => {
+      return family.included && !ordered.slice(0, i).some((before) => overrules(before, family))
+    })
   }
 
   contains(name: Oid): boolean { return this.decider(name)?.included ?? false }
