@@ -5,7 +5,7 @@
  */
 import { print4, print6 } from '../../base/address.ts'
 import { counterIndex, type Counters } from '../../channel/counters.ts'
-import { DROP_REASONS } from '../../channel/reasons.ts'
+import { DROP_REASONS, reasonIndex } from '../../channel/reasons.ts'
 import type { Engine } from '../../engine/engine.ts'
 import { EXTRA_RELEASED, EXTRA_REPLY } from '../../engine/extras.ts'
 import {
@@ -62,6 +62,7 @@ const STATE_NAMES = new Map<number, string>([
   ...STATES.map((name): [number, string] => [tcpState[name], name.replace('_', '-')]),
   [tcpState.UDP_FLOW, 'open'], [tcpState.ICMP_FLOW, 'open'], [tcpState.OTHER_FLOW, 'open'],
 ])
+const DENIED_BY_RULE = reasonIndex('denied-by-rule')
 const ALSO: Record<number, 'answer' | 'released'> = { [EXTRA_REPLY]: 'answer', [EXTRA_RELEASED]: 'released' }
 const MOST_PEERS = 8
 /** Longest comment in characters, on the packet and on what leaves because of it; what a write may need beyond its packet. */
@@ -140,10 +141,11 @@ export function createWatch(
     const key = keyOf(i), path = rows.path[i]
     const flow = flowBefore(key, i, nowMs)
     engine.forward(i, nowMs)
+    const slot = flowAfter(key, i, flow), rules = rulesOf(i, slot)
     const packet = see(i)
-    packet.outcome = outcomeOf(i)
+    packet.outcome = { ...outcomeOf(i), rules: rules.map(({ rule }) => rule) }
     if (options.asksOutcome && !options.match(packet)) return
-    current = explain(i, nowMs, key, path, flow)
+    current = explain(i, nowMs, key, path, flow, slot, rules)
     options.explained?.(current)
   }
 
@@ -174,12 +176,40 @@ export function createWatch(
     return {
       verdict: what === DROP ? 'drop' : what === HELD ? 'held' : 'sent', reason: what === DROP ? DROP_REASONS[reason[i]][0] : null,
       side: sideOf(i), to: what === TO_INSIDE ? 'inside' : what === TO_OUTSIDE ? 'outside' : null, isNew: rose('flows-opened'),
-      isAnswered: rose('icmp-errors-originated'), isHairpin: rose('hairpin-packets'), rules: rulesAsked().map(({ rule }) => rule),
+      isAnswered: rose('icmp-errors-originated'), isHairpin: rose('hairpin-packets'),
+      rules: ruleDecided[0] === 0 ? [] : [midcom(ruleDecided[0], '').rule],
     }
   }
 
-  function rulesAsked(): RuleInfo[] {
-    return ruleDecided[0] === 0 ? [] : [midcom(ruleDecided[0], 'matches the packet')]
+  /** The flow that row i belongs to, now that it was decided, or 0. */
+  function flowAfter(key: RowKey, i: number, { slot }: Before): number {
+    if (slot !== 0) return slot
+    // What an outbound half opened stays, even where the packet was dropped on its way back in.
+    if (!isSent(i) && !rose('flows-opened')) return 0
+    if (isError(key)) return quotedFlow(key, verdict[i] === TO_INSIDE, off[i] + capBytes[i])
+    const inward = side[i] === SIDE_OUTSIDE
+    // Behind a twice-NAT the columns name the real peer now.
+    return flowOf(key, i, inward) || (rose('hairpin-packets') ? 0 : flowOf(keyOf(i), i, inward))
+  }
+
+  function isSent(i: number): boolean {
+    return verdict[i] === TO_INSIDE || verdict[i] === TO_OUTSIDE
+  }
+
+  /** Rules that the flow belongs to, and the one that was asked last, if it is another. */
+  function rulesOf(i: number, slot: number): RuleInfo[] {
+    const found: RuleInfo[] = []
+    if (slot !== 0) {
+      for (const [dir, what] of [[0, 'admits the flow outbound'], [1, 'admits the flow inbound']] as const) {
+        const number = ruleOf(slot, dir) ?? 0
+        if (number !== 0) found.push(midcom(number, what))
+      }
+    }
+    const asked = ruleDecided[0]
+    if (asked === 0) return found
+    const isBlocked = verdict[i] === DROP && reason[i] === DENIED_BY_RULE
+    const last = midcom(asked, isBlocked ? 'blocks the packet' : 'matches the packet')
+    return found.some(({ rule }) => rule === last.rule) ? found : [last, ...found]
   }
 
   function midcom(number: number, what: string): RuleInfo {
@@ -187,22 +217,16 @@ export function createWatch(
     return { kind: 'midcom', rule: String(known?.rule ?? number), owner: known?.owner ?? null, what }
   }
 
-  function explain(i: number, nowMs: number, key: RowKey, path: number, was: Before): Explanation {
-    const isSent = verdict[i] === TO_INSIDE || verdict[i] === TO_OUTSIDE
-    const inward = side[i] === SIDE_OUTSIDE
+  function explain(
+    i: number, nowMs: number, key: RowKey, path: number, was: Before, slot: number, rules: RuleInfo[],
+  ): Explanation {
+    const passed = isSent(i)
     const isHairpin = rose('hairpin-packets')
     const linkBytes = l3[i] - off[i]
-    let slot = was.slot
-    // What an outbound half opened stays, even where the packet was dropped on its way back in.
-    if (slot === 0 && (isSent || rose('flows-opened'))) {
-      slot = isError(key) ? quotedFlow(key, verdict[i] === TO_INSIDE, off[i] + capBytes[i]) : flowOf(key, i, inward)
-      // Behind a twice-NAT the columns name the real peer now.
-      if (slot === 0 && !isHairpin) slot = flowOf(keyOf(i), i, inward)
-    }
     const isOpened = rose('flows-opened') && was.slot === 0
-    const second = isHairpin && isSent && !isError(key) ? flowOf(keyOf(i), i, true) : 0
-    const head = isSent ? 0 : isHairpin ? mappingOf(keyOf(i)) : inward && slot === 0 ? mappingOf(key) : 0
-    const asked = rulesAsked()
+    const second = isHairpin && passed && !isError(key) ? flowOf(keyOf(i), i, true) : 0
+    const isStranger = side[i] === SIDE_OUTSIDE && slot === 0
+    const head = passed ? 0 : isHairpin ? mappingOf(keyOf(i)) : isStranger ? mappingOf(key) : 0
     const seenNow = see(i)
     const line = printFrame({ ...frames, view: came, off: cameAt, l3: shifted(i) }, i)
     const enteredLine = printPacket(enteredView, linkBytes, capBytes[i])
@@ -216,13 +240,13 @@ export function createWatch(
       hairpin: second === 0 ? null
         : flowInfo(second, nowMs, null, counters[at['flows-opened']] - before[at['flows-opened']] > (isOpened ? 1 : 0), false),
       mapping: head === 0 ? null : mappingInfo(head),
-      rules: [...asked, ...slot === 0 ? [] : rulesOfFlow(slot, asked)],
+      rules,
       evicted: rose('flows-evicted'),
-      rewrite: isSent ? changes(enteredView, linkBytes, Math.min(capBytes[i], linkBytes + netBytes[i]) - linkBytes, view, l3[i],
+      rewrite: passed ? changes(enteredView, linkBytes, Math.min(capBytes[i], linkBytes + netBytes[i]) - linkBytes, view, l3[i],
         Math.min(capBytes[i], linkBytes + netBytes[i]) - linkBytes) : [],
-      verdict: isSent ? 'sent' : verdict[i] === HELD ? 'held' : 'dropped',
+      verdict: passed ? 'sent' : verdict[i] === HELD ? 'held' : 'dropped',
       to: verdict[i] === TO_INSIDE ? 'inside' : verdict[i] === TO_OUTSIDE ? 'outside' : null,
-      left: isSent ? printPacket(view, l3[i], Math.min(off[i] + capBytes[i], l3[i] + netBytes[i])) : null,
+      left: passed ? printPacket(view, l3[i], Math.min(off[i] + capBytes[i], l3[i] + netBytes[i])) : null,
       reason: verdict[i] === DROP ? reasonInfo(reason[i]) : null,
       also: Array.from({ length: extras.count() }, (_, n) => ({
         kind: ALSO[extras.kind[n]] ?? 'fragment', to: extras.verdict[n] === TO_INSIDE ? 'inside' as const : 'outside' as const,
@@ -276,15 +300,6 @@ export function createWatch(
       outside: endpointText(print4(F[base + OUTSIDE]), F[base + OUTSIDE_PORTS] >>> 16),
       bound: isBinding(head), peers, morePeers: count > MOST_PEERS,
     }
-  }
-
-  function rulesOfFlow(slot: number, asked: readonly RuleInfo[]): RuleInfo[] {
-    const found: RuleInfo[] = []
-    for (const [dir, what] of [[0, 'admits the flow outbound'], [1, 'admits the flow inbound']] as const) {
-      const number = ruleOf(slot, dir) ?? 0
-      if (number !== 0) found.push(midcom(number, what))
-    }
-    return found.filter(({ rule, what }) => !asked.some((other) => other.rule === rule && other.what === what))
   }
 
   function reasonInfo(index: number): ReasonInfo {
