@@ -182,7 +182,8 @@ function assignStatus(one: Draft, number: number): number {
   if (number === CREATE_AND_GO || number === CREATE_AND_WAIT) {
     if (isThere) return INCONSISTENT_VALUE
     one.rowStatus = number === CREATE_AND_GO ? ACTIVE : NOT_IN_SERVICE
-  } else if (number === DESTROY) one.isDestroyed = true
+  } else if (!isThere) return INCONSISTENT_VALUE
+  else if (number === DESTROY) one.isDestroyed = true
   else one.rowStatus = number
   return 0
 }
