@@ -3,6 +3,7 @@
  * and control share one thread; see turns.ts.
  */
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { createPdp, PdpConfigError, type Pdp, type PdpStatistics } from '../../control/pdp/pdp.ts'
 import {
@@ -12,13 +13,15 @@ import type { SnmpCounters } from '../../control/snmp/server.ts'
 import { CaptureError, systemReason } from '../../phy/capture-error.ts'
 import { preloadCapture, type CaptureStore } from '../../phy/preload.ts'
 import { sidesBySource } from '../../plane/sides.ts'
-import type { Policy, PolicyStatistics } from '../../policy/api.ts'
+import type { Policy, PolicyCore, PolicyStatistics } from '../../policy/api.ts'
 import type { PolicyAuthorizer } from '../../policy/options.ts'
 import type { Prefix } from '../../base/address.ts'
 import { Failure, STATUS } from '../cli/status.ts'
 import { compose, composeAuthorizer, composePolicy, type Machine, type PoolShare } from '../compose.ts'
 import type { Config } from '../config/config.ts'
+import { JournalError, openJournal, type OpenJournal } from './journal.ts'
 import { createLog } from './log.ts'
+import { composeMibs } from './mibs.ts'
 import { openSnmp, type SnmpDoor } from './snmp.ts'
 import { composeSnmpAccess } from './snmp-access.ts'
 import { timed } from './timed.ts'
@@ -73,10 +76,9 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
     },
   })
   const { engine, frames, plane } = machine
-  const turns = createTurns(engine, () => performance.now())
+  const clock = heldClock()
+  const turns = createTurns(engine, clock.nowMs)
   const traffic = store === null ? null : createTraffic({ ...options, ...share, store, frames, plane })
-  // The packet path counts its time from the first packet; so that it is the time of the box, that one comes at once.
-  traffic?.turn(() => 0)
 
   const pdp = openPdp(config, log.line)
   let authorizer = composeAuthorizer(config, pdp)
@@ -88,8 +90,22 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
   const core = composePolicy({ config, inside, seed }, machine, current, turns.pump)
   const policy = timed(core, turns.advance, turns.wake)
   const server = openSimco(config, policy, log.line)
-  const snmp = openSnmp(config, [], log.line)
-  const doors = await openDoors(server, snmp)
+  const journal = await openRules(config)
+  let snmp: SnmpDoor | null
+  let doors: string[]
+  try {
+    // What was kept comes back here.
+    const mibs = { config, machine, core, turns, journal, wallMs: () => Date.now(), log: log.line }
+    snmp = openSnmp(config, composeMibs(mibs), log.line)
+    carryOut(core)
+    // The packet path counts its time from the first packet; so that it is the time of the box, that one comes at once.
+    traffic?.turn(() => 0)
+    clock.start()
+    doors = await openDoors(server, snmp)
+  } catch (error) {
+    await journal?.close()
+    throw error
+  }
   turns.start(core, traffic)
   let known = config.midcom.agents
 
@@ -108,6 +124,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
     async stop() {
       turns.stopTraffic()
       await Promise.all([server?.close(), snmp?.server.close()])
+      await journal?.close()
       pdp?.close()
       log.end()
       const upMs = turns.nowMs()
@@ -118,6 +135,32 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
         simco: server?.counters ?? null, snmp: snmp?.server.counters ?? null, pdp: pdp?.statistics() ?? null,
       }
     },
+  }
+}
+
+/** Time stands still until the box is as it was left: that much work comes before the first packet and takes none of its time. */
+function heldClock(): { nowMs(): number; start(): void } {
+  const heldMs = performance.now()
+  let lostMs = -1
+  return {
+    nowMs: () => lostMs < 0 ? heldMs : performance.now() - lostMs,
+    start() { lostMs = performance.now() - heldMs },
+  }
+}
+
+/** The packet path does everything that it has been told. */
+function carryOut(core: PolicyCore): void {
+  while ((core.appliedTicket() - core.ticket() | 0) < 0) core.pump()
+}
+
+/** Rules that outlast a restart are those that SNMP shows. */
+async function openRules({ midcom: { snmp, stateDirectory } }: Config): Promise<OpenJournal | null> {
+  if (snmp.listen.length === 0 || stateDirectory === null) return null
+  try {
+    return await openJournal(join(stateDirectory, 'rules'))
+  } catch (error) {
+    if (!(error instanceof JournalError)) throw error
+    throw new Failure(STATUS.usage, `midcom.state: ${error.message}`, { cause: error })
   }
 }
 

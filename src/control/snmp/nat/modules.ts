@@ -26,7 +26,7 @@ export interface NatFigures {
 export interface NatSettings {
   udpMs: number
   tcpEstablishedMs: number
-  tcpTransitoryMs: number
+  tcpOpeningMs: number
   icmpQueryMs: number
   otherMs: number
   filtering: 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent'
@@ -58,9 +58,9 @@ export function natMib(binds: Binds, settings: NatSettings): ModuleFactory {
   const index = (bind: Bind) => bind.index
   // Of mappings of rules no idle time runs and no sessions are listed.
   const tail = (bind: Bind, n: number): Value => [
-    entity(bind), STATIC, unsigned32(0), gauge32(0), unsigned32(0), timeTicks(0), ZERO, ZERO,
+    entity(bind), STATIC, unsigned32(0), gauge32(0), timeTicks(0), timeTicks(0), ZERO, ZERO,
   ][n]!
-  const defaults = [0, settings.udpMs, settings.icmpQueryMs, settings.otherMs, settings.tcpEstablishedMs, settings.tcpTransitoryMs]
+  const defaults = [0, settings.udpMs, settings.icmpQueryMs, settings.otherMs, settings.tcpEstablishedMs, settings.tcpOpeningMs]
   return () => createObjects(NAT_MIB, identity, [
     ...defaults.map((ms, i) => scalar([...NAT_MIB, 1, 1, i + 1], () => seconds(ms))),
     scalar([...NAT_MIB, 1, 2, 1], () => integer(0)),
@@ -110,14 +110,14 @@ export function natv2Mib(binds: Binds, settings: NatSettings, figures: () => Nat
   }
   const columns = Array.from({ length: 25 }, (_, i) => i + 2)
   return () => createObjects(NATV2_MIB, identity, [
-    table<null>([...NATV2_MIB, 1, 2, 1, 1], Object.fromEntries(columns.map((column) => [column, () => instance()[column]!])),
+    table<null>([...NATV2_MIB, 2, 1, 1], Object.fromEntries(columns.map((column) => [column, () => instance()[column]!])),
       () => [{ index: [INSTANCE], row: null }]),
-    table<Bind>([...NATV2_MIB, 1, 5, 1, 1], {
+    table<Bind>([...NATV2_MIB, 2, 5, 1], {
       6: () => IPV4, 7: ({ local }) => address(local), 8: () => text(OUTSIDE_REALM), 9: () => IPV4,
       10: ({ global }) => address(global),
       11: () => unsigned32(0), 12: () => unsigned32(0),
     }, () => byIndex(binds.addresses, addressIndex)),
-    table<Bind>([...NATV2_MIB, 1, 6, 1, 1], {
+    table<Bind>([...NATV2_MIB, 2, 6, 1], {
       7: () => text(INSIDE_REALM), 8: () => IPV4, 9: ({ local }) => address(local), 10: () => IPV4,
       11: ({ local }) => address(local),
       12: ({ localPort }) => unsigned32(localPort), 13: () => unsigned32(0), 14: () => unsigned32(0),
