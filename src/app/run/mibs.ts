@@ -56,8 +56,8 @@ export function composeMibs({ config, machine, core, turns, journal, wallMs, log
   }
   return [
     midcomMib({
-      policy: core, binds: nat.nat44 ? binds : null, service: midcom.service === 'twice' ? TWICE : TRADITIONAL, journal, wallMs, log,
-      idleRows: midcom.limits.rules, idleRowsPerOwner: Math.min(IDLE_ROWS_PER_OWNER, midcom.limits.rules),
+      policy: core, binds: nat.nat44 ? binds : null, service: midcom.service === 'twice' ? TWICE : TRADITIONAL,
+      journal, wallMs, log, idleRows: midcom.limits.rules, idleRowsPerOwner: Math.min(IDLE_ROWS_PER_OWNER, midcom.limits.rules),
       advance: turns.advance, wake: turns.wake, nowMs: turns.nowMs,
     }),
     natMib(binds, settings), natv2Mib(binds, settings, natFigures), interfacesMib(interfaces), interfacesExtensionMib(interfaces),

@@ -12,7 +12,7 @@ import { GROUP_ENTRY, MIDCOM_MIB, RULE_ENTRY, STATISTICS } from './objects.ts'
 import { TableModel, indexOf, type Said } from './table.model.ts'
 import { createMibRig, plain } from './testing.ts'
 
-const RUNS = Math.max(400, Number(process.env['PINHOLE_RUNS'] ?? 0))
+const RUNS = Math.max(250, Number(process.env['PINHOLE_RUNS'] ?? 0))
 const OWNERS = [...Array<string>(9).fill('alice'), 'bob', '']
 const AGENTS = [...Array<string>(7).fill('alice'), 'root', 'root', 'root', 'bob', null]
 
