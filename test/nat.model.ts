@@ -6,7 +6,7 @@
 import type { Prefix } from '../src/base/address.ts'
 import type { DropReason } from '../src/channel/reasons.ts'
 import {
-  complement, get16, hasPorts, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses, judgeFlags,
+  complement, get16, hasPorts, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses, judgeFlags, judgeOptions,
   judgeTransport, parse, put16, readdress4, requote, sumOf, unhex, addrOf, ICMP, ICMP6, TCP, UDP, UDPLITE,
   type Addr, type ChecksumMode, type Packet,
 } from './model/packet.ts'
@@ -354,6 +354,7 @@ export function createModel(options: ModelOptions) {
       const header = (bytes[0] & 15) * 4
       if (bytes.length < 20 || bytes[0] >> 4 !== 4 || header < 20 || bytes.length < header + 8) return bad
       if (options.ipv4Checksum !== 'ignore' && !isRight(bytes.slice(0, header))) return bad
+      if (judgeOptions(bytes.slice(20, header)) === 'ipv4-source-route') return { drop: 'ipv4-source-route' }
       const word = get16(bytes, 6), later = (word & 0x1fff) !== 0
       if (later) return { drop: 'icmp-error-no-flow' }
       return { drop: null, quote: {
@@ -458,13 +459,13 @@ export function createModel(options: ModelOptions) {
     body.set(quote, 8)
     let src = four ? addrOf([options.boxAddress4]) : addrOf(options.boxAddress6)
     if (four && side === 'outside' && nat44) src = ours.includes(p.dst) ? p.dst : pool[0]
-    const bytes = four ? whole4(src, p.src, body) : whole6(src, p.src, body)
+    const bytes = four ? whole4(src, p.src, p.bytes[1], body) : whole6(src, p.src, body)
     return [{ side, kind: 'reply', bytes, wireBytes: bytes.length }]
   }
 
-  function whole4(src: Addr, dst: Addr, body: Uint8Array): Uint8Array {
+  function whole4(src: Addr, dst: Addr, tos: number, body: Uint8Array): Uint8Array {
     const sum = put16(body, 2, complement(sumOf(body)))
-    const header = Uint8Array.from([0x45, 0xc0, 0, 0, 0, 0, 0x40, 0, 64, ICMP, 0, 0, ...unhex(src), ...unhex(dst)])
+    const header = Uint8Array.from([0x45, tos & 0xfc, 0, 0, 0, 0, 0x40, 0, 64, ICMP, 0, 0, ...unhex(src), ...unhex(dst)])
     const long = put16(header, 2, 20 + body.length)
     return Uint8Array.from([...put16(long, 10, complement(sumOf(long))), ...sum])
   }

@@ -19,7 +19,7 @@ import { FIRST_FRAGMENT } from './rows.ts'
 import { type Shared, drop } from './shared.ts'
 
 const BAD_CHECKSUM = reasonIndex('icmp-bad-checksum'), BAD_ERROR = reasonIndex('icmp-bad-error')
-const NO_FLOW = reasonIndex('icmp-error-no-flow')
+const NO_FLOW = reasonIndex('icmp-error-no-flow'), SOURCE_ROUTE = reasonIndex('ipv4-source-route')
 const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, UDP_LITE = 136
 /** What must be quoted of the transport header: enough for ports or identifier (RFC 792). */
 const QUOTED_BYTES = 8
@@ -61,9 +61,10 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     }
     // @req RFC5508 REQ-3a
     if (options.ipv4Checksum !== CHECKSUM_IGNORE && sumBytes(view, e, e + headerBytes, 0) !== 0xffff) return refuse(i, BAD_ERROR)
+    // @req RFC5508 REQ-10b3
+    if (ipv4.checkOptions(view, e, e + headerBytes) === ipv4.OPTIONS_SOURCE_ROUTE) return refuse(i, SOURCE_ROUTE)
     if ((ipv4.fragment(view, e) & ipv4.OFFSET_MASK) !== 0) return refuse(i, NO_FLOW)
     // @req RFC5508 REQ-3b
-    // @req RFC5508 REQ-10b3 partly[a source route in the quoted header does not stop an error]
     const l4 = e + headerBytes
     if (ipv4.protocol(view, e) === ICMP && !isQuery(4, icmp.type(view, l4)) && !isReply(4, icmp.type(view, l4))) {
       return refuse(i, NO_FLOW)

@@ -18,8 +18,8 @@ import type { Shared } from './shared.ts'
 const ICMP = 1, ICMP6 = 58
 /** RFC 1812 4.3.2.3: as much of the packet as fits without going over 576 bytes. RFC 4443 2.4 (c): over 1280. */
 const MOST_BYTES_4 = 576, MOST_BYTES_6 = 1280
-/** RFC 1812 4.3.2.5: internetwork control. */
-const PRECEDENCE = 0xc0
+/** RFC 5508 7.7: an error has the class of the packet that it is about (RFC 2474), where RFC 1812 4.3.2.5 had one for all. */
+const CLASS_BITS = 0xfc
 const TTL = 64
 
 /** RFC 1122 3.2.2: source quench and redirect are errors too. */
@@ -75,8 +75,8 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     const dst = ipv4.dst(view, p)
     let from = options.boxAddress4
     if (!toInside && options.nat44) from = pool.indexOf(dst) >= 0 ? dst : pool.addressAt(0)
-    // @req RFC5508 REQ-10d no[internetwork control, whatever the packet had]
-    view.setInt32(start, (0x45 << 24) | (PRECEDENCE << 16) | total)
+    // @req RFC5508 REQ-10d
+    view.setInt32(start, (0x45 << 24) | ((ipv4.tos(view, p) & CLASS_BITS) << 16) | total)
     view.setInt32(start + 4, ipv4.DONT_FRAGMENT)
     view.setInt32(start + 8, (TTL << 24) | (ICMP << 16))
     view.setInt32(start + 12, from)

@@ -239,11 +239,36 @@ test('what is neither query nor error is dropped in silence: redirect, router di
   }
 })
 
+// @req RFC5508 REQ-10b3
+test('a source route stops an ICMP message, in its own header and in the one that it quotes (RFC 5508 REQ-10b3, 7.3)', () => {
+  for (const kind of [131, 137]) {
+    const options = Uint8Array.of(1, kind, 7, 4, 10, 0, 0, 9)
+    assert.equal(word(box().in(echo(A, X, 7, { options }))), 'ipv4-source-route')
+    const b = box()
+    b.in(udp(A, 5000, X, 53))
+    const quote = buildPacket(udp(X, 53, A, 5000, { options }))
+    assert.equal(word(b.in(icmpError({ src: A, original: quote, icmpType: 3 }))), 'ipv4-source-route')
+    assert.equal(word(b.out(icmpError({ src: ROUTER, original: buildPacket(udp(NAT, 5000, X, 53, { options })), icmpType: 3 }))), 'ipv4-source-route')
+  }
+})
+
 // @req RFC5508 REQ-10b5
 test('parameter problem is translated like other errors (RFC 5508 REQ-10b5)', () => {
   const { b, sent } = withFlow(FLOWS[0])
   const bytes = sound(b.out(icmpError({ src: ROUTER, original: sent, icmpType: 12, word: 20 << 24 })))
   assert.equal(bytes[24], 20, 'the pointer')
+})
+
+// @req RFC5508 REQ-10d
+test('an error of the box has the class of the packet that it is about, without its ECN bits (RFC 5508 REQ-10d, 7.7)', () => {
+  for (const tos of [0, 0xb8, 0x2e, 0xff, 0x03]) {
+    const b = box({ outboundPermit: false })
+    for (const spec of [udp(A, 5000, X, 53, { tos, ttl: 1 }), udp(A, 5000, X, 53, { tos })]) {
+      const { bytes } = b.in(spec).extras[0]
+      assert.equal(bytes[1], tos & 0xfc)
+      assert.deepEqual(verify(bytes), [])
+    }
+  }
 })
 
 // @req RFC5508 REQ-10e

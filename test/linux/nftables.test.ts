@@ -79,6 +79,7 @@ test('nftables: Linux and the engine let the same packets out, but for what the 
   const unlisted: string[] = []
   let packets = 0
   const linux = await openLinux(program)
+  t.after(() => linux.close())
   for (const one of CASES) {
     await linux.forget()
     const theirs = await run(one, linux.send)
@@ -91,7 +92,6 @@ test('nftables: Linux and the engine let the same packets out, but for what the 
       if (!reasons.delete(asRow(row, ''))) unlisted.push(asRow(row, '(why)'))
     })
   }
-  await linux.close()
   t.diagnostic(`${CASES.length} cases, ${packets} packets, ${rows.length} differences`)
   assert.equal(unlisted.join('\n'), '', `differences that ${DOCUMENT} does not list`)
   assert.deepEqual([...reasons.keys()], [], `${DOCUMENT} lists what does not differ`)

@@ -111,12 +111,12 @@ test('without NAT an outside address of ours is an address like others', () => {
 })
 
 test('the last hop is answered with time exceeded (RFC 1812 5.3.1)', () => {
-  const { reason, sent: [{ bytes, side, kind }] } = box().in({ ...UDP, ttl: 1 })
+  const { reason, sent: [{ bytes, side, kind }] } = box().in({ ...UDP, ttl: 1, tos: 0xbb })
   assert.deepEqual([reason, side, kind], ['ttl-exceeded', 'inside', 'reply'])
   assert.deepEqual(verify(bytes), [])
-  assert.deepEqual([bytes[20], bytes[21], bytes[1], bytes[8]], [11, 0, 0xc0, 64])
+  assert.deepEqual([bytes[20], bytes[21], bytes[1], bytes[8]], [11, 0, 0xb8, 64])
   assert.equal(ends(bytes), '192.0.0.8 > ' + IN_A)
-  assert.deepEqual(bytes.slice(28), buildPacket({ ...UDP, ttl: 1 }))
+  assert.deepEqual(bytes.slice(28), buildPacket({ ...UDP, ttl: 1, tos: 0xbb }))
   const six = box().in({ ...UDP6, ttl: 0 }).sent[0].bytes
   assert.deepEqual([six[40], six[41], six[7]], [3, 0, 64])
   assert.deepEqual(verify(six), [])

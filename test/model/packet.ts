@@ -126,7 +126,7 @@ function parse4(bytes: Uint8Array, wireBytes: number, mode: ChecksumMode): Judge
   } }
 }
 
-function judgeOptions(options: Uint8Array): DropReason | null {
+export function judgeOptions(options: Uint8Array): DropReason | null {
   let sourceRoute = false
   for (let at = 0; at < options.length;) {
     if (options[at] === 0) break

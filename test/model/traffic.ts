@@ -10,7 +10,7 @@ import { print4 } from '../../src/base/address.ts'
 import { Agents, addressOf } from './agents.ts'
 import type { Command } from './commands.ts'
 import type { MidcomOptions } from './midcom.ts'
-import { addrOf, carried, get16, hasPorts, put16 } from './packet.ts'
+import { addrOf, carried, complement, get16, hasPorts, put16, sumOf } from './packet.ts'
 import { OPTIONS, int32, prefix, words } from './setup.ts'
 import { enter } from './world.model.ts'
 
@@ -294,6 +294,7 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
     const routers = v4 ? [...OUTSIDE4, ...INSIDE4, ...POOL4] : [...OUTSIDE6, ...INSIDE6]
     let original = about.bytes
     if (n[0] < 16) original = bend(original, 1 + n[1] % (Math.min(original.length, 48) - 1), n[2], n[0] % 2 === 0)
+    if (v4 && n[13] > 200) original = optioned(original, pick([[131, 7, 4, 10, 0, 0, 1, 0], [7, 7, 4, 0, 0, 0, 0, 0], [137, 3, 4, 0], [137, 9, 0, 0]], n[13]))
     const quoted = v4 ? 28 : 48, checksum = pick(CHECKSUMS, n[3])
     const spec = {
       src: pick(routers, n[4]), original, icmpType: v4 ? pick([3, 3, 11, 12], n[5]) : pick([1, 2, 3, 4], n[5]),
@@ -423,7 +424,7 @@ function freshSpec({ n, six }: Step, side: Side, replay: boolean, { bound, shown
     src: pick(side === 'inside' ? inside : outside, n[0]), dst: pick(far, n[1]), proto,
     srcPort: pick(PORTS, n[3]), dstPort: pick(PORTS, n[4]), tcpFlags: pick(FLAGS, n[5]), icmpId: pick(PORTS, n[3]),
     icmpType: pick(types, n[5]), payload: payloadOf(pick(LENGTHS, n[6])), ttl: n[7] < 200 ? 64 : pick(TTLS, n[7]),
-    id: n[8] % 3,
+    id: n[8] % 3, tos: n[12] % 4 === 0 ? n[13] : 0,
   }
   if (typeof proto === 'number' && n[6] % 2 === 0) spec.payload = payloadOf(24)
   if (n[9] < 80) spec.checksum = pick(CHECKSUMS, n[9])
@@ -440,6 +441,15 @@ function freshSpec({ n, six }: Step, side: Side, replay: boolean, { bound, shown
     }))
   }
   return spec
+}
+
+/** An IPv4 packet with these options in the place of its own, if it has a header at all. */
+function optioned(bytes: Uint8Array, options: number[]): Uint8Array {
+  const header = (bytes[0] & 15) * 4
+  if (bytes.length < 20 || header < 20 || header > bytes.length) return bytes
+  const head = put16(Uint8Array.from([...bytes.slice(0, 20), ...options]), 10, 0)
+  head[0] = 0x45 + options.length / 4
+  return concat(put16(head, 10, complement(sumOf(head))), bytes.slice(header))
 }
 
 /** A packet back to where `bytes` came from, sometimes not quite. */
