@@ -5,6 +5,7 @@
  */
 import type { Prefix } from '../src/base/address.ts'
 import type { DropReason } from '../src/channel/reasons.ts'
+import type { NatOptions } from '../src/engine/nat-options.ts'
 import {
   complement, get16, hasPorts, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses, judgeFlags, judgeOptions,
   judgeTransport, parse, put16, readdress4, requote, sumOf, unhex, addrOf, ICMP, ICMP6, TCP, UDP, UDPLITE,
@@ -14,6 +15,7 @@ import { Flows, same, type Endpoint, type Flow, type Mapping } from './model/flo
 import { Fragments, type Leaving } from './model/fragments.ts'
 import { Midcom, type MidcomOptions } from './model/midcom.ts'
 import type { Command } from './model/commands.ts'
+import { Fixed } from './model/fixed.ts'
 import type { Asked, Rule } from './model/rules.ts'
 import { after, isClosing, isLong, isOpening, isReset, opened, type Way } from './model/tcp.ts'
 
@@ -55,6 +57,8 @@ export interface ModelOptions {
   boxAddress6: ArrayLike<number>
   seed: number
   midcom: MidcomOptions | null
+  /** Counts with `nat44`. */
+  nat?: NatOptions | null
 }
 
 export type Side = 'inside' | 'outside'
@@ -98,12 +102,15 @@ export function createModel(options: ModelOptions) {
   const flows = new Flows({ ...options, capacity: options.flows })
   const fragments = new Fragments({ ...options, fragmentMs: timers.fragmentMs })
   const midcom = new Midcom(options, flows), { rules, bindings } = midcom
+  const fixed = new Fixed(nat44 ? options.nat ?? null : null, bindings)
   const pool = options.pool.map(word => addrOf([word]))
   // Reading: without NAT the box has no outside addresses.
-  const ours = nat44 ? [...pool, ...(options.midcom?.addresses ?? []).map(word => addrOf([word]))] : []
-  const insidePool = nat44 ? (options.midcom?.insidePool ?? []).map(word => addrOf([word])) : []
+  const ours = nat44 ? [...pool, ...(options.midcom?.addresses ?? []).map(word => addrOf([word])), ...fixed.outside()] : []
+  const insidePool = nat44 ? [...(options.midcom?.insidePool ?? []).map(word => addrOf([word])), ...fixed.aliases()] : []
   const inside = (addr: Addr) => inPrefixes(addr, options.insidePrefixes)
   const translated = (version: 4 | 6) => version === 4 && nat44
+  /** Does a packet between these go by the inside address itself, though the box translates? */
+  const kept = (protocol: number, inside: Addr, peer: Endpoint) => fixed.isUntranslated(protocol, inside, peer.addr, peer)
   let latestMs: number | null = null
   let suppressed = 0, born = 0, overdue = 0
 
@@ -166,7 +173,7 @@ export function createModel(options: ModelOptions) {
     if (!flow.halves[way].blocked) return null
     const rule = ruleOf(p, way, flow.inside, flow.peer, bound)
     if (rule?.disable) return 'denied-by-rule'
-    if (rule === null) return way === 'in' && translated(p.version) ? 'filtered' : 'denied'
+    if (rule === null) return way === 'in' && flow.mapping !== null ? 'filtered' : 'denied'
     flow.halves[way] = midcom.taken(rule)
     return null
   }
@@ -231,7 +238,7 @@ export function createModel(options: ModelOptions) {
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
       flows.makeRoom(nowMs, null)
       let mapping: Mapping | null = null
-      if (translated(p.version)) {
+      if (translated(p.version) && (ours.includes(peer.addr) || !kept(p.protocol, p.src, peer))) {
         const found = mappingFor(p, host, peer)
         if (typeof found === 'string') return { drop: found, answer: 'prohibited' }
         mapping = found
@@ -267,12 +274,14 @@ export function createModel(options: ModelOptions) {
   function fromOutside(p: Packet, nowMs: number): Decision {
     if (translated(p.version)) {
       if (ours.includes(p.dst)) return toOurs(p, nowMs, null)
-      return { drop: inside(p.dst) ? 'no-mapping' : 'outside-to-outside' }
     }
     if (!inside(p.dst)) return { drop: 'outside-to-outside' }
     const { insidePort, peerPort } = portsOf(p, 'in')
     const host = { addr: p.dst, port: insidePort }, peer = { addr: p.src, port: peerPort }
+    if (translated(p.version) && !kept(p.protocol, p.dst, peer)) return { drop: 'no-mapping' }
     let flow = flowFrom(p, host, peer)
+    // The same five words may be of a flow that an outside address leads to.
+    if (flow !== null && flow.mapping !== null) return { drop: 'no-mapping' }
     if (flow !== null) {
       const refused = crosses(flow, p, 'in', true)
       if (refused !== null) return { drop: refused }
@@ -309,7 +318,12 @@ export function createModel(options: ModelOptions) {
       if (isReply(p)) return { drop: 'no-state' }
       const rule = ruleOf(p, 'in', mapping.inside, peer, binding !== null)
       if (rule?.disable) return { drop: 'denied-by-rule' }
-      const isPermitted = binding === null && options.outboundPermit && admits(mapping, peer)
+      const isFixed = [...bindings.ports, ...bindings.addresses].some(b => b.fixed
+        && (typeof b.outside === 'string' ? b.outside === outside.addr
+          : 'protocol' in b && b.protocol === p.protocol && same(b.outside, outside)))
+      const isWhole = bindings.addresses.some(b => b.outside === outside.addr)
+      const isPermitted = isFixed && fixed.admits(p.protocol, mapping.inside, peer)
+        || (binding === null || isFixed && isWhole) && options.outboundPermit && admits(mapping, peer)
       if (rule === null && !isPermitted) return { drop: 'filtered' }
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
       // The same five words on the other mapping of the endpoint.
@@ -318,7 +332,7 @@ export function createModel(options: ModelOptions) {
       flows.makeRoom(nowMs, inUse)
       if (binding === null && flows.flowsOf(mapping).length === 0) return { drop: 'no-mapping' }
       flow = open(p, 'in', mapping.inside, peer, mapping, nowMs, rule)
-      flow.twice = rule?.twice ?? false
+      flow.twice = (rule?.twice ?? false) || bindings.hasFixedName(p.protocol, peer)
     }
     midcom.count(flow, 'in', p.netBytes, nowMs)
     const { addr, port } = flow.inside
@@ -333,7 +347,7 @@ export function createModel(options: ModelOptions) {
   }
 
   function admits(mapping: Mapping, peer: Endpoint): boolean {
-    if (options.filtering === 'endpoint-independent') return true
+    if (options.filtering === 'endpoint-independent') return flows.flowsOf(mapping).length > 0
     if (options.filtering === 'address-and-port-dependent') return false
     return flows.flowsOf(mapping).some(f => f.peer.addr === peer.addr)
   }
@@ -382,6 +396,7 @@ export function createModel(options: ModelOptions) {
     if (isNoQuery(quote) || quote.src !== p.dst) return none
     const { insidePort, peerPort } = portsOf(quote, 'out')
     const source = { addr: quote.src, port: insidePort }, peer = { addr: quote.dst, port: peerPort }
+    // A flow that is not translated is known by its inside endpoint, and by nothing else.
     const flow = flows.find(f => f.version === p.version && f.protocol === quote.protocol
       && same(f.mapping?.outside ?? f.inside, source) && same(f.peer, peer))
     if (flow === null) return none
@@ -515,7 +530,8 @@ export function createModel(options: ModelOptions) {
     const martian = judgeAddresses(p, ours, input.group ?? false, judged && inside(p.src) !== fromInside)
     if (martian !== null) return refused(martian)
     if (p.ttl <= 1) {
-      const toUs = p.version === 4 && nat44 ? ours.includes(p.dst) : inside(p.dst)
+      const isKept = p.version === 4 && fixed.isUntranslated(p.protocol, p.dst, p.src, null)
+      const toUs = p.version === 4 && nat44 && !isKept ? ours.includes(p.dst) : inside(p.dst)
       const wouldCross = input.side === 'inside' ? !inside(p.dst) || insidePool.includes(p.dst) : toUs
       return refused('ttl-exceeded', wouldCross ? answerTo(p, input.side, 'time-exceeded', nowMs) : [])
     }
@@ -564,6 +580,7 @@ export function createModel(options: ModelOptions) {
 
   return {
     options,
+    fixed,
     packet,
     /** Carries out commands between packets. Reading: what has passed its deadline is gone before that too. */
     command(list: readonly Command[], nowMs: number): void {

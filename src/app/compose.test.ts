@@ -4,6 +4,7 @@ import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
   FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_OUTSIDE,
 } from '../engine/options.ts'
+import { plainNat } from '../engine/nat-options.ts'
 import { composeAuthorizer, createChannel, engineOptions, policyOptions, profileOf } from './compose.ts'
 import { checkConfig, defaultConfig } from './config/load.ts'
 
@@ -21,6 +22,7 @@ test('compose: the defaults reach the engine', () => {
     tcpMidstream: true, udpMs: 300_000, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 240_000, tcpClosingMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
     fragmentMs: 2000, flows: 262_144, fragmentDatagrams: 1024, fragmentHold: 256, icmpErrorsPerSecond: 100,
     ipv4Checksum: CHECKSUM_REPAIR_ZERO, tcpFlags: true, spoofing: SPOOFING_OUTSIDE, boxAddress4: 0xc0000008 | 0, boxAddress6: [0xfe800000 | 0, 0, 0, 1], seed: 1, scratchStart: 64, midcom: null,
+    nat: plainNat(4),
   })
   for (const [address, is] of [[0x0a000001, true], [0xac1fffff, true], [0xc0a80001, true], [0x08080808, false], [0xac200000, false]] as const) {
     assert.equal(inside.has4(address | 0), is)
@@ -44,11 +46,52 @@ checks: {ipv4-checksum: verify, tcp-flags: ignore, spoofing: both}
     udpPorts: [{ port: 53, idleMs: 9000 }], udpInboundRefresh: false, tcpOpeningMs: 60_000, tcpClosingMs: 300_000,
     tcpEstablishedMs: 10_800_000, icmpQueryMs: 61_000, otherMs: 7000, fragmentMs: 3000, flows: 32, fragmentDatagrams: 5, fragmentHold: 6,
     icmpErrorsPerSecond: 8, ipv4Checksum: CHECKSUM_VERIFY, tcpFlags: false, spoofing: SPOOFING_BOTH, boxAddress4: 0x64400001, boxAddress6: [0xfe800000 | 0, 0, 0, 2], seed: 7,
-    scratchStart: 4096, midcom: null,
+    scratchStart: 4096, midcom: null, nat: plainNat(1),
   })
   assert.deepEqual([inside.has4(0x64400001), inside.has4(0x0a000001)], [true, false])
   assert.equal(optionsOf('nat: {filtering: address-and-port-dependent}').filtering, FILTER_ADDRESS_AND_PORT_DEPENDENT)
   assert.equal(optionsOf('checks: {ipv4-checksum: ignore}').ipv4Checksum, CHECKSUM_IGNORE)
+})
+
+test('compose: what the configuration fixes of translation reaches engine and policy', () => {
+  const config = checkConfig(`
+inside: [10.0.0.0/8]
+nat:
+  pool: [203.0.113.1]
+  pools: [{inside: [10.1.0.0/16, 10.2.0.1], addresses: [203.0.113.8-203.0.113.9]}]
+  reserve: [5060-5061]
+  static: [{inside: 10.0.0.2/31, outside: 203.0.113.18/31, from: [198.51.100.0/24]}]
+  forwards: [{protocol: both, outside: '203.0.113.20:8080-8081', inside: '10.0.0.5:80-81'}]
+  untranslated: [{inside: 10.0.0.0/8, outside: 192.0.2.0/24, protocol: tcp, ports: 80-443}]
+  aliases: [{alias: 10.99.0.6/31, outside: 198.51.100.6/31}, {alias: '10.99.0.9:53', outside: '198.51.100.9:5353', protocol: udp}]
+`).config!
+  const { pool, nat } = engineOptions(config, config.inside, 7, 64)
+  const anybody = [{ address: 0, bits: 0 }], ip = (last: number) => 0xcb007100 + last | 0
+  const forward = { outside: ip(20), outsidePort: 8080, inside: 0x0a000005, insidePort: 80, count: 2, from: anybody }
+  const alias = { aliasPort: 0, peerPort: 0, protocol: 0, count: 0 }
+  assert.deepEqual(pool, [ip(1), ip(8), ip(9)])
+  assert.deepEqual(nat, {
+    pools: [
+      { inside: [], first: 0, size: 1, hostsPerAddress: 0 },
+      { inside: [{ address: 0x0a010000, bits: 16 }, { address: 0x0a020001, bits: 32 }], first: 1, size: 2, hostsPerAddress: 0 },
+    ],
+    reserved: [{ low: 5060, high: 5061 }],
+    statics: [{ inside: 0x0a000002, outside: ip(18), bits: 31, from: [{ address: 0xc6336400 | 0, bits: 24 }] }],
+    forwards: [{ ...forward, protocol: 6 }, { ...forward, protocol: 17 }],
+    untranslated: [{
+      inside: { address: 0x0a000000, bits: 8 }, peer: { address: 0xc0000200 | 0, bits: 24 }, protocol: 6, peerPorts: { low: 80, high: 443 },
+    }],
+    aliases: [
+      { ...alias, alias: 0x0a630006, peer: 0xc6336406 | 0 }, { ...alias, alias: 0x0a630007, peer: 0xc6336407 | 0 },
+      { protocol: 17, alias: 0x0a630009, aliasPort: 53, peer: 0xc6336409 | 0, peerPort: 5353, count: 1 },
+    ],
+  })
+  const channel = createChannel(checkConfig('midcom: {enabled: true}').config!)!
+  const policy = policyOptions(config, config.inside, 7, channel, composeAuthorizer(config, null), () => { /* elsewhere */ })
+  assert.deepEqual([policy.pools, policy.fixedInside?.length], [nat!.pools, 3])
+  assert.deepEqual(policy.fixedOutside?.map(({ protocol, real, shown, count }) => [protocol, real, shown, count]), [
+    [6, 0x0a000005, ip(20), 2], [17, 0x0a000005, ip(20), 2], [0, 0x0a000002, ip(18), 0], [0, 0x0a000003, ip(19), 0],
+  ])
 })
 
 test('compose: without midcom there is no channel, and its ring has room for the end of the largest rule', () => {
@@ -99,7 +142,7 @@ midcom:
     ...channel, nat44: true, pool: [0xcb007101 | 0], portLow: 2000, portHigh: 2999, addresses: [0xcb007109 | 0], insidePool: [0xc0000201 | 0],
     inside: config.inside, seed: 7, limits: { rules: 32, portsPerRule: 4, sessions: 5, boundPorts: 6 }, maxLifetimeSec: 120, idleTimeoutSec: 30,
     extend: false, wildcards: { internal: true, external: true, ports: false }, service: 'twice', strictNatMode: false, disableRules: false,
-    authorizer, pump,
+    authorizer, pump, pools: plainNat(1).pools, fixedOutside: [], fixedInside: [],
   })
   assert.deepEqual(profileOf(config.midcom.agents[0]!), { name: 'free', actsFor: [] })
   const [inside, outside] = [[0x0a010000, 16], [0xc6336400 | 0, 24]].map(([word, prefixBits]) => ({ version: 4, words: Int32Array.of(word!), prefixBits, hostBits: false }))

@@ -19,6 +19,7 @@ import type { PolicyAuthorizer, PolicyOptions } from '../policy/options.ts'
 import { createPolicy } from '../policy/policy.ts'
 import { createPrefixSet, type Prefix } from '../base/address.ts'
 import { createFrames, type Frames } from '../wire/frames.ts'
+import { fixedForPolicy, natOptions, sharedPool } from './config/assemble-nat.ts'
 import type { AgentConfig, Config } from './config/config.ts'
 import type { Explainer } from './explain/explain.ts'
 import type { Watched } from './explain/watch.ts'
@@ -57,7 +58,7 @@ export function engineOptions(
   const [word0, word1, word2, word3] = box.address6
   return {
     inside: createPrefixSet(inside),
-    nat44: nat.nat44, pool: nat.pool, portLow: nat.ports.first, portHigh: nat.ports.last,
+    nat44: nat.nat44, pool: sharedPool(nat), nat: natOptions(nat), portLow: nat.ports.first, portHigh: nat.ports.last,
     portPreservation: nat.portPreservation, filtering: FILTERS[nat.filtering], hairpinning: nat.hairpinning,
     outboundPermit: firewall.outbound === 'permit', inboundPermit: firewall.inbound6 === 'permit',
     tcpMidstream: firewall.tcpMidstream,
@@ -106,7 +107,8 @@ export function policyOptions(
   const { maxLifetimeSec, idleTimeoutSec, extend, wildcards, service, strictNatMode, disableRules, limits } = midcom
   return {
     ...channel, inside, seed, limits, maxLifetimeSec, idleTimeoutSec, extend, wildcards, service, strictNatMode, disableRules,
-    nat44: nat.nat44, pool: nat.nat44 ? nat.pool : [], portLow: midcom.ports.first, portHigh: midcom.ports.last,
+    nat44: nat.nat44, pool: nat.nat44 ? sharedPool(nat) : [], ...fixedForPolicy(nat),
+    portLow: midcom.ports.first, portHigh: midcom.ports.last,
     addresses: midcom.addresses, insidePool: midcom.insidePool, authorizer, pump,
   }
 }

@@ -7,6 +7,7 @@
  * treats them as such only while there is one of it (a second engine is right, but slower).
  */
 import { type Counters, counterIndex } from '../channel/counters.ts'
+import { createPairing } from '../channel/pairing.ts'
 import { reasonIndex } from '../channel/reasons.ts'
 import { type Frames, SIDE_INSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
 import * as icmp from '../wire/icmp.ts'
@@ -16,16 +17,18 @@ import { RST } from '../wire/tcp.ts'
 import { createCommands } from './commands.ts'
 import { type Extras, HOLD_BYTES, REPLY_BYTES, createExtras } from './extras.ts'
 import {
-  BLOCK_OUT, CONFLICT, DEADLINE, DELTA, FLOW_BITS, HAIRPIN, INSIDE, KIND, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, RULED, TWICE,
+  BLOCK_OUT, CONFLICT, DEADLINE, DELTA, FLOW_BITS, HAIRPIN, INSIDE, KIND, MAPPED, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, RULED, TWICE,
   createFlows, type Flows,
 } from './flows.ts'
 import { CLASS_ICMP, CLASS_NONE, CLASS_OF, CLASS_TCP, CLASSES } from './ports.ts'
 import { createEnds } from './ends.ts'
+import { aliasAddresses, createFixedNat, fixedAddresses } from './fixed-nat.ts'
 import { createFragments } from './fragments.ts'
 import { createIcmpError } from './icmp-error.ts'
 import { createIcmpReply } from './icmp-reply.ts'
-import { FOUND_ADDRESS, FOUND_PORT, createInsideBindings } from './inside-bindings.ts'
+import { FOUND_ADDRESS, FOUND_FIXED, FOUND_PORT, createInsideBindings } from './inside-bindings.ts'
 import { createLook, isReply } from './look.ts'
+import { plainNat } from './nat-options.ts'
 import { type EngineOptions, FILTER_ADDRESS_DEPENDENT, FILTER_ENDPOINT_INDEPENDENT } from './options.ts'
 import { type Pool, createPool } from './pool.ts'
 import {
@@ -78,6 +81,8 @@ export interface Engine {
   readonly rows: Rows
   readonly flows: Flows
   readonly pool: Pool
+  /** Does a packet from this peer reach this inside endpoint by its own address? `hasPorts` false: by addresses alone. */
+  isUntranslated(protocol: number, local: number, peer: number, ports: number, hasPorts: boolean): boolean
   /** See icmp-error.ts: gives the packet that row i quotes another source or destination. */
   rewriteQuote(
     i: number, e: number, addressAt: number, l4: number, protocol: number, address: number, port: number, portAt: number,
@@ -101,8 +106,13 @@ export function engineScratchBytes(options: Pick<EngineOptions, 'fragmentHold'>)
 // @req RFC6888 REQ-12, REQ-14 partly[no mapping is logged at all]
 export function createEngine(options: EngineOptions, frames: Frames, counters: Counters): Engine {
   const midcom = options.midcom ?? null
-  const outside = options.nat44 ? [...options.pool, ...midcom?.addresses ?? []] : []
-  const pool = createPool(outside, options.seed | 0, options.pool.length)
+  const nat = (options.nat44 ? options.nat : null) ?? plainNat(options.pool.length)
+  const fixed = fixedAddresses(nat, options.pool)
+  const sharedAddresses = options.nat44 ? [...options.pool, ...fixed.ported] : []
+  const wholeAddresses = options.nat44 ? [...midcom?.addresses ?? [], ...fixed.whole] : []
+  const pool = createPool([...sharedAddresses, ...wholeAddresses], options.seed | 0, sharedAddresses.length,
+    createPairing(nat.pools, options.seed | 0))
+  const firstStatic = pool.size - fixed.whole.length
   const links = createRuleLinks(options.flows, midcom?.rules ?? 0)
   const flows = createFlows(options, pool, counters, links.unlinkFlow)
   const rows = createRows(frames.capacity)
@@ -112,17 +122,18 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const replyStart = options.scratchStart + options.fragmentHold * HOLD_BYTES
   const { timeExceeded, prohibited } = createIcmpReply(shared, replyStart)
   const { arrive, first, later, expire: expireFragments, finish, reclaim } = createFragments(shared, options.scratchStart)
-  const insidePool = options.nat44 ? midcom?.insidePool ?? [] : []
+  const insidePool = options.nat44 ? [...midcom?.insidePool ?? [], ...aliasAddresses(nat)] : []
   const insideBindings = createInsideBindings(insidePool, options.seed | 0)
   const { out4: errorOut4, in4: errorIn4, pass6: error6, rewriteQuote } = createIcmpError(shared, insideBindings)
+  const { isUntranslated, mayBeUntranslated, admits } = createFixedNat(nat, flows, insideBindings, options.seed | 0)
   const rules = createRules(shared, links)
   const commands = createCommands(shared, rules, insideBindings)
 
   const { view, off, capBytes, l3, side, netBytes, verdict } = frames
   const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = rows
   const { word2: word2Column, hash: hashColumn, hint: hintColumn } = rows
-  const { F, portOwner, addressOwner, isBinding, hash4, find4, find6, findPeer, schedule } = flows
-  const { isWholeAddress, openOut, openIn, openPlain4, open6, remove } = flows
+  const { F, portOwner, addressOwner, isBinding, isForward, hash4, find4, find6, findMapping, findPeer, schedule } = flows
+  const { openOut, openIn, openPlain4, open6, remove } = flows
   const { expire: expireFlows } = flows
   const { has4, has6 } = options.inside
   const { indexOf } = pool
@@ -294,7 +305,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   function meet(i: number, slot: number, dir: number): number {
     const base = slot << FLOW_BITS
     if ((F[base + KIND] & (BLOCK_OUT << dir)) !== 0) {
-      const isNat = nat44 && F[base + KIND] >>> 24 === 4
+      const isNat = (F[base + KIND] & MAPPED) !== 0
       const rule = F[base + KIND] >>> 24 === 4 ? consult4(i, dir, F[base + INSIDE], F[base + PORTS], isBound(slot))
         : consult6(i, dir, $key, portsColumn[i])
       if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
@@ -319,6 +330,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const dir = side[i]
     const slot = dir === DIR_OUT ? findOrOpenOut(i) : findOrOpenIn(i, 0)
     if (slot === 0) return
+    if ((F[(slot << FLOW_BITS) + KIND] & MAPPED) === 0) return passUnchanged(i, slot, dir)
     translateOther(i, slot << FLOW_BITS, dir, 1)
     if ((F[(slot << FLOW_BITS) + KIND] & (HAIRPIN | RULED | TWICE)) !== 0) afterwards(i, slot, dir)
   }
@@ -362,8 +374,9 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const state = opening(i, DIR_OUT)
     if (state < 0) return refuse(i, TCP_MIDSTREAM)
     // @req RFC5508 REQ-1, REQ-10a3
-    // @req RFC6888 REQ-6 no[all destinations are translated]
-    const slot = nat44 ? openOut(local, peer, portsColumn[i], kind, state, 0, $now[0])
+    // @req RFC6888 REQ-6
+    const isMapped = nat44 && (indexOf(peer) >= 0 || !isUntranslated(kind & 255, local, peer, portsColumn[i]))
+    const slot = isMapped ? openOut(local, peer, portsColumn[i], kind, state, 0, $now[0])
       : openPlain4(local, peer, portsColumn[i], kind, state, $now[0])
     if (slot <= 0) return prohibit(i, slot === CONFLICT ? PROTOCOL_CONFLICT : NO_OUTSIDE_PORT)
     adopt(slot, DIR_OUT, rule)
@@ -379,21 +392,28 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       const slot = findPeer(localColumn[i], 0, peer, kind)
       return slot === 0 ? admitBound4(i, keep) : meet(i, slot, DIR_IN)
     }
-    const owner = ((indexOf(localColumn[i]) * CLASSES + portClass) << 16) | (ports >>> 16)
+    const index = indexOf(localColumn[i])
+    if (index >= pool.shared) return findOrOpenWhole(i, addressOwner[index], keep)
+    const owner = ((index * CLASSES + portClass) << 16) | (ports >>> 16)
     const head = portOwner[owner]
-    if (head === 0) return admitBound4(i, keep)
-    const isWhole = isWholeAddress(localColumn[i])
+    if (head === 0) return refuse(i, NO_MAPPING)
     const base = head << FLOW_BITS
     const inside = F[base + INSIDE]
     // @req RFC7857 6a, 6b
     const own = (F[base + PORTS] & ~0xffff) | (ports & 0xffff)
     const slot = find4(hash4(inside, peer, own, kind), inside, peer, own, kind)
-    if (isWhole && slot === 0) return admitBound4(i, keep)
     if (slot === 0) return admitIn4(i, owner, 0, keep)
     // A flow that is older than the binding has another outside endpoint.
     const isOwn = F[(slot << FLOW_BITS) + OUTSIDE] === localColumn[i] && F[(slot << FLOW_BITS) + OUTSIDE_PORTS] === ports
-    if (isOwn) return meet(i, slot, DIR_IN)
-    return isWhole ? admitBound4(i, keep) : admitIn4(i, owner, slot, keep)
+    return isOwn ? meet(i, slot, DIR_IN) : admitIn4(i, owner, slot, keep)
+  }
+
+  /** The same to an address that is `inside`'s alone; 0: nobody's. */
+  function findOrOpenWhole(i: number, inside: number, keep: number): number {
+    const peer = peerColumn[i], ports = portsColumn[i], kind = kindColumn[i]
+    const slot = inside === 0 ? 0 : find4(hash4(inside, peer, ports, kind), inside, peer, ports, kind)
+    const isOwn = F[(slot << FLOW_BITS) + OUTSIDE] === localColumn[i] && F[(slot << FLOW_BITS) + OUTSIDE_PORTS] === ports
+    return slot !== 0 && isOwn ? meet(i, slot, DIR_IN) : admitBound4(i, keep)
   }
 
   /**
@@ -410,30 +430,51 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const rule = consult4(i, DIR_IN, F[base + INSIDE], ports, bound)
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
     // RFC 5189 2.3.9: a binding admits what its rules do, and nobody by acquaintance; nor does a mapping that only rules can open.
-    if (rule === NO_RULE && (bound || !outboundPermit)) return refuse(i, FILTERED)
-    // @req RFC4787 REQ-8
-    // @req RFC5382 REQ-3, REQ-3b
-    // @req RFC6888 REQ-7 partly[the default is address-dependent, endpoint-independent is a setting]
-    if (rule === NO_RULE && filtering !== FILTER_ENDPOINT_INDEPENDENT) {
-      if (filtering !== FILTER_ADDRESS_DEPENDENT || findPeer(localColumn[i], owner & 0xffff, peer, kind) === 0) {
-        // @req RFC5382 REQ-4 partly[silence for ever, where port unreachable should follow after six seconds]
-        // @req RFC5382 REQ-4a
-        return refuse(i, FILTERED)
-      }
-    }
+    const isOpen = bound ? isForward(portOwner[owner]) && admits(kind & 255, F[base + INSIDE], peer, ports)
+      : isAcquainted(i, owner & 0xffff)
+    // @req RFC5382 REQ-4 partly[silence for ever, where port unreachable should follow after six seconds]
+    // @req RFC5382 REQ-4a
+    if (rule === NO_RULE && !isOpen) return refuse(i, FILTERED)
     const state = opening(i, DIR_IN)
     if (state < 0) return refuse(i, TCP_MIDSTREAM)
     if (rival !== 0) supersede(rival)
     const slot = openIn(owner, peer, portsColumn[i] & 0xffff, kind, state, keep, $now[0])
     if (slot === 0) return refuse(i, NO_MAPPING)
     adopt(slot, DIR_IN, rule)
+    showAlias(slot)
     return slot
+  }
+
+  /** Does the filter of the mapping at an outside port, which has a flow, admit the peer of row i (RFC 4787 REQ-8)? */
+  function isAcquainted(i: number, outsidePort: number): boolean {
+    // @req RFC4787 REQ-8
+    // @req RFC5382 REQ-3, REQ-3b
+    // @req RFC6888 REQ-7 partly[the default is address-dependent, endpoint-independent is a setting]
+    if (!outboundPermit || filtering === FILTER_ENDPOINT_INDEPENDENT) return outboundPermit
+    return filtering === FILTER_ADDRESS_DEPENDENT && findPeer(localColumn[i], outsidePort, peerColumn[i], kindColumn[i]) !== 0
+  }
+
+  /** A flow opened from outside: the inside sees its peer by the name that the configuration gives it, if it does. */
+  function showAlias(slot: number): void {
+    const base = slot << FLOW_BITS
+    if (isTwice && toInside((F[base + KIND] >>> 16) & 255, F[base + PEER], F[base + PORTS] & 0xffff) && found[FOUND_FIXED] === 1) {
+      F[base + KIND] |= TWICE
+    }
   }
 
   /** Ends a flow that is older than the binding that a packet of its five words came to. */
   function supersede(slot: number): void {
     counters[RULE_FLOWS_ENDED]++
     remove(slot)
+  }
+
+  /** May the peer of row i open a flow to a whole address that the configuration gave to `inside`? Agents' are for rules. */
+  function isOpenWhole(i: number, inside: number): boolean {
+    if (indexOf(localColumn[i]) < firstStatic) return false
+    const port = portsColumn[i] >>> 16
+    if (admits(kindColumn[i] & 255, inside, peerColumn[i], portsColumn[i])) return true
+    const head = findMapping(inside, port, kindColumn[i])
+    return head !== 0 && F[(head << FLOW_BITS) + OUTSIDE] === localColumn[i] && isAcquainted(i, port)
   }
 
   /** Opens a flow from outside to an address that is bound as a whole, where no port is mapped yet. 0: dropped. */
@@ -446,13 +487,15 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (isIcmpReply(i)) return refuse(i, NO_STATE)
     const rule = consult4(i, DIR_IN, inside, portsColumn[i], true)
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
-    if (rule === NO_RULE) return refuse(i, FILTERED)
+    if (rule === NO_RULE && !isOpenWhole(i, inside)) return refuse(i, FILTERED)
     const state = opening(i, DIR_IN)
+    if (state < 0) return refuse(i, TCP_MIDSTREAM)
     const rival = find4(hash4(inside, peer, portsColumn[i], kindColumn[i]), inside, peer, portsColumn[i], kindColumn[i])
     if (rival !== 0) supersede(rival)
     const slot = openOut(inside, peer, portsColumn[i], kindColumn[i], state, keep, $now[0])
     if (slot <= 0) return refuse(i, PROTOCOL_CONFLICT)
     adopt(slot, DIR_IN, rule)
+    showAlias(slot)
     return slot
   }
 
@@ -480,13 +523,20 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const dir = side[i]
     const local = localColumn[i], peer = peerColumn[i], ports = portsColumn[i], kind = kindColumn[i]
     if (dir === DIR_IN) {
-      if (nat44) return drop(i, has4(local) ? NO_MAPPING : OUTSIDE_TO_OUTSIDE)
+      if (nat44 && indexOf(local) >= 0) return passOther4(i)
       if (!has4(local)) return drop(i, OUTSIDE_TO_OUTSIDE)
+      if (nat44 && !isUntranslated(kind & 255, local, peer, ports)) return drop(i, NO_MAPPING)
     }
     let slot = find4(hash4(local, peer, ports, kind), local, peer, ports, kind)
+    // These five words may be of a flow that an outside address leads to.
+    if ((F[(slot << FLOW_BITS) + KIND] & MAPPED) !== 0) return drop(i, NO_MAPPING)
     if (slot !== 0) slot = meet(i, slot, dir)
     else slot = dir === DIR_OUT ? admitOut4(i) : admitPlain4(i)
-    if (slot === 0) return
+    if (slot !== 0) passUnchanged(i, slot, dir)
+  }
+
+  /** Sends row i on as it is, less one hop, by an IPv4 flow that is not translated. */
+  function passUnchanged(i: number, slot: number, dir: number): void {
     if ((F[(slot << FLOW_BITS) + KIND] & RULED) !== 0) count(i, slot, dir, $now[0])
     const p = l3[i]
     ipv4.setTtl(view, p, ipv4.ttl(view, p) - 1)
@@ -574,7 +624,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const dir = side[i]
     if (kindColumn[i] >>> 8 === 4) {
       if (dir === DIR_OUT) return !has4(peerColumn[i]) || (isTwice && hasInside(peerColumn[i]))
-      return nat44 ? indexOf(localColumn[i]) >= 0 : has4(localColumn[i])
+      if (!nat44 || mayBeUntranslated(localColumn[i], peerColumn[i])) return has4(localColumn[i])
+      return indexOf(localColumn[i]) >= 0
     }
     const p = l3[i]
     const isInside = has6(ipv6.dstWord(view, p, 0), ipv6.dstWord(view, p, 1), ipv6.dstWord(view, p, 2), ipv6.dstWord(view, p, 3))
@@ -608,6 +659,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
 
   return {
     lookAhead, look, forward, extras, finish, expire, applyCommands, rows, flows, pool, rewriteQuote,
+    isUntranslated: (protocol, local, peer, ports, hasPorts) =>
+      hasPorts ? isUntranslated(protocol, local, peer, ports) : mayBeUntranslated(local, peer),
     ruleOf: links.ruleOf, ruleDecided: rules.decided, tableBytes: flows.bytes,
     ruleBytes: () => midcom === null ? 0 : rules.bytes() + insideBindings.bytes(),
   }

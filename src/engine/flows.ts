@@ -16,6 +16,7 @@ import { sortFirst } from '../storage/sort.ts'
 import { createWheel } from '../storage/wheel.ts'
 import { type Counters, counterIndex } from '../channel/counters.ts'
 import { mappingDelta } from './delta.ts'
+import { forwardedPorts } from './fixed-nat.ts'
 import type { EngineOptions } from './options.ts'
 import type { Pool } from './pool.ts'
 import { CLASSES, CLASS_NONE, CLASS_OF, createPorts } from './ports.ts'
@@ -68,7 +69,8 @@ export type Flows = ReturnType<typeof createFlows>
 export function createFlows(options: EngineOptions, pool: Pool, counters: Counters, unlink: (slot: number) => void = () => {}) {
   const capacity = options.flows
   const midcom = options.nat44 ? options.midcom ?? null : null
-  const boundPorts = midcom?.boundPorts ?? 0
+  const forwarded = options.nat44 && options.nat ? forwardedPorts(options.nat) : 0
+  const boundPorts = forwarded + (midcom?.boundPorts ?? 0)
   const seed = options.seed | 0
   // Records above the flows are port bindings: heads of mappings that last until they are unbound, and belong to no flow.
   const F = new Int32Array((capacity + boundPorts + 1) * FLOW_WORDS)
@@ -83,15 +85,15 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   const indexMask = Math.max(16, 1 << (32 - Math.clz32(capacity * 2 - 1))) - 1
   // Index and port table are one array: the look-ahead reads a place in it without asking which of them it is.
   const ownerStart = indexMask + 1
-  const places = new Int32Array(ownerStart + (options.nat44 ? (pool.size * CLASSES) << 16 : 1))
+  const places = new Int32Array(ownerStart + (options.nat44 ? pool.shared * CLASSES * 0x10000 : 1))
   const index = new Int32Array(places.buffer, 0, ownerStart)
 
   const chainMask = Math.max(16, 1 << (32 - Math.clz32(capacity - 1 || 1))) - 1
   const mappingChains = new Int32Array(options.nat44 ? chainMask + 1 : 1)
   const peerChains = new Int32Array(options.nat44 ? chainMask + 1 : 1)
-  /** Head of the mapping that holds (pool index * CLASSES + class) << 16 | port, or 0. */
+  /** Head of the mapping that holds (index of a shared address * CLASSES + class) << 16 | port, or 0. */
   const portOwner = new Int32Array(places.buffer, ownerStart * 4)
-  const { choose: choosePort, take, release } = createPorts(options, pool)
+  const { choose: choosePort, release } = createPorts(options, pool)
 
   const OPENED = counterIndex('flows-opened'), EXPIRED = counterIndex('flows-expired')
   const EVICTED = counterIndex('flows-evicted'), CURRENT = counterIndex('flows-current'), PEAK = counterIndex('flows-peak')
@@ -109,7 +111,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
 
   const boundAddresses = createPairMap(seed)
   const addressOwner = new Int32Array(pool.size)
-  const wholeAddresses = pool.size > options.pool.length
+  const wholeAddresses = pool.size > pool.shared
 
   /* The five-tuple index. */
 
@@ -247,7 +249,10 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     const portClass = CLASS_OF[(F[base + KIND] >>> 16) & 255]
     if (portClass === CLASS_NONE) return
     const port = F[base + OUTSIDE_PORTS] >>> 16
-    const set = pool.indexOf(F[base + OUTSIDE]) * CLASSES + portClass
+    const index = pool.indexOf(F[base + OUTSIDE])
+    // All ports of such an address are one host's.
+    if (index >= pool.shared) return
+    const set = index * CLASSES + portClass
     portOwner[(set << 16) | port] = slot
     if (slot === 0) release(set, port)
   }
@@ -437,10 +442,8 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
       // @req RFC5508 REQ-1a
       head = findMapping(inside, ports >>> 16, kind)
       if (head !== 0 && !isJoinable(head, bound, outside)) head = 0
-      if (head === 0 && bound >= 0) {
-        outsidePort = ports >>> 16
-        take(bound * CLASSES + portClass, outsidePort)
-      } else if (head === 0) {
+      if (head === 0 && bound >= 0) outsidePort = ports >>> 16
+      else if (head === 0) {
         outsidePort = choosePort(poolIndex, portClass, ports >>> 16)
         if (outsidePort < 0) {
           giveBack(slot)
@@ -487,6 +490,11 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   ): number {
     const slot = takeSlot(0, nowMs)
     fill4(slot, inside, peer, ports, kind)
+    // Whoever translates by this record changes nothing.
+    const base = slot << FLOW_BITS
+    F[base + OUTSIDE] = inside
+    F[base + OUTSIDE_PORTS] = ports
+    F[base + DELTA] = 0
     start(slot, hash4(inside, peer, ports, kind), state, nowMs)
     return slot
   }
@@ -519,14 +527,14 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     }
   }
 
-  /* Bindings that policy makes. */
+  /* Bindings that policy and the configuration make. */
 
   /** Index of the outside address that is bound to this inside host as a whole, or -1. */
   function boundIndex(inside: number): number {
     return boundAddresses.count() === 0 ? -1 : boundAddresses.get(inside, 0) - 1
   }
 
-  /** Binds an inside port to an outside port, which policy owns. False: no record is free. */
+  /** Binds an inside port to an outside port, which no dynamic mapping gets. False: no record is free. */
   function bindPort(protocol: number, inside: number, insidePort: number, outside: number, outsidePort: number): boolean {
     if (freedBinding === 0 && freshBinding > capacity + boundPorts) return false
     let slot = freedBinding
@@ -578,7 +586,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
 
   /** Is this outside address one that is bound as a whole, or not at all? */
   function isWholeAddress(outside: number): boolean {
-    return wholeAddresses && pool.indexOf(outside) >= options.pool.length
+    return wholeAddresses && pool.indexOf(outside) >= pool.shared
   }
 
   /** Is it one that is bound to nobody now? */
@@ -591,9 +599,14 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     return slot > capacity
   }
 
+  /** Of one that the configuration made, and nobody unbinds? */
+  function isForward(slot: number): boolean {
+    return slot > capacity && slot <= capacity + forwarded
+  }
+
   return {
     capacity, highest: () => fresh - 1,
-    bindPort, unbindPort, bindAddress, unbindAddress, isBinding, isWholeAddress, isUnbound, boundIndex,
+    bindPort, unbindPort, bindAddress, unbindAddress, isBinding, isForward, isWholeAddress, isUnbound, boundIndex,
     /** Inside host to which the whole outside address of that index is bound; 0: none. */
     addressOwner,
     F, places, index, indexMask, slotMask, ownerStart, portOwner, timeouts,
@@ -601,6 +614,6 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
     openOut, openIn, openPlain4, open6, remove, schedule, expire,
     /** Bytes of all tables together. */
     bytes: 4 * (F.length + places.length + mappingChains.length + peerChains.length + $ended.length)
-      + (options.nat44 ? pool.size * CLASSES * (8192 + 512) : 0),
+      + (options.nat44 ? pool.shared * CLASSES * (8192 + 512) : 0),
   }
 }

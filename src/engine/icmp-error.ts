@@ -9,7 +9,7 @@ import { SIDE_INSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
-import { FLOW_BITS, INSIDE, KIND, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, TWICE } from './flows.ts'
+import { FLOW_BITS, INSIDE, KIND, MAPPED, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, TWICE } from './flows.ts'
 import { CLASSES, CLASS_NONE, CLASS_OF, CLASS_TCP } from './ports.ts'
 import { rewriteAddresses } from './fragments.ts'
 import { FOUND_ADDRESS, FOUND_PORT, type InsideBindings } from './inside-bindings.ts'
@@ -33,7 +33,7 @@ CHECKSUM_AT[ICMP] = 2
 export function createIcmpError(shared: Shared, inside: InsideBindings) {
   const { options, frames, rows, pool, flows, counters } = shared
   const { view, off, capBytes, l3, netBytes, side, verdict } = frames
-  const { F, portOwner, find4, find6, findPeer, hash4, hash6 } = flows
+  const { F, portOwner, addressOwner, find4, find6, findPeer, hash4, hash6 } = flows
   const TRANSLATED = counterIndex('icmp-errors-translated'), HAIRPINS = counterIndex('hairpin-packets')
   const walk = ipv6.createWalk()
   const $key = new Int32Array(8)
@@ -106,16 +106,17 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     // @req RFC5508 REQ-5
     if (slot === 0) return drop(shared, i, NO_FLOW)
     const base = slot << FLOW_BITS
-    const outside = nat44 ? F[base + OUTSIDE] : ipv4.src(view, p)
+    const isMapped = (F[base + KIND] & MAPPED) !== 0
+    const outside = isMapped ? F[base + OUTSIDE] : ipv4.src(view, p)
     // @req RFC5508 REQ-5a
-    if (nat44) rewriteQuote(i, e, ipv4.DST, l4, protocol, outside, F[base + OUTSIDE_PORTS] >>> 16, 2)
+    if (isMapped) rewriteQuote(i, e, ipv4.DST, l4, protocol, outside, F[base + OUTSIDE_PORTS] >>> 16, 2)
     // @req RFC5508 REQ-5b
     // @req RFC5508 REQ-5c partly[an inside router with an outside address of its own does not show that]
     rewriteAddresses(view, p, outside, peer)
     verdict[i] = TO_OUTSIDE
     // @req RFC5508 REQ-7, REQ-7a
     // @req RFC7857 12b
-    if (nat44 && pool.indexOf(peer) >= 0) return hairpin(i, l4)
+    if (isMapped && pool.indexOf(peer) >= 0) return hairpin(i, l4)
     counters[TRANSLATED]++
   }
 
@@ -155,16 +156,22 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     const outside = ipv4.src(view, e), peer = ipv4.dst(view, e)
     if (outside !== ipv4.dst(view, l3[i])) return 0
     const ports = quotedPorts(kind, l4, true)
-    if (!nat44) return find4(hash4(outside, peer, ports, kind), outside, peer, ports, kind)
-    const poolIndex = pool.indexOf(outside)
-    if (poolIndex < 0) return 0
+    const poolIndex = nat44 ? pool.indexOf(outside) : -1
+    if (poolIndex < 0) {
+      const slot = find4(hash4(outside, peer, ports, kind), outside, peer, ports, kind)
+      return (F[(slot << FLOW_BITS) + KIND] & MAPPED) === 0 ? slot : 0
+    }
     const portClass = CLASS_OF[protocol]
     if (portClass === CLASS_NONE) return findPeer(outside, 0, peer, kind)
-    const head = portOwner[((poolIndex * CLASSES + portClass) << 16) | (ports >>> 16)]
-    if (head === 0) return 0
-    const base = head << FLOW_BITS
-    const local = F[base + INSIDE]
-    const own = (F[base + PORTS] & ~0xffff) | (ports & 0xffff)
+    let local = poolIndex < pool.shared ? 0 : addressOwner[poolIndex]
+    let own = ports
+    if (poolIndex < pool.shared) {
+      const head = portOwner[((poolIndex * CLASSES + portClass) << 16) | (ports >>> 16)]
+      if (head === 0) return 0
+      const base = head << FLOW_BITS
+      local = F[base + INSIDE]
+      own = (F[base + PORTS] & ~0xffff) | (ports & 0xffff)
+    }
     const slot = find4(hash4(local, peer, own, kind), local, peer, own, kind)
     // A flow that is older than a binding of its inside endpoint has another outside endpoint.
     const isOwn = F[(slot << FLOW_BITS) + OUTSIDE] === outside && F[(slot << FLOW_BITS) + OUTSIDE_PORTS] >>> 16 === ports >>> 16
@@ -176,7 +183,7 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     const p = l3[i]
     const local = F[base + INSIDE]
     // @req RFC5508 REQ-4a
-    if (nat44) rewriteQuote(i, e, ipv4.SRC, l4, ipv4.protocol(view, e), local, F[base + PORTS] >>> 16, 0)
+    if ((F[base + KIND] & MAPPED) !== 0) rewriteQuote(i, e, ipv4.SRC, l4, ipv4.protocol(view, e), local, F[base + PORTS] >>> 16, 0)
     let from = ipv4.src(view, p)
     if ((F[base + KIND] & TWICE) !== 0 && replaceInQuote(i, e, ipv4.DST, l4, ipv4.protocol(view, e), 2, toInside)
       && from === F[base + PEER]) from = found[FOUND_ADDRESS]

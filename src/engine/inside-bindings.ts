@@ -5,7 +5,7 @@
 import { createPairMap } from '../storage/pair-map.ts'
 
 /** Words of `found`. */
-export const FOUND_ADDRESS = 0, FOUND_PORT = 1
+export const FOUND_ADDRESS = 0, FOUND_PORT = 1, FOUND_FIXED = 2
 
 export type InsideBindings = ReturnType<typeof createInsideBindings>
 
@@ -18,8 +18,10 @@ export function createInsideBindings(pool: readonly number[], seed: number) {
   let records = new Int32Array(RECORD_WORDS * 16)
   let fresh = 1
   let freed = 0
-  /** What the last successful look-up found; FOUND_PORT is -1 where the port stays. */
-  const found = new Int32Array(2)
+  /** What the last successful look-up found; FOUND_PORT is -1 where the port stays, FOUND_FIXED 1 if no agent bound it. */
+  const found = new Int32Array(3)
+  // Records up to this one are the configuration's.
+  let fixed = 0
 
   function keyOf(protocol: number, port: number): number {
     return protocol === 0 ? 0 : (protocol << 16) | port
@@ -30,6 +32,7 @@ export function createInsideBindings(pool: readonly number[], seed: number) {
     found[FOUND_ADDRESS] = records[record * RECORD_WORDS + from]
     const key = records[record * RECORD_WORDS + from + 1]
     found[FOUND_PORT] = key === 0 ? -1 : key & 0xffff
+    found[FOUND_FIXED] = record <= fixed ? 1 : 0
     return true
   }
 
@@ -80,6 +83,8 @@ export function createInsideBindings(pool: readonly number[], seed: number) {
       if (count === 0) return unbindOne(inside, 0)
       for (let n = 0; n < count; n++) unbindOne(inside, keyOf(protocol, insidePort + n))
     },
+    /** What is bound by now stays for good. */
+    fix() { fixed = fresh - 1 },
     bytes: () => addresses.bytes() + byInside.bytes() + byPeer.bytes() + records.byteLength,
   }
 }

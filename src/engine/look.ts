@@ -85,7 +85,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
   const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = rows
   const { word2: word2Column, place: placeColumn, tag: tagColumn, hash: hashColumn } = rows
   const { fragment: fragmentColumn, hint: hintColumn } = rows
-  const { places, indexMask, slotMask, ownerStart, F, hash4, hash6 } = flows
+  const { places, indexMask, slotMask, ownerStart, F, hash4, hash6, addressOwner } = flows
   const { indexOf } = pool
   const tagMask = ~slotMask
   const nat44 = options.nat44
@@ -94,7 +94,8 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
   const isGuarded = options.spoofing !== SPOOFING_IGNORE
   const guardedInside = options.spoofing === SPOOFING_BOTH ? 1 : 0
   const { count4, has6 } = options.inside
-  const poolSize = pool.size
+  const poolSize = pool.shared
+  const hasWhole = pool.size > pool.shared
   const poolStart = pool.start ?? 0
   const isContiguous = pool.start !== null
   const walk = ipv6.createWalk()
@@ -431,6 +432,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
    */
   function lookAhead(count: number): void {
     lookRange(0, count)
+    if (hasWhole) aimAtOwners(count)
     touchPlaces(count)
     // A row that has no flow to look for finds what an earlier packet left in its columns, which is harmless: a hint is never
     // believed before the key was compared.
@@ -441,6 +443,18 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
     }
     touchFlows(count)
     if (hasSharedMappings()) lookBehindHeads(count)
+  }
+
+  /** From outside to an address that is one host's: its flow is looked for by the inside endpoint. */
+  function aimAtOwners(count: number): void {
+    for (let i = 0; i < count; i++) {
+      if ((path[i] & (FIRST_FRAGMENT - 1)) !== PATH_4_PLAIN || side[i] !== SIDE_OUTSIDE) continue
+      const index = indexOf(localColumn[i])
+      if (index < poolSize) continue
+      const hash = hash4(addressOwner[index], peerColumn[i], portsColumn[i], kindColumn[i])
+      placeColumn[i] = hash & indexMask
+      tagColumn[i] = hash & tagMask
+    }
   }
 
   /** Four at a time: the fewer instructions between loads, the more of them are under way. `sink` keeps them from being dropped. */

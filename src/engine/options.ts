@@ -1,5 +1,6 @@
 /** What the engine is told once, when it is built: plain numbers, no configuration text. */
 import type { CommandRing, RuleActivity } from '../channel/commands.ts'
+import type { NatOptions } from './nat-options.ts'
 
 export const FILTER_ENDPOINT_INDEPENDENT = 0
 export const FILTER_ADDRESS_DEPENDENT = 1
@@ -45,8 +46,10 @@ export interface EngineOptions {
   inside: InsidePrefixes
   /** False: a firewall only, IPv4 addresses stay as they are. */
   nat44: boolean
-  /** Outside addresses, 1 … 1024 when `nat44`. */
+  /** Outside addresses that hosts share, 1 … 1024 when `nat44`. */
   pool: readonly number[]
+  /** Absent or null: the pool is all there is. */
+  nat?: NatOptions | null
   /** Dynamic outside ports, inclusive. */
   portLow: number
   portHigh: number

@@ -22,16 +22,26 @@ CLASS_OF[1] = CLASS_ICMP
 /** The set of a class on an address is `pool index * CLASSES + class`. */
 // @req RFC7857 5a, 5b
 export function createPorts(options: EngineOptions, pool: Pool) {
-  const { isFree, take, release, firstFree } = createPortSets(options.nat44 ? pool.size * CLASSES : 1)
+  const { isFree, take, release, firstFree } = createPortSets(options.nat44 ? pool.shared * CLASSES : 1)
   const { below } = createPrng(options.seed | 0)
 
-  // Ports that policy hands out are never free to a dynamic mapping.
-  if (options.nat44 && options.midcom) {
-    for (let index = 0; index < options.pool.length; index++) {
-      for (let port = options.midcom.portLow; port <= options.midcom.portHigh; port++) {
-        take(index * CLASSES + CLASS_UDP, port)
-        take(index * CLASSES + CLASS_TCP, port)
-      }
+  /** UDP or TCP ports that are never free to a dynamic mapping. */
+  function keep(portClass: number, low: number, high: number, first = 0, last = options.pool.length - 1): void {
+    for (let index = first; index <= last; index++) {
+      for (let port = low; port <= high; port++) take(index * CLASSES + portClass, port)
+    }
+  }
+
+  if (options.nat44) {
+    const { midcom, nat } = options
+    const reserved = [...nat?.reserved ?? [], ...midcom ? [{ low: midcom.portLow, high: midcom.portHigh }] : []]
+    for (const { low, high } of reserved) {
+      keep(CLASS_UDP, low, high)
+      keep(CLASS_TCP, low, high)
+    }
+    for (const { protocol, outside, outsidePort, count } of nat?.forwards ?? []) {
+      const index = pool.indexOf(outside)
+      keep(CLASS_OF[protocol], outsidePort, outsidePort + count - 1, index, index)
     }
   }
 

@@ -7,7 +7,7 @@ import { RULE_BOUND, RULE_DISABLE, RULE_TWICE } from '../channel/commands.ts'
 import { counterIndex } from '../channel/counters.ts'
 import { createClassifier } from '../storage/classifier.ts'
 import * as tcp from '../wire/tcp.ts'
-import { BLOCK_IN, BLOCK_OUT, FLOW_BITS, INSIDE, KIND, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, RULED, TWICE } from './flows.ts'
+import { BLOCK_IN, BLOCK_OUT, FLOW_BITS, INSIDE, KIND, MAPPED, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, RULED, TWICE } from './flows.ts'
 import { CLASSES, CLASS_NONE, CLASS_OF, CLASS_TCP } from './ports.ts'
 import type { RuleLinks } from './rule-links.ts'
 import type { Shared } from './shared.ts'
@@ -113,9 +113,9 @@ export function createRules({ options, frames, rows, flows, pool, counters }: Om
   /** Does what comes to this flow from outside come to a binding? */
   function isBound(slot: number): boolean {
     const base = slot << FLOW_BITS
-    if (!options.nat44 || F[base + KIND] >>> 24 !== 4) return true
+    if ((F[base + KIND] & MAPPED) === 0) return true
     const index = pool.indexOf(F[base + OUTSIDE])
-    if (addressOwner[index] !== 0) return true
+    if (index >= pool.shared) return addressOwner[index] !== 0
     const portClass = CLASS_OF[(F[base + KIND] >>> 16) & 255]
     if (portClass === CLASS_NONE) return false
     return isBinding(portOwner[((index * CLASSES + portClass) << 16) | (F[base + OUTSIDE_PORTS] >>> 16)])

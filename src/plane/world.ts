@@ -27,6 +27,7 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
   const { hint: hintColumn } = engine.rows
   const { F, findMapping, find4, hash4, boundIndex } = engine.flows
   const { pairedIndex, addressAt } = engine.pool
+  const { isUntranslated } = engine
   const { has4 } = inside
   // The endpoint found last: results of `find` without an object.
   const $address = 0, $port = 1
@@ -64,6 +65,10 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
     const whole = which & (FIRST_FRAGMENT - 1)
     if (whole !== PATH_4_PLAIN && which !== PATH_LATER && whole !== PATH_4_ERROR) return
     if (kindColumn[i] >>> 8 !== 4 || !has4(localColumn[i])) return
+    const hasPorts = whole === PATH_4_PLAIN && which !== PATH_LATER
+    // Of an error the quoted packet tells.
+    if (whole !== PATH_4_ERROR
+      && isUntranslated(kindColumn[i] & 255, localColumn[i], peerColumn[i], portsColumn[i], hasPorts)) return
     if (whole === PATH_4_PLAIN) meetPacket(i)
     else if (whole === PATH_4_ERROR) meetError(i)
     else setAddress(i, addressOf(localColumn[i]))
@@ -115,6 +120,7 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
     const portAt = protocol === ICMP ? icmp.ID : 0
     const port = CLASS_OF[protocol] === CLASS_NONE ? 0 : view.getUint16(l4 + portAt)
     const peerPort = protocol === TCP || protocol === UDP ? view.getUint16(l4 + 2) : 0
+    if (isUntranslated(ipv4.protocol(view, e), localColumn[i], ipv4.dst(view, e), (port << 16) | peerPort, true)) return
     find(localColumn[i], ipv4.dst(view, e), (port << 16) | peerPort, (4 << 8) | protocol, 0)
     engine.rewriteQuote(i, e, ipv4.SRC, l4, protocol, $endpoint[$address], $endpoint[$port], 0)
     setAddress(i, $endpoint[$address])

@@ -5,12 +5,13 @@
  *
  * Ports that a reservation holds without knowing for whom are taken from their address, and have no entry yet.
  */
-import { pairedIndex } from '../channel/pairing.ts'
+import type { Pairing } from '../channel/pairing.ts'
 import { createPrng } from '../base/prng.ts'
 import { createPortSets } from '../storage/port-set.ts'
 import type { Reason } from './api.ts'
 import { UDP } from './api.ts'
 import { bucketCount, createHostCounts } from './hosts.ts'
+import type { FixedBinding } from './options.ts'
 import type { Tell } from './records.ts'
 import { BY_ADDRESS, BY_PORTS } from './store.ts'
 
@@ -24,8 +25,10 @@ export interface BindingOptions {
   /** Ports bound or reserved at a time. */
   ports: number
   seed: number
-  /** Where to look for ports: at the address paired with the real one and at a port drawn, or at the first of both. */
-  spread: boolean
+  /** Where to look for ports: in the real address's pool, from its own address and a port drawn on; null: at the first of both. */
+  pairing: Pairing | null
+  /** Bindings that nobody has to ask for. */
+  fixed: readonly FixedBinding[]
   /** Told of what the data plane has to bind or unbind. */
   bind: Tell
   unbind: Tell
@@ -79,7 +82,10 @@ export interface Bindings {
   /** Lowers (by: -1) or raises the live counts alone; returns how many records the lowering would have taken. */
   shiftLive(kind: number, protocol: number, real: number, realPort: number, count: number, by: number): number
 
-  /** Address that this one is bound to as a whole, as an index of `wholeAddresses`, or -1. */
+  /** The address that an index of a port binding, or of a whole address, stands for. */
+  portAddress(index: number): number
+  wholeAddress(index: number): number
+  /** Address that this one is bound to as a whole, as an index, or -1. */
   wholeOf(real: number): number
   /** Place of an address in its list; undefined: it is not there. */
   portIndex(shown: number): number | undefined
@@ -93,11 +99,16 @@ export interface Bindings {
 const REAL = 0, KEY = 1, SHOWN = 2, HOLDS = 3, LIVE = 4, NEXT = 5, WORDS = 6
 
 export function createBindings(options: BindingOptions): Bindings {
-  const { portAddresses, low, high, wholeAddresses, seed, spread, bind, unbind } = options
-  const isSameList = portAddresses === wholeAddresses
+  const { low, high, seed, pairing, fixed, bind, unbind } = options
+  const isSameList = options.portAddresses === options.wholeAddresses
+  // Behind the addresses that are handed out come those that only fixed bindings use.
+  const portAddresses = withFixed(options.portAddresses, fixed.filter(({ count }) => count > 0 || isSameList))
+  const wholeAddresses = isSameList ? portAddresses : withFixed(options.wholeAddresses, fixed.filter(({ count }) => count === 0))
+  const freePorts = options.portAddresses.length, freeWholes = options.wholeAddresses.length
+  const fixedPorts = fixed.reduce((sum, { count }) => sum + count, 0)
   const prng = createPrng(seed)
 
-  const entries = new Int32Array((options.ports + 1) * WORDS)
+  const entries = new Int32Array((options.ports + fixedPorts + 1) * WORDS)
   const heads = new Int32Array(bucketCount(options.ports))
   const mask = heads.length - 1
   let used = 0, freed = 0, bound = 0
@@ -105,7 +116,7 @@ export function createBindings(options: BindingOptions): Bindings {
   // Two sets an address: TCP, UDP.
   const sets = createPortSets(portAddresses.length * 2)
   const taken = new Int32Array(portAddresses.length * 2)
-  const hosts = createHostCounts(options.ports, seed)
+  const hosts = createHostCounts(options.ports + fixedPorts, seed)
   const portIndexes = new Map(portAddresses.map((address, index) => [address, index]))
 
   const wholeIndexes = new Map(wholeAddresses.map((address, index) => [address, index]))
@@ -185,13 +196,15 @@ export function createBindings(options: BindingOptions): Bindings {
   }
 
   /** docs/midcom.md, Binding: one draw an allocation, then address after address. */
-  function allocate(protocol: number, firstIndex: number, count: number, parity: number): Reason | null {
+  function allocate(
+    protocol: number, from: number, firstIndex: number, size: number, count: number, parity: number,
+  ): Reason | null {
     if (bound + count > options.ports) return 'lack-of-resources'
-    const size = portAddresses.length, ports = high - low + 1
-    const start = spread && ports > 0 ? low + prng.below(ports) : low
+    const ports = high - low + 1
+    const start = pairing !== null && ports > 0 ? low + prng.below(ports) : low
     const last = high - count + 1
     for (let i = 0; i < size; i++) {
-      const index = (firstIndex + i) % size
+      const index = from + (firstIndex - from + i) % size
       const set = setOf(index, protocol)
       if (taken[set] + count > ports || (isSameList && wholeHolds[index] > 0)) continue
       // @req RFC7857 8b
@@ -220,8 +233,9 @@ export function createBindings(options: BindingOptions): Bindings {
     }
     if (first === 0) {
       if (held.kind === BY_PORTS) return planned(BY_PORTS, held.index, held.port, true)
-      const size = portAddresses.length
-      return allocate(protocol, spread && size > 0 ? pairedIndex(real, seed, size) : 0, count, parity)
+      if (pairing === null || freePorts === 0) return allocate(protocol, 0, 0, freePorts, count, parity)
+      const { first: from, size } = pairing.poolOf(real)
+      return allocate(protocol, from, pairing.index(real), size, count, parity)
     }
     const index = entries[first + SHOWN] >>> 16, port = entries[first + SHOWN] & 0xffff
     if (held.kind === BY_PORTS && (held.index !== index || held.port !== port)) return 'conflict'
@@ -239,11 +253,11 @@ export function createBindings(options: BindingOptions): Bindings {
   }
 
   function planAnyPorts(protocol: number, count: number, parity: number): Reason | null {
-    return allocate(protocol, 0, count, parity)
+    return allocate(protocol, 0, 0, freePorts, count, parity)
   }
 
   function planAnyAddress(): Reason | null {
-    for (let i = 0; i < wholeAddresses.length; i++) {
+    for (let i = 0; i < freeWholes; i++) {
       if (wholeHolds[i] > 0 || (isSameList && taken[i * 2] + taken[i * 2 + 1] > 0)) continue
       return planned(BY_ADDRESS, i, 0, true)
     }
@@ -261,7 +275,10 @@ export function createBindings(options: BindingOptions): Bindings {
       return isTaken || (real !== null && hosts.has(real)) ? 'conflict' : planned(BY_ADDRESS, index, port, true)
     }
     if (whole >= 0 || (isSameList && wholeHolds[index] > 0)) return 'conflict'
-    if (port < low || port + count - 1 > high) return 'lack-of-ports'
+    // A port that the configuration binds may be any.
+    const shared = real === null ? 0 : find(protocol, real, realPort)
+    const isShared = shared !== 0 && entries[shared + SHOWN] === (index << 16 | port)
+    if (!isShared && (port < low || port + count - 1 > high)) return 'lack-of-ports'
     let missing = 0
     for (let i = 0; i < count; i++) {
       const entry = real === null ? 0 : find(protocol, real, realPort + i)
@@ -396,7 +413,21 @@ export function createBindings(options: BindingOptions): Bindings {
   function portIndex(shown: number): number | undefined { return portIndexes.get(shown) }
   function wholeIndex(shown: number): number | undefined { return wholeIndexes.get(shown) }
 
+  for (const { protocol, real, realPort, shown, shownPort, count } of fixed) {
+    if (count === 0) {
+      const index = wholeIndex(shown)!
+      wholes.set(real, index)
+      wholeHolds[index] = wholeLive[index] = 1
+    }
+    for (let i = 0; i < count; i++) {
+      if (find(protocol, real, realPort + i) !== 0) continue
+      insert(protocol, real, realPort + i, portIndex(shown)! << 16 | shownPort + i, 1)
+      hosts.add(real, 1)
+    }
+  }
+
   return {
+    portAddress: (index) => portAddresses[index], wholeAddress: (index) => wholeAddresses[index],
     planPorts, planAddress, planAnyPorts, planAnyAddress, planHad, plan, planRecords,
     hold, holdAny, releasePorts, releaseAddress, releaseAnyPorts, releaseAnyAddress, shiftLive, wholeOf, portIndex, wholeIndex,
     boundPorts: () => bound,
@@ -404,4 +435,8 @@ export function createBindings(options: BindingOptions): Bindings {
     bytes: () => entries.byteLength + heads.byteLength + sets.bytes() + taken.byteLength + hosts.bytes()
       + wholeHolds.byteLength + wholeLive.byteLength,
   }
+}
+
+function withFixed(addresses: readonly number[], fixed: readonly FixedBinding[]): readonly number[] {
+  return [...new Set([...addresses, ...fixed.map(({ shown }) => shown)])]
 }

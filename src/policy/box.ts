@@ -1,4 +1,5 @@
 /** The tables of one policy core, made together, and what several transactions ask of them. */
+import { type Pairing, createPairing, wholePool } from '../channel/pairing.ts'
 import { createBindings } from './bindings.ts'
 import type { Bindings } from './bindings.ts'
 import { createDeadlines } from './deadlines.ts'
@@ -18,6 +19,8 @@ import type { Store } from './store.ts'
 export interface Box {
   readonly options: PolicyOptions
   readonly store: Store
+  /** Which outside address a host has. */
+  readonly pairing: Pairing
   readonly owners: Owners
   readonly groups: Groups
   readonly deadlines: Deadlines
@@ -38,7 +41,8 @@ export interface Box {
 const FIRST_INSIDE_PORT = 1024        // docs/midcom.md, The box
 
 export function createBox(options: PolicyOptions): Box {
-  const { ring, limits, nat44, pool, addresses, insidePool, portLow, portHigh, seed } = options
+  const { ring, limits, nat44, pool, addresses, insidePool, portLow, portHigh, seed, fixedOutside = [], fixedInside = [] } = options
+  const pairing = createPairing(options.pools ?? wholePool(pool.length), seed)
   const sides = nat44 ? insidePool.length > 0 ? 2 : 1 : 0
   const atOnce = 1 + sides * Math.ceil(limits.portsPerRule / 2)
   // The end of a rule is told in one piece; others may share every second port of it, and then each piece takes a record.
@@ -48,17 +52,18 @@ export function createBox(options: PolicyOptions): Box {
   const store = createStore(limits.rules)
   const records = createRecords(ring, store)
   return {
-    options, store, records,
+    options, store, records, pairing,
     owners: createOwners(store.words),
     groups: createGroups(store.words, limits.rules),
     deadlines: createDeadlines(limits.rules),
     outside: sides === 0 ? null : createBindings({
-      portAddresses: pool, low: portLow, high: portHigh, wholeAddresses: addresses, ports: limits.boundPorts, seed, spread: true,
+      portAddresses: pool, low: portLow, high: portHigh, wholeAddresses: addresses, ports: limits.boundPorts, seed, pairing,
+      fixed: fixedOutside,
       bind: records.bindOutside, unbind: records.unbindOutside,
     }),
     inside: sides < 2 ? null : createBindings({
       portAddresses: insidePool, low: FIRST_INSIDE_PORT, high: 0xffff, wholeAddresses: insidePool, ports: limits.boundPorts, seed,
-      spread: false, bind: records.bindInside, unbind: records.unbindInside,
+      pairing: null, fixed: fixedInside, bind: records.bindInside, unbind: records.unbindInside,
     }),
     events: createEvents(options.authorizer),
     nowMs: 0,

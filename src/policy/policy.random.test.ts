@@ -71,18 +71,35 @@ const INSIDE_NETWORKS = ['10.0.0.0/8', 'fd00::/8'].map(network => {
 const mostly = (many: number, few: number) =>
   fc.constantFrom(...Array<boolean>(many).fill(true), ...Array<boolean>(few).fill(false))
 
+/** What a configuration binds: a whole address, ports of one that is not in the pool, two ports for one, and a name for a peer. */
+const FIXED: Pick<PairOptions, 'fixedOutside' | 'fixedInside'> = {
+  fixedOutside: [
+    { protocol: 0, real: int32('10.0.0.2'), realPort: 0, shown: int32('192.0.2.150'), shownPort: 0, count: 0 },
+    { protocol: UDP, real: int32('10.0.0.1'), realPort: 5001, shown: int32('192.0.2.1'), shownPort: 7001, count: 2 },
+    { protocol: UDP, real: int32('10.0.0.1'), realPort: 5002, shown: int32('192.0.2.160'), shownPort: 80, count: 1 },
+    { protocol: TCP, real: int32('10.0.0.1'), realPort: 5000, shown: int32('192.0.2.160'), shownPort: 80, count: 1 },
+  ],
+  fixedInside: [{ protocol: 0, real: int32('198.51.100.1'), realPort: 0, shown: int32('10.98.0.1'), shownPort: 0, count: 0 }],
+}
+const POOLS = [
+  { inside: [], first: 0, size: 1, hostsPerAddress: 0 },
+  { inside: [{ address: int32('10.0.0.0'), bits: 31 }], first: 1, size: 2, hostsPerAddress: 0 },
+]
+
 const options: fc.Arbitrary<PairOptions> = fc.record({
   nat44: mostly(4, 1), tiny: fc.boolean(), inner: fc.boolean(), idle: mostly(1, 2), extend: mostly(3, 1), wild: mostly(3, 1),
   service: fc.constantFrom('traditional' as const, 'twice' as const), strictNatMode: fc.boolean(), disableRules: mostly(4, 1),
   seed: fc.integer(), rules: fc.constantFrom(3, 7, 8), boundPorts: fc.constantFrom(5, 1000),
-  wildcards: fc.record({ internal: fc.boolean(), external: mostly(2, 1), ports: mostly(2, 1) }),
-}).map(({ nat44, tiny, inner, idle, extend, wild, service, strictNatMode, disableRules, seed, rules, boundPorts, wildcards }) => ({
+  wildcards: fc.record({ internal: fc.boolean(), external: mostly(2, 1), ports: mostly(2, 1) }), fixed: mostly(1, 3),
+}).map(({ fixed, nat44, tiny, inner, idle, extend, wild, service, strictNatMode, disableRules, seed, rules, boundPorts, wildcards }) => ({
   nat44, seed, extend, service, strictNatMode, disableRules,
   pool: (tiny ? ['192.0.2.1'] : ['192.0.2.1', '192.0.2.2', '192.0.2.9']).map(int32),
   portLow: 40_000, portHigh: tiny ? 40_006 : 40_060,
   addresses: (tiny ? ['192.0.2.100'] : ['192.0.2.100', '192.0.2.101', '192.0.2.102']).map(int32),
   insidePool: (inner ? tiny ? ['10.99.0.1'] : ['10.99.0.1', '10.99.0.2', '10.99.0.3'] : []).map(int32),
   inside: INSIDE_NETWORKS,
+  ...fixed && FIXED,
+  ...fixed && !tiny && { pools: POOLS },
   limits: { rules: tiny ? rules : 100, portsPerRule: 4, sessions: 6, boundPorts: tiny ? boundPorts : 1000 },
   maxLifetimeSec: 3600, idleTimeoutSec: idle ? 15 : 0,
   wildcards: wild ? { internal: true, external: true, ports: true } : wildcards,

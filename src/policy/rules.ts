@@ -3,7 +3,6 @@
  * plans first, in the order of docs/midcom.md, then makes sure of room in the ring, and from there on cannot fail.
  */
 import { maskWord } from '../base/address.ts'
-import { pairedIndex } from '../channel/pairing.ts'
 import {
   ALL_PORTS, OUTBOUND, PARITY_ANY, PARITY_EVEN, PARITY_ODD, PARITY_SAME, TRADITIONAL, TWICE,
 } from './api.ts'
@@ -51,8 +50,8 @@ function wantedParity(parity: number): number {
 }
 
 export function createRules(box: Box, ends: Ends): Rules {
-  const { options, store, owners, groups, outside, inside, records, events } = box
-  const { ring, authorizer, nat44, pool, addresses, insidePool, limits, maxLifetimeSec, extend, seed } = options
+  const { options, store, owners, groups, outside, inside, records, events, pairing } = box
+  const { ring, authorizer, nat44, pool, limits, maxLifetimeSec, extend } = options
   const { words, deadlineMs, lastUseMs, maxIdleSec, ticket } = store
   const checks = createChecks(options)
   const held: Hold = { kind: 0, index: 0, port: 0 }
@@ -177,7 +176,7 @@ export function createRules(box: Box, ends: Ends): Rules {
     if (isNat) {
       const { kind, index, port } = outside!.plan
       meta |= kind << OUTSIDE_SHIFT
-      words[at + OUTSIDE] = kind === BY_PORTS ? pool[index] : addresses[index]
+      words[at + OUTSIDE] = kind === BY_PORTS ? outside!.portAddress(index) : outside!.wholeAddress(index)
       words[at + BOUND] = port << 16
       if (internal === null) outside!.holdAny(protocol, range)
       else outside!.hold(protocol, internal.word0, internal.port, range, false, 0)
@@ -185,7 +184,7 @@ export function createRules(box: Box, ends: Ends): Rules {
     if (isTwice) {
       const { kind, index, port } = inside!.plan
       meta |= kind << INSIDE_SHIFT
-      words[at + INSIDE] = insidePool[index]
+      words[at + INSIDE] = inside!.portAddress(index)
       words[at + BOUND] |= port
       inside!.holdAny(protocol, range)
     }
@@ -352,13 +351,13 @@ export function createRules(box: Box, ends: Ends): Rules {
       | request.parity << PARITY_SHIFT | service << SERVICE_SHIFT | outsideBy << OUTSIDE_SHIFT | insideBy << INSIDE_SHIFT
     if (isOutsideBound) {
       const { index, port } = outside!.plan
-      words[at + OUTSIDE] = outsideBy === BY_PORTS ? pool[index] : addresses[index]
+      words[at + OUTSIDE] = outsideBy === BY_PORTS ? outside!.portAddress(index) : outside!.wholeAddress(index)
       if (outsideBy === BY_PORTS) words[at + BOUND] = port << 16
       outside!.hold(internal.protocol, internal.word0, internal.port, internal.range, reserved !== 0, 1)
-    } else if (outsideBy === DYNAMIC) words[at + OUTSIDE] = pool[pairedIndex(internal.word0, seed, pool.length)]
+    } else if (outsideBy === DYNAMIC) words[at + OUTSIDE] = pool[pairing.index(internal.word0)]
     if (insideBy !== AS_SENT) {
       const { index, port } = inside!.plan
-      words[at + INSIDE] = insidePool[index]
+      words[at + INSIDE] = inside!.portAddress(index)
       if (insideBy === BY_PORTS) words[at + BOUND] |= port
       inside!.hold(external.protocol, external.word0, external.port, external.range, reserved !== 0, 1)
     }

@@ -141,7 +141,7 @@ export class Agents {
     const { midcom, pool } = this.model.options, { protocol } = rule, { addr, lo } = rule.local
     const bound = this.model.midcom.bindings
     if (midcom === null || lo === 0 || protocol !== TCP && protocol !== UDP) return null
-    if (this.used('address ' + addr)) return null
+    if (this.used('address ' + addr) || bound.addressOf(addr) !== null) return null
     const count = Math.min(1 + n[9] % 3, 65536 - lo, midcom.portHi - midcom.portLo + 1)
     const locals = Array.from({ length: count }, (_, i) => ({ addr, port: lo + i }))
     const known = locals.map(local => this.used(keyOf('port', protocol, local)))
@@ -168,7 +168,7 @@ export class Agents {
   private address(addr: Addr, n: readonly number[]): Use | null {
     const known = this.used('address ' + addr), bound = this.model.midcom.bindings
     if (known) return known
-    if (bound.ports.some(b => b.local.addr === addr)) return null
+    if (bound.ports.some(b => b.local.addr === addr) || bound.addressOf(addr) !== null) return null
     const free = (this.model.options.midcom?.addresses ?? []).map(word => addrOf([word]))
       .filter(outside => !bound.addresses.some(b => b.outside === outside))
     if (free.length === 0) return null
@@ -181,6 +181,7 @@ export class Agents {
     const { midcom, insidePrefixes } = this.model.options, { protocol } = rule, { addr, lo } = rule.peer
     const bound = this.model.midcom.bindings.inside
     if (midcom === null || midcom.insidePool.length === 0 || inPrefixes(addr, insidePrefixes)) return []
+    if (bound.some(b => b.fixed && b.peer.addr === addr)) return []
     const pool = midcom.insidePool.map(word => addrOf([word])), whole = 'peer ' + addr
     if (lo === 0 || protocol !== TCP && protocol !== UDP || n[12] % 3 === 0) {
       const known = this.used(whole)

@@ -6,12 +6,12 @@ import { same, type Endpoint, type Mapping } from './flows.ts'
 import type { Addr } from './packet.ts'
 
 /** Protocol `null`: the whole address, and the ports say nothing. */
-interface InsideBinding { protocol: number | null; peer: Endpoint; inside: Endpoint }
+interface InsideBinding { protocol: number | null; peer: Endpoint; inside: Endpoint; fixed?: true }
 
 export class Bindings {
-  /** One port each. */
-  ports: { protocol: number; local: Endpoint; outside: Endpoint }[] = []
-  addresses: { local: Addr; outside: Addr }[] = []
+  /** One port each. Of several for one inside port the first is the one that its own packets take. */
+  ports: { protocol: number; local: Endpoint; outside: Endpoint; fixed?: true }[] = []
+  addresses: { local: Addr; outside: Addr; fixed?: true }[] = []
   inside: InsideBinding[] = []
 
   /** How an inside endpoint shall be seen from outside; ICMP has its identifier for a port, port-less protocols 0. */
@@ -43,6 +43,13 @@ export class Bindings {
     if (port !== undefined) return port.peer
     const address = this.inside.find(b => b.protocol === null && b.inside.addr === inside.addr)
     return address === undefined ? null : { addr: address.peer.addr, port: inside.port }
+  }
+
+  /** Has the configuration a name for an A3? Only if no agent's comes before it. */
+  hasFixedName(protocol: number, peer: Endpoint): boolean {
+    const name = this.inside.find(b => b.protocol === protocol && same(b.peer, peer))
+      ?? this.inside.find(b => b.protocol === null && b.peer.addr === peer.addr)
+    return name?.fixed === true
   }
 
   /** A1 for an A3. Reading: the binding of a port comes before that of its address. */

@@ -88,9 +88,9 @@ function farewell(model: Model): Command[] {
   }
   return [
     ...rules.list.map(({ rule }): Command => ({ op: 'delete', rule })),
-    ...bindings.ports.map((b): Command => ({ op: 'unbind-ports', ...b, count: 1 })),
-    ...bindings.addresses.map((b): Command => ({ op: 'unbind-address', ...b })),
-    ...bindings.inside.map(({ protocol, peer, inside }): Command =>
+    ...bindings.ports.filter(b => !b.fixed).map((b): Command => ({ op: 'unbind-ports', ...b, count: 1 })),
+    ...bindings.addresses.filter(b => !b.fixed).map((b): Command => ({ op: 'unbind-address', ...b })),
+    ...bindings.inside.filter(b => !b.fixed).map(({ protocol, peer, inside }): Command =>
       ({ op: 'unbind-inside', protocol: protocol ?? 0, peer, inside, count: protocol === null ? 0 : 1 })),
     everything(4), { op: 'delete', rule: 1 }, everything(6), { op: 'delete', rule: 1 },
   ]

@@ -68,7 +68,7 @@ export class EngineDriver {
       flows: o.flows, fragmentDatagrams: o.fragmentDatagrams, fragmentHold: o.fragmentHold,
       icmpErrorsPerSecond: o.icmpErrorsPerSecond, ipv4Checksum: CHECKSUM[o.ipv4Checksum],
       tcpFlags: o.tcpFlags, spoofing: SPOOFING[o.spoofing], boxAddress4: o.boxAddress4,
-      boxAddress6: [w0, w1, w2, w3], seed: o.seed, scratchStart: poolBytes,
+      boxAddress6: [w0, w1, w2, w3], seed: o.seed, nat: o.nat ?? null, scratchStart: poolBytes,
       midcom: midcom === null ? null : {
         rules: midcom.rules, boundPorts: midcom.boundPorts, portLow: midcom.portLo, portHigh: midcom.portHi,
         addresses: midcom.addresses, insidePool: midcom.insidePool, ring, activity: this.activity,

@@ -4,7 +4,9 @@
  * docs/behaviour.md: "Flows and mappings", "Ports", "Full table", and of "Rules (MIDCOM)" what a flow keeps.
  */
 import { createPrng, type Prng } from '../../src/base/prng.ts'
-import { ICMP, int32Of, type Addr } from './packet.ts'
+import { plainNat, type NatOptions } from '../../src/engine/nat-options.ts'
+import { pairedIndexOf } from './fixed.ts'
+import { addrOf, ICMP, type Addr } from './packet.ts'
 import type { TcpState, Way } from './tcp.ts'
 
 export interface Endpoint { addr: Addr; port: number }
@@ -44,6 +46,7 @@ export interface FlowsOptions {
   seed: number
   /** Ports of UDP and TCP that no dynamic mapping takes, on every address of the pool. */
   midcom: { portLo: number; portHi: number } | null
+  nat?: NatOptions | null
 }
 
 export class Flows {
@@ -124,22 +127,22 @@ export class Flows {
 
   /** The outside address of an inside host (RFC 4787 REQ-2). */
   pairedAddr(inside: Addr): Addr {
-    const { pool, seed } = this.options
-    let h = Math.imul(int32Of(inside) ^ seed, 0x9e3779b1)
-    h ^= h >>> 15
-    h = Math.imul(h, 0x85ebca6b)
-    h ^= h >>> 13
-    return (pool[(h >>> 0) % pool.length] >>> 0).toString(16).padStart(8, '0')
+    const { pool, seed, nat } = this.options
+    return addrOf([pool[pairedIndexOf(nat ?? plainNat(pool.length), inside, seed)]])
   }
 
   /** An outside port on `addr` for inside port `p`, or `null`. */
   freePort(protocol: number, addr: Addr, p: number): number | null {
-    const { portLo, portHi, portPreservation, midcom } = this.options
+    const { portLo, portHi, portPreservation, midcom, nat } = this.options
     const [lo, hi] = protocol === ICMP ? [0, 65535] : p <= 1023 ? [1, 1023] : [portLo, portHi]
     const taken = new Set(this.all()
       .filter(f => f.mapping !== null && f.protocol === protocol && f.mapping.outside.addr === addr)
       .map(f => f.mapping?.outside.port))
-    if (midcom !== null && protocol !== ICMP) for (let port = midcom.portLo; port <= midcom.portHi; port++) taken.add(port)
+    const { reserved = [], forwards = [] } = nat ?? {}
+    const kept = [...reserved, ...midcom === null ? [] : [{ low: midcom.portLo, high: midcom.portHi }], ...forwards
+      .filter(f => f.protocol === protocol && addrOf([f.outside]) === addr)
+      .map(f => ({ low: f.outsidePort, high: f.outsidePort + f.count - 1 }))]
+    if (protocol !== ICMP) for (const { low, high } of kept) for (let port = low; port <= high; port++) taken.add(port)
     if (portPreservation && p >= lo && p <= hi && !taken.has(p)) return p
     const start = lo + this.prng.below(hi - lo + 1)
     for (const parity of [p % 2, 1 - p % 2]) {

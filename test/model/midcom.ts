@@ -83,7 +83,7 @@ export class Midcom {
       case 'bind-ports':
         for (let i = 0; i < command.count; i++) {
           const [local, outside] = [command.local, command.outside].map(e => ({ addr: e.addr, port: e.port + i }))
-          bindings.ports.push({ protocol: command.protocol, local, outside })
+          bindings.ports.unshift({ protocol: command.protocol, local, outside })
         }
         break
       case 'unbind-ports':

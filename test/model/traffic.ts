@@ -10,7 +10,8 @@ import { print4 } from '../../src/base/address.ts'
 import { Agents, addressOf } from './agents.ts'
 import type { Command } from './commands.ts'
 import type { MidcomOptions } from './midcom.ts'
-import { addrOf, carried, complement, get16, hasPorts, put16, sumOf } from './packet.ts'
+import { natSettings } from './nat-settings.ts'
+import { addrOf, carried, complement, get16, hasPorts, int32Of, put16, sumOf } from './packet.ts'
 import { OPTIONS, int32, prefix, words } from './setup.ts'
 import { enter } from './world.model.ts'
 
@@ -132,6 +133,10 @@ export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
   midcom: fc.constant(null),
 })
 
+/** A box that translates as its configuration says in more words than a pool. */
+export const natBoxes: fc.Arbitrary<ModelOptions> = modelOptions.chain(options =>
+  natSettings(options.pool.length).map(nat => ({ ...options, nat44: true, nat })))
+
 const midcomOptions: fc.Arbitrary<MidcomOptions> = fc.record({
   rules: fc.constantFrom(1, 2, 4, 8, 8, 40), boundPorts: fc.constantFrom(8, 64), block: fc.constantFrom(...BLOCKS),
   addresses: fc.constantFrom(BOUND4, BOUND4, BOUND4.slice(1), []), insidePool: fc.constantFrom(SHOWN4, SHOWN4, SHOWN4.slice(1), []),
@@ -144,6 +149,10 @@ export const ruledOptions: fc.Arbitrary<ModelOptions> = fc.tuple(modelOptions, m
     ...options, outboundPermit: deny < 5, portHi: deny % 4 === 0 ? options.portHi : 65535,
     midcom: options.nat44 ? midcom : { ...midcom, addresses: [], insidePool: [] },
   }))
+
+/** The same with agents. */
+export const ruledNatBoxes: fc.Arbitrary<ModelOptions> = fc.tuple(natBoxes, ruledOptions)
+  .map(([box, ruled]) => ({ ...box, outboundPermit: ruled.outboundPermit, portHi: ruled.portHi, midcom: ruled.midcom }))
 
 export interface Played { input: ModelInput; outcome: Outcome; /** The step that made it. */ from: Step }
 export interface Ordered { commands: Command[]; nowMs: number; from: Step }
@@ -179,7 +188,11 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
   }
   const { midcom } = model.options, text = (list: readonly number[]) => list.map(print4)
   // Beside those of all traffic: what outside and inside hosts may send to.
-  const places: Places = { bound: text(midcom?.addresses ?? []), shown: text(midcom?.insidePool ?? []) }
+  const { fixed } = model, digits = (list: readonly string[]) => text(list.map(int32Of))
+  const places: Places = {
+    bound: [...text(midcom?.addresses ?? []), ...digits(fixed.outside())],
+    shown: [...text(midcom?.insidePool ?? []), ...digits(fixed.aliases())],
+  }
   const hex = (list: readonly string[]) => list.map(addr => addrOf(words(addr)))
   const agents = new Agents(model, {
     inside4: hex(INSIDE4), outside4: hex(OUTSIDE4), inside6: hex(INSIDE6), outside6: hex(OUTSIDE6), ports: PORTS,

@@ -20,12 +20,17 @@ export function enter(model: Model, input: WorldInput): Uint8Array {
   const p = parsed.value
   if (!inPrefixes(p.dst, options.insidePrefixes)) return bytes
   // Reading: what the box drops before it looks at flows enters as it is.
-  const pool = options.pool.map(word => addrOf([word]))
+  const pool = [...[...options.pool, ...options.midcom?.addresses ?? []].map(word => addrOf([word])), ...model.fixed.outside()]
   const spoofed = options.spoofing !== 'ignore' && inPrefixes(p.src, options.insidePrefixes)
   if (judgeAddresses(p, pool, input.group ?? false, spoofed) !== null || p.ttl <= 1) return bytes
+  const untranslated = (protocol: number, peer: { addr: string; port: number } | null, peerAddr = p.src) =>
+    model.fixed.isUntranslated(protocol, p.dst, peerAddr, peer)
   const padded = (packet: Uint8Array) => Uint8Array.from([...packet, ...bytes.slice(packet.length)])
   // Reading: the paired address is the bound one of a host that has one, as above.
   const paired = model.midcom.bindings.addressOf(p.dst) ?? model.flows.pairedAddr(p.dst)
+  if (p.piece !== null && p.piece.start > 0) {
+    if (untranslated(p.protocol, null)) return bytes
+  }
   if (p.piece !== null && p.piece.start > 0) return padded(readdress4(p.bytes, 'dst', paired, 0))
   if (judgeTransport(p) !== null || p.protocol === TCP && options.tcpFlags && judgeFlags(p) !== null) return bytes
 
@@ -39,6 +44,7 @@ export function enter(model: Model, input: WorldInput): Uint8Array {
     const protocol = quote[9]
     const port = protocol === ICMP ? get16(quote, at + 4) : hasPorts({ version: 4, protocol }) ? get16(quote, at) : 0
     const peer = { addr: hex(quote.slice(16, 20)), port: get16(quote, at + 2) }
+    if (untranslated(protocol, peer, peer.addr)) return bytes
     const endpoint = model.outsideEndpoint(protocol, p.dst, port, peer, input.nowMs)
     const next = requote(p.bytes, p.l4, readdress4(quote, 'src', endpoint.addr, endpoint.port))
     const outer = readdress4(next.slice(0, header), 'dst', endpoint.addr, 0)
@@ -46,6 +52,7 @@ export function enter(model: Model, input: WorldInput): Uint8Array {
   }
   const port = isIcmp(p) ? get16(p.bytes, p.l4 + 4) : hasPorts(p) ? get16(p.bytes, p.l4 + 2) : 0
   const peer = { addr: p.src, port: hasPorts(p) ? get16(p.bytes, p.l4) : 0 }
+  if (untranslated(p.protocol, peer)) return bytes
   const endpoint = model.outsideEndpoint(p.protocol, p.dst, port, peer, input.nowMs)
   return padded(readdress4(p.bytes, 'dst', endpoint.addr, endpoint.port))
 }

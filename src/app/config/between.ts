@@ -4,25 +4,15 @@ import { resolve } from 'node:path'
 import { printPrefix } from '../../base/address.ts'
 import { isLoopback } from '../../control/simco/remotes.ts'
 import { systemReason } from '../../phy/capture-error.ts'
-import { fault, parsePrefix, prefixRange, rangeToText, type Parsed, type Range } from './address.ts'
+import { parsePrefix, prefixRange, rangeToText } from './address.ts'
+import { betweenNat } from './between-nat.ts'
 import { betweenSnmp } from './between-snmp.ts'
-import { childPointer, pathOf, type Found, type Problem, type SettingsDocument } from './document.ts'
+import { pathOf, type Found, type Problem, type SettingsDocument } from './document.ts'
 import { setting } from './schema.ts'
+import { entries, overlap, POOL_MOST } from './written.ts'
 import { nearest } from './nearest.ts'
 import { parsePorts } from './quantity.ts'
 import { parseEndpoint, parseKey, usableIpv4, usableRange } from './values.ts'
-
-export const POOL_MOST = 1024
-
-/** The entries of a list that parse, with their pointers; the defaults if the list is absent. */
-function entries<T>(data: unknown, path: string, read: (text: string) => Parsed<T>): { pointer: string; value: T }[] {
-  const pointer = '/' + path.replaceAll('.', '/')
-  const list = setting(data, path)
-  return (Array.isArray(list) ? list : []).flatMap((item, i) => {
-    const parsed = typeof item === 'string' ? read(item) : fault('not a text')
-    return parsed.ok ? [{ pointer: childPointer(pointer, i), value: parsed.value }] : []
-  })
-}
 
 export function betweenSettings({ data, places, locate, problems: earlier }: SettingsDocument, folder: string): Problem[] {
   const problems: Problem[] = []
@@ -49,6 +39,7 @@ export function betweenSettings({ data, places, locate, problems: earlier }: Set
   betweenMidcom(data, folder, found)
   betweenSnmp(data, folder, found)
   betweenUdpPorts(data, found)
+  betweenNat(data, found)
   if (setting(data, 'nat.nat44') === false) return problems
   pool.forEach(({ pointer, value }, i) => {
     for (const other of pool.slice(0, i)) {
@@ -77,12 +68,6 @@ export function betweenSettings({ data, places, locate, problems: earlier }: Set
   }
   return problems
 }
-
-function overlap(a: Range, b: Range): Range | null {
-  const first = Math.max(a.first, b.first), last = Math.min(a.last, b.last)
-  return first <= last ? { first, last } : null
-}
-
 
 function betweenUdpPorts(data: unknown, found: Found): void {
   const list = setting(data, 'timers.udp-ports')

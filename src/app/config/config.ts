@@ -5,7 +5,9 @@
 import { createHash } from 'node:crypto'
 import type { Prefix } from '../../base/address.ts'
 import type { SimcoLimits } from '../../control/simco/options.ts'
+import type { PeerAlias, PortForward, StaticNat, Untranslated } from '../../engine/nat-options.ts'
 import type { TransactionKind } from '../../policy/authorizer.ts'
+import type { Hosts } from './ends.ts'
 import type { SnmpConfig } from './snmp-config.ts'
 import type { Ports } from './quantity.ts'
 import type { Endpoint } from './values.ts'
@@ -23,10 +25,16 @@ export interface Config {
     nat44: boolean
     /** Host-order int32, in the order written, no two alike. */
     pool: number[]
+    pools: { inside: Hosts[]; addresses: number[] }[]
     ports: Ports
+    reserve: Ports[]
     portPreservation: boolean
     filtering: Filtering
     hairpinning: boolean
+    statics: StaticNat[]
+    forwards: PortForward[]
+    untranslated: Untranslated[]
+    aliases: PeerAlias[]
   }
   firewall: {
     outbound: Policy

@@ -12,6 +12,7 @@ import { digest, type Config } from './config.ts'
 import { checkConfig, ConfigError, defaultConfig, loadConfig, problemText } from './load.ts'
 import { durationToText, parseCount, parseDuration } from './quantity.ts'
 import { SCHEMA, settings } from './schema.ts'
+import type { SectionList, Setting } from './setting.ts'
 import { labTemplate, template } from './template.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'pinhole-config-'))
@@ -362,6 +363,8 @@ midcom:
       nat44: false,
       pool: [0xc6336407, 0xc6336410, 0xc6336411, 0xc6336412, 0xc6336413, 0xc6336401, 0xc6336402].map(word => word | 0),
       ports: { first: 2000, last: 3000 }, portPreservation: false, filtering: 'endpoint-independent', hairpinning: false,
+      // See nat.test.ts and compose.test.ts.
+      pools: [], reserve: [], statics: [], forwards: [], untranslated: [], aliases: [],
     },
     firewall: { outbound: 'deny', inbound6: 'permit', tcpMidstream: false },
     timers: {
@@ -440,12 +443,18 @@ function at(written: unknown, path: string): unknown {
 /** Settings that stand for themselves, not in an entry of a list. */
 const single = () => settings().filter(([path]) => !path.includes('[]'))
 
-/** A file with one setting, in an agent that has a name if it belongs to one. */
+/** What an entry of a list of sections must have, as the examples have it. */
+function required(list: string): Record<string, unknown> {
+  let node: unknown = SCHEMA
+  for (const key of list.split('.')) node = (node as { properties: Record<string, unknown> }).properties[key]
+  const { items } = node as SectionList
+  return Object.fromEntries((items.required ?? []).map(key => [key, (items.properties[key] as Setting).examples![0]]))
+}
+
+/** A file with one setting, in an entry that has what it must have beside that if it belongs to one. */
 function fileOf(path: string, value: unknown): string {
   const [outer, inner] = path.split('[].')
-  // What an entry of the list must have besides.
-  const besides = outer === 'midcom.agents' ? { name: 'somebody' } : outer === 'timers.udp-ports' ? { port: 69, idle: '9s' } : {}
-  const whole = inner === undefined ? value : [{ ...besides, [inner]: value }]
+  const whole = inner === undefined ? value : [{ ...required(outer!), [inner]: value }]
   return JSON.stringify(outer!.split('.').reduceRight((part: unknown, key) => ({ [key]: part }), whole))
 }
 

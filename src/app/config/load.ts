@@ -7,7 +7,8 @@ import { dirname, resolve } from 'node:path'
 import type { Prefix } from '../../base/address.ts'
 import type { Range } from './address.ts'
 import { betweenSettings } from './between.ts'
-import type { AgentConfig, ChecksumCheck, Config, Filtering, MidcomConfig, Policy, SpoofingCheck } from './config.ts'
+import { assembleNat, rangeWords } from './assemble-nat.ts'
+import type { AgentConfig, ChecksumCheck, Config, MidcomConfig, Policy, SpoofingCheck } from './config.ts'
 import { readDocument, type Problem } from './document.ts'
 import { schemaProblems } from './problems.ts'
 import type { Ports } from './quantity.ts'
@@ -102,14 +103,7 @@ function assemble(data: unknown, folder: string): Config {
   return {
     inside: list<Prefix>('inside')!,
     box: { insideAddress: value('box.inside-address'), address6: value('box.address6') },
-    nat: {
-      nat44: plain('nat.nat44'),
-      pool: list<Range>('nat.pool')!.flatMap(rangeWords),
-      ports: value('nat.ports'),
-      portPreservation: plain('nat.port-preservation'),
-      filtering: plain<Filtering>('nat.filtering'),
-      hairpinning: plain('nat.hairpinning'),
-    },
+    nat: assembleNat(reader, data),
     firewall: {
       outbound: plain<Policy>('firewall.outbound'),
       inbound6: plain<Policy>('firewall.inbound6'),
@@ -220,8 +214,4 @@ function assembleAgent(entry: unknown, folder: string): AgentConfig {
     actsFor: plain<string[] | undefined>('acts-for') ?? [],
     pdp: plain('pdp'),
   }
-}
-
-function rangeWords({ first, last }: Range): number[] {
-  return Array.from({ length: last - first + 1 }, (_, i) => first + i | 0)
 }

@@ -157,6 +157,8 @@ const KINDS: Record<ValueRule['kind'], string> = {
   protocol: 'a protocol', key: 'a key', certificate: 'a name in a certificate', url: 'a URL', name: 'a name', text: 'a text',
   instant: 'a time', tuple: 'an address tuple', password: 'a password', 'engine-id': 'an engine identifier',
   subtree: 'an object identifier',
+  hosts: 'an address or a prefix', span: 'an address with ports',
+  end: 'an address, a prefix or an address with ports',
 }
 
 /** A value that does not fit, in a few words. */

@@ -3,8 +3,9 @@
  * init` takes its comments from.
  */
 import { MIDCOM } from './midcom.ts'
+import { NAT } from './nat.ts'
 import {
-  choice, count, duration, flag, isSection, isSectionList, item, list, LONGEST, optional, ports, section, sections, value,
+  choice, count, duration, flag, isSection, isSectionList, item, list, LONGEST, optional, section, sections, value,
   type Node, type Section, type Setting,
 } from './setting.ts'
 
@@ -29,25 +30,7 @@ export const SCHEMA: Schema = {
         'Source of the ICMP errors sent towards inside. The default is the IPv4 dummy address (RFC 7600).', '192.0.0.8'),
       address6: value('ipv6', 'fe80::1', 'Source of the ICMPv6 errors sent to either side.', 'fe80::1'),
     }),
-    nat: section('Translation of IPv4 addresses and ports (RFC 4787, RFC 5382, RFC 5508).', {
-      nat44: flag(true, 'Translate IPv4. With false the box is a pure firewall and IPv4 addresses stay as they are.'),
-      // @req RFC6888 REQ-3 partly[at most 1024 addresses]
-      pool: list(item('range', '203.0.113.1-203.0.113.4', 'An IPv4 address, range or prefix.'), 1024,
-        ['203.0.113.1-203.0.113.4'], [['203.0.113.1-203.0.113.4'], ['198.51.100.0/28', '203.0.113.9']],
-        'Outside addresses: single ones, ranges or prefixes (of which every address is used), at most '
-        + '1024 together. An inside host keeps one of them (paired pooling, RFC 4787 REQ-2).', 1),
-      ports: ports('1024-65535', '1024', '65535',
-        'Outside ports handed out on each address of the pool. Inside ports below 1024 do not come from '
-        + 'here: they map to 1-1023 (RFC 4787 REQ-3).'),
-      'port-preservation': flag(true, 'Keep the port that the inside host chose, if it is free outside.'),
-      // @req RFC4787 REQ-8a
-      // @req RFC5382 REQ-3a
-      filtering: choice('address-dependent',
-        ['endpoint-independent', 'address-dependent', 'address-and-port-dependent'],
-        'Who outside may send to a mapping: anybody, the addresses that the inside host has sent to, or only the '
-        + 'addresses and ports that it has sent to (RFC 4787 REQ-8).'),
-      hairpinning: flag(true, 'Let inside hosts reach each other by their outside addresses (RFC 4787 REQ-9).'),
-    }),
+    nat: NAT,
     firewall: section('Which packets may open a flow.', {
       outbound: choice('permit', ['permit', 'deny'], 'New flows from inside.'),
       inbound6: choice('deny', ['permit', 'deny'],

@@ -7,7 +7,7 @@ import { COUNT_PATTERN, DURATION_PATTERN, PORTS_PATTERN } from './quantity.ts'
 /** What a text means, and the least and the most it may be, both as they are written in the file. */
 export interface ValueRule {
   kind: 'duration' | 'count' | 'ports' | 'prefix' | 'range' | 'ipv4' | 'ipv6' | 'endpoint' | 'protocol' | 'key' | 'certificate'
-    | 'url' | 'name' | 'text' | 'instant' | 'tuple' | 'password' | 'engine-id' | 'subtree'
+    | 'hosts' | 'span' | 'end' | 'url' | 'name' | 'text' | 'instant' | 'tuple' | 'password' | 'engine-id' | 'subtree'
   min?: string
   max?: string
   /** Who sets the limit, to be cited, or what is counted. */

@@ -2,6 +2,7 @@
 import { parseAddress } from '../../base/address.ts'
 import { parseProtocol } from '../../control/simco/agent-endpoint.ts'
 import { fault, parseIpv4, parseIpv6, parsePrefix, parseRange, type Parsed, type Range } from './address.ts'
+import { parseEnd, parseHosts, parseSpan } from './ends.ts'
 import { durationToText, parseCount, parseDuration, parseInstant, parsePorts } from './quantity.ts'
 import type { ValueRule } from './setting.ts'
 import { parseEngineId, parsePassword, parseSubtree } from './snmp-values.ts'
@@ -18,6 +19,9 @@ export function parseValue(rule: ValueRule, written: string | number): Parsed<un
     case 'range': return usableRange(String(written))
     case 'ipv4': return usableIpv4(String(written))
     case 'ipv6': return usableIpv6(String(written))
+    case 'hosts': return parseHosts(String(written))
+    case 'span': return parseSpan(String(written))
+    case 'end': return parseEnd(String(written))
     case 'endpoint': return parseEndpoint(String(written), rule.port)
     case 'protocol': return asProtocol(String(written))
     case 'key': return parseKey(String(written))

@@ -33,7 +33,18 @@ export class Bindings {
   }
 
   holds(side: Side): Hold[] {
+    return [...this.fixed(side), ...this.asked(side)]
+  }
+
+  private asked(side: Side): Hold[] {
     return this.holders().map(({ holds }) => holds[side]).filter(hold => hold !== null)
+  }
+
+  /** What the configuration binds. */
+  private fixed(side: Side): Hold[] {
+    const { fixedOutside = [], fixedInside = [] } = this.options
+    return (side === 'outside' ? fixedOutside : fixedInside).map(({ protocol, real, realPort, shown, shownPort, count }) =>
+      ({ protocol, real: { address: real, port: realPort }, shown: { address: shown, port: shownPort }, count }))
   }
 
   /** The whole address that an address behind the box is bound to or has reserved. */
@@ -94,9 +105,10 @@ export class Bindings {
     if (this.boundPorts(side) + count > limits.boundPorts) return 'lack-of-resources'
     if (side === 'outside') {
       const start = portLow + this.prng.below(portHigh - portLow + 1)
+      const own = real === null ? pool : this.poolOf(real.address)
       const first = real === null ? 0 : this.pairedIndex(real.address)
-      for (let i = 0; i < pool.length; i++) {
-        const address = pool[(first + i) % pool.length]
+      for (let i = 0; i < own.length; i++) {
+        const address = own[(first + i) % own.length]
         const port = this.firstRun(side, { protocol, real, count, parity }, address, portLow, portHigh, start)
         if (port !== null) return { address, port }
       }
@@ -132,29 +144,55 @@ export class Bindings {
 
   /** `mix` of docs/behaviour.md: which outside address an inside host keeps. */
   private pairedIndex(address: number): number {
+    const own = this.poolOf(address).length
     let h = Math.imul(address ^ this.options.seed, 0x9e3779b1)
     h ^= h >>> 15
     h = Math.imul(h, 0x85ebca6b)
     h ^= h >>> 13
-    return (h >>> 0) % this.options.pool.length
+    return (h >>> 0) % own
+  }
+
+  /** The outside addresses that a host may get: those of the pool with the longest prefix that it is in. */
+  private poolOf(address: number): readonly number[] {
+    const { pool, pools } = this.options
+    if (pools === undefined) return pool
+    let best = pools[0], longest = -1
+    for (const one of pools.slice(1)) {
+      for (const { address: network, bits } of one.inside) {
+        if (bits <= longest || address >>> (32 - bits) !== network >>> (32 - bits)) continue
+        best = one
+        longest = bits
+      }
+    }
+    return pool.slice(best.first, best.first + best.size)
   }
 
   pairedAddress(address: number): number {
-    return this.options.pool[this.pairedIndex(address)]
+    return this.poolOf(address)[this.pairedIndex(address)]
   }
 
   /** Ports of a side that are bound or reserved. */
   boundPorts(side: Side): number {
     const ports = new Set<string>()
-    for (const { count, protocol, shown } of this.holds(side)) {
-      for (let i = 0; i < count; i++) ports.add([protocol, shown.address, shown.port + i].join())
+    for (const { count, protocol, shown } of this.asked(side)) {
+      for (let i = 0; i < count; i++) {
+        const port = shown.port + i
+        if (!this.isFixed(side, protocol, shown.address, port)) ports.add([protocol, shown.address, port].join())
+      }
     }
     return ports.size
   }
 
+  private isFixed(side: Side, protocol: number, address: number, port: number): boolean {
+    return this.fixed(side).some(hold => hold.protocol === protocol && hold.shown.address === address && port >= hold.shown.port
+      && port < hold.shown.port + hold.count)
+  }
+
   /** Outside addresses bound or reserved as a whole. */
   boundAddresses(): number {
-    return new Set(this.holds('outside').filter(({ count }) => count === 0).map(({ shown }) => shown.address)).size
+    const fixed = new Set(this.fixed('outside').filter(({ count }) => count === 0).map(({ shown }) => shown.address))
+    const asked = this.asked('outside').filter(({ count, shown }) => count === 0 && !fixed.has(shown.address))
+    return new Set(asked.map(({ shown }) => shown.address)).size
   }
 
   /**
@@ -165,7 +203,7 @@ export class Bindings {
     const mine = holder.holds[side]
     if (mine === null || mine.real === null) return []
     const others = this.holders().filter(({ slot, action }) => action === 'enable' && slot !== holder.slot)
-      .map(({ holds }) => holds[side]).filter(hold => hold !== null)
+      .map(({ holds }) => holds[side]).filter(hold => hold !== null).concat(this.fixed(side))
     if (mine.count === 0) {
       return others.some(({ count, shown }) => count === 0 && shown.address === mine.shown.address) ? [] : [mine]
     }

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { checkConfig, problemText } from './load.ts'
+
+function complaints(text: string): string[] {
+  return checkConfig(text).problems.map((problem) => problemText('f', problem).slice('f:'.length))
+}
+
+const BASE = 'inside: [10.0.0.0/8]\nnat:\n  pool: [203.0.113.1-203.0.113.4]\n'
+
+/** What follows the pool in the section `nat`, on line 4 and below. */
+const FAULTY: [what: string, text: string, expected: string[]][] = [
+  ['a pool that holds an address of another', '  pools: [{inside: [10.1.0.0/16], addresses: [203.0.113.4-203.0.113.5]}]\n',
+    ['4:47: nat.pools[0].addresses[0]: 203.0.113.4 is in nat.pool already; see nat.pool[0]']],
+  ['a pool that reaches inside', '  pools: [{inside: [10.1.0.0/16], addresses: [10.9.0.1]}]\n',
+    ['4:47: nat.pools[0].addresses[0]: 10.9.0.1 is inside; outside addresses must not be inside ones']],
+  ['a prefix in two pools', '  pools: [{inside: [10.1.0.0/16], addresses: [198.51.100.1]}, {inside: [10.1.0.0/16], addresses: [198.51.100.2]}]\n',
+    ['4:73: nat.pools[1].inside[0]: 10.1.0.0/16 has a pool already; see nat.pools[0].inside[0]']],
+  ['pools that are too large together', '  pools: [{inside: [10.1.0.0/16], addresses: [198.51.96.0/22]}]\n',
+    ['4:10: nat.pools: 1028 addresses of pools and forwards are too many (1 to 1024)']],
+  ['a pool without addresses', '  pools: [{inside: [10.1.0.0/16]}]\n', ['4:11: nat.pools[0]: addresses is missing; add addresses: [198.51.100.0/28]']],
+  ['static prefixes of two lengths', '  static: [{inside: 10.0.0.0/24, outside: 198.51.100.0/25}]\n',
+    ['4:43: nat.static[0].outside: /25 and /24 have not as many addresses; write a /24']],
+  ['a static address of the pool', '  static: [{inside: 10.0.0.5, outside: 203.0.113.2}]\n',
+    ['4:40: nat.static[0].outside: 203.0.113.2 is in nat.pool already; see nat.pool[0]']],
+  ['a static host that is not inside', '  static: [{inside: 172.16.0.5, outside: 198.51.100.2}]\n',
+    ['4:21: nat.static[0].inside: 172.16.0.5 is not inside; add it to inside']],
+  ['two static addresses of one host', '  static: [{inside: 10.0.0.5, outside: 198.51.100.2}, {inside: 10.0.0.4/31, outside: 198.51.100.8/31}]\n',
+    ['4:64: nat.static[1].inside: 10.0.0.5 has a static address already; see nat.static[0]']],
+  ['a static address that no host can have', '  static: [{inside: 10.0.0.5, outside: 224.0.0.1}]\n',
+    ["4:40: nat.static[0].outside: '224.0.0.1' reaches into 224.0.0.0/3, which is multicast and reserved"]],
+  ['a forward of unequal ranges', '  forwards: [{outside: "203.0.113.1:80-90", inside: "10.0.0.5:80"}]\n',
+    ['4:53: nat.forwards[0].inside: 1 ports cannot stand for 11; write as many ports on both sides']],
+  ['a forward without a port', '  forwards: [{outside: 203.0.113.1, inside: "10.0.0.5:80"}]\n',
+    ["4:24: nat.forwards[0].outside: '203.0.113.1' is not an address with ports; write one such as 203.0.113.1:8080 or 203.0.113.1:8080-8090"]],
+  ['a forward that runs backwards', '  forwards: [{outside: "203.0.113.1:90-80", inside: "10.0.0.5:80-90"}]\n',
+    ["4:24: nat.forwards[0].outside: '203.0.113.1:90-80' runs backwards; did you mean 203.0.113.1:80-90?"]],
+  ['a port that is forwarded twice', '  forwards: [{outside: "203.0.113.1:80", inside: "10.0.0.5:80"}, {protocol: both, outside: "203.0.113.1:80", inside: "10.0.0.6:80"}]\n',
+    ['4:92: nat.forwards[1].outside: these ports are forwarded already; see nat.forwards[0]']],
+  ['a forward to a host with a static address', '  static: [{inside: 10.0.0.5, outside: 198.51.100.2}]\n  forwards: [{outside: "203.0.113.1:80", inside: "10.0.0.5:80"}]\n',
+    ['5:50: nat.forwards[0].inside: 10.0.0.5 has a static address already; see nat.static[0]']],
+  ['a forward of a static address', '  static: [{inside: 10.0.0.5, outside: 198.51.100.2}]\n  forwards: [{outside: "198.51.100.2:80", inside: "10.0.0.6:80"}]\n',
+    ['5:24: nat.forwards[0].outside: 198.51.100.2 is a static address already; see nat.static[0].outside']],
+  ['aliases of unequal ends', '  aliases: [{alias: 10.99.0.0/24, outside: "198.51.100.7:80"}]\n',
+    ['4:21: nat.aliases[0].alias: the two sides have not as many addresses and ports']],
+  ['an alias of ours', '  aliases: [{alias: 203.0.113.1, outside: 198.51.100.7}]\n',
+    ['4:21: nat.aliases[0].alias: 203.0.113.1 is in nat.pool already; see nat.pool[0]']],
+  ['an alias for an inside host', '  aliases: [{alias: 192.0.2.1, outside: 10.0.0.7}]\n',
+    ['4:41: nat.aliases[0].outside: 10.0.0.7 is inside; an alias stands for an outside host']],
+  ['an alias for two', '  aliases: [{alias: 192.0.2.1, outside: 198.51.100.7}, {alias: 192.0.2.1, outside: 198.51.100.8}]\n',
+    ['4:64: nat.aliases[1].alias: 192.0.2.1 is in the list twice; see nat.aliases[0].alias']],
+  ['ports kept for agents', '  forwards: [{outside: "203.0.113.1:40000", inside: "10.0.0.5:80"}]\nmidcom: {enabled: true}\n',
+    ['4:24: nat.forwards[0].outside: these ports are kept for rules of agents; change midcom.ports']],
+  ['translation where there is none', '  nat44: false\n  static: [{inside: 10.0.0.5, outside: 198.51.100.2}]\n',
+    ['5:12: nat.static[0]: without nat.nat44 no IPv4 address is translated; remove it']],
+]
+
+test('config: what goes wrong with translation is told at its place', () => {
+  for (const [what, text, expected] of FAULTY) assert.deepEqual(complaints(BASE + text), expected, what)
+})
+
+test('config: what goes well with translation is taken', () => {
+  for (const text of [
+    '  forwards: [{outside: "203.0.113.1:80", inside: "10.0.0.5:80"}, {outside: "203.0.113.1:8080", inside: "10.0.0.5:80"}]\n',
+    '  forwards: [{outside: "203.0.113.1:53", inside: "10.0.0.5:53"}, {protocol: udp, outside: "203.0.113.1:53", inside: "10.0.0.5:53"}]\n',
+    '  forwards: [{outside: "203.0.113.1:40000", inside: "10.0.0.5:80"}]\n',
+    '  aliases: [{alias: 10.99.0.0/24, outside: 198.51.100.0/24}]\n',
+    '  static: [{inside: 10.2.0.0/16, outside: 100.64.0.0/16}]\n',
+  ]) assert.deepEqual(complaints(BASE + text), [], text)
+})

@@ -1,0 +1,35 @@
+/**
+ * The engine against its slow model on random traffic, as in nat.random.test.ts, for boxes whose configuration says more about
+ * translation than a pool: with agents and without, and with the outside world of a replay. PINHOLE_RUNS soaks.
+ */
+import test from 'node:test'
+import fc from 'fast-check'
+import { compare, survive } from './model/compare.ts'
+import { natBoxes, ruledNatBoxes, ruledSteps, steps } from './model/traffic.ts'
+
+const RUNS = Math.ceil(Number(process.env['PINHOLE_RUNS'] ?? 1500) / 2)
+const starts = fc.constantFrom(0, 0, 0x7fffff00, -50), batches = fc.constantFrom(1, 1, 7, 40)
+
+test('the engine agrees with its model whatever the configuration fixes', () => {
+  fc.assert(fc.property(natBoxes, steps(70), starts, batches, (options, list, startMs, batch) => {
+    compare(options, list, startMs, 14, batch)
+  }), { numRuns: RUNS, includeErrorInReport: true })
+})
+
+test('the outside world of a replay re-addresses as its model does whatever the configuration fixes', () => {
+  fc.assert(fc.property(natBoxes, steps(70), starts, batches, (options, list, startMs, batch) => {
+    compare(options, list, startMs, 0, batch, true)
+  }), { numRuns: RUNS, includeErrorInReport: true })
+})
+
+test('rules of agents and what the configuration fixes go together', () => {
+  fc.assert(fc.property(ruledNatBoxes, ruledSteps(60), starts, batches, (options, list, startMs, batch) => {
+    compare(options, list, startMs, 14, batch)
+  }), { numRuns: RUNS, includeErrorInReport: true })
+})
+
+test('when all that agents bound is gone, only what the configuration fixes is left', () => {
+  fc.assert(fc.property(ruledNatBoxes, ruledSteps(60), starts, fc.integer({ min: 1, max: 9 }), (options, list, startMs, budget) => {
+    survive(options, list, startMs, budget)
+  }), { numRuns: Math.ceil(RUNS / 4), includeErrorInReport: true })
+})
