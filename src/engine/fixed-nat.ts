@@ -30,10 +30,6 @@ export function aliasAddresses({ aliases }: NatOptions): number[] {
   return [...new Set(aliases.map(({ alias }) => alias))]
 }
 
-export function forwardedPorts({ forwards }: NatOptions): number {
-  return forwards.reduce((sum, { count }) => sum + count, 0)
-}
-
 function hosts(bits: number): number {
   return 2 ** (32 - bits)
 }

@@ -66,3 +66,8 @@ export function plainNat(size: number): NatOptions {
     aliases: [],
   }
 }
+
+/** Ports that forwards bind. */
+export function forwardedPorts({ forwards }: NatOptions): number {
+  return forwards.reduce((sum, { count }) => sum + count, 0)
+}
