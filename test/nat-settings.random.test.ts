@@ -7,7 +7,7 @@ import fc from 'fast-check'
 import { compare, survive } from './model/compare.ts'
 import { natBoxes, ruledNatBoxes, ruledSteps, steps } from './model/traffic.ts'
 
-const RUNS = Math.ceil(Number(process.env['PINHOLE_RUNS'] ?? 1500) / 2)
+const RUNS = Math.ceil(Number(process.env['PINHOLE_RUNS'] ?? 1500) / 6)
 const starts = fc.constantFrom(0, 0, 0x7fffff00, -50), batches = fc.constantFrom(1, 1, 7, 40)
 
 test('the engine agrees with its model whatever the configuration fixes', () => {
