@@ -6,6 +6,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { after, test } from 'node:test'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import { checkConfig } from '../src/app/config/load.ts'
 import { createExplainer, parseAsked } from '../src/app/explain/explain.ts'
 import type { Explanation } from '../src/app/explain/explanation.ts'
@@ -67,6 +68,11 @@ async function packetsOf(file: string): Promise<string> {
   return hash.digest('hex')
 }
 
+const validate = new Ajv2020({ allErrors: true, strict: true, allowUnionTypes: true })
+  .compile(JSON.parse(fs.readFileSync('docs/explain.schema.json', 'utf8')) as object)
+/** Lines of a capture that are held against the schema: the others are alike. */
+const VALIDATED = 100
+
 /** What must hold of any explanation. */
 function check(e: Explanation): void {
   const what = () => JSON.stringify(e, null, 1)
@@ -102,6 +108,7 @@ test('explain: verdicts, bytes and digest of every capture are the same with and
     }
     const explained = sink.take().split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Explanation)
     explained.forEach(check)
+    for (const line of explained.slice(0, VALIDATED)) assert.ok(validate(line), JSON.stringify([validate.errors, line]))
     // A frame that ends inside its link header matches no filter that reads it.
     assert.ok(explained.length <= without.packets)
     packets += explained.length
@@ -112,6 +119,7 @@ test('explain: verdicts, bytes and digest of every capture are the same with and
     const drops = await run(file, 'with', 'drops', sink)
     assert.equal(drops.machine.plane.digest(), without.machine.plane.digest(), file)
     const lines = sink.take().split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as { reason: string; packets: number })
+    for (const line of lines) assert.ok(validate(line), JSON.stringify([validate.errors, line]))
     const counters = readCounters(without.machine.counters)
     const summed = new Map<string, number>()
     for (const line of lines) summed.set(line.reason, (summed.get(line.reason) ?? 0) + line.packets)

@@ -84,7 +84,7 @@ async function run(written: WrittenPacket, flags: WhyFlags): Promise<void> {
 
 function inJson({ text }: WrittenPacket, { explanation, packets, turns, answerTo, rule }: Answer): unknown {
   return {
-    version: 1, packet: text, passes: explanation.verdict === 'sent', capturePackets: packets, explanation,
+    schema: 'pinhole-why/1', packet: text, passes: explanation.verdict === 'sent', capturePackets: packets, explanation,
     turns: turns.map(({ edits, captureDrops, explanation: then }) => ({ edits, captureDrops, then })), answerTo, rule,
   }
 }

@@ -88,7 +88,7 @@ export function dropsText({ reasons }: DropSummary): string {
 /** A line of JSON for each reason and flow. */
 export function dropsJson({ reasons }: DropSummary): string {
   return reasons.flatMap(({ reason, why, clause, hint, flows, others, held }) => {
-    const about = { version: 1, kind: 'drops', reason, why, clause, hint }
+    const about = { schema: 'pinhole-explain/1', kind: 'drops', reason, why, clause, hint }
     return [
       ...flows.map((flow) => ({ ...about, ...flow })),
       ...held > 0 ? [{ ...about, side: null, flow: null, packets: held, held: true }] : [],

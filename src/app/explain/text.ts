@@ -86,7 +86,7 @@ export function explanationText(e: Explanation): string {
 }
 
 export function explanationJson(e: Explanation): string {
-  return JSON.stringify({ version: 1, kind: 'packet', ...e }) + '\n'
+  return JSON.stringify({ schema: 'pinhole-explain/1', kind: 'packet', ...e }) + '\n'
 }
 
 /** `also`: -1 for the packet itself, else the place among what left because of it. */
