@@ -11,6 +11,8 @@ import {
   judgeTransport, parse, put16, readdress4, requote, sumOf, unhex, addrOf, ICMP, ICMP6, TCP, UDP, UDPLITE,
   type Addr, type ChecksumMode, type Packet,
 } from './model/packet.ts'
+import type { FirewallRule } from '../src/engine/firewall-rule.ts'
+import { Firewall, openerOf, type Opener, type Verdict } from './model/firewall.ts'
 import { Flows, same, type Endpoint, type Flow, type Mapping } from './model/flows.ts'
 import { Fragments, type Leaving } from './model/fragments.ts'
 import { Midcom, type MidcomOptions } from './model/midcom.ts'
@@ -59,6 +61,8 @@ export interface ModelOptions {
   midcom: MidcomOptions | null
   /** Counts with `nat44`. */
   nat?: NatOptions | null
+  /** null: none, and none can come. */
+  firewall: readonly FirewallRule[] | null
 }
 
 export type Side = 'inside' | 'outside'
@@ -72,6 +76,8 @@ export interface ModelInput {
   wireBytes: number
   /** What the link header says; without it what the version field says, IPv4 if that is neither. */
   net?: 4 | 6
+  /** Number of the interface; its name is eth and that number. */
+  interface?: number
   /** Was the frame addressed to a group by its link header? */
   group?: boolean
 }
@@ -103,6 +109,7 @@ export function createModel(options: ModelOptions) {
   const fragments = new Fragments({ ...options, fragmentMs: timers.fragmentMs })
   const midcom = new Midcom(options, flows), { rules, bindings } = midcom
   const fixed = new Fixed(nat44 ? options.nat ?? null : null, bindings)
+  const firewall = new Firewall(options.firewall ?? [], options.insidePrefixes)
   const pool = options.pool.map(word => addrOf([word]))
   // Reading: without NAT the box has no outside addresses.
   const ours = nat44 ? [...pool, ...(options.midcom?.addresses ?? []).map(word => addrOf([word])), ...fixed.outside()] : []
@@ -113,6 +120,8 @@ export function createModel(options: ModelOptions) {
   const kept = (protocol: number, inside: Addr, peer: Endpoint) => fixed.isUntranslated(protocol, inside, peer.addr, peer)
   let latestMs: number | null = null
   let suppressed = 0, born = 0, overdue = 0
+  /** Of the packet under way. */
+  let cameBy = 0
 
   /* Time */
 
@@ -148,13 +157,15 @@ export function createModel(options: ModelOptions) {
   }
 
   function open(
-    p: Packet, way: Way, inside: Endpoint, peer: Endpoint, mapping: Mapping | null, nowMs: number, rule: Rule | null,
+    p: Packet, way: Way, inside: Endpoint, peer: Endpoint, mapping: Mapping | null, nowMs: number, rule: Rule | null, said: Said | null,
   ): Flow {
     const { version, protocol } = p
     const tcp = protocol === TCP ? opened(way, flagsOf(p)) : null
     const deadline = nowMs + idleMs({ protocol, tcp, peer, openedBy: way }) | 0
     const halves = midcom.halves(protocol, way, rule)
-    const flow = { version, protocol, inside, peer, mapping, deadline, tcp, openedBy: way, halves, twice: false, born: ++born }
+    const opener = said?.opener ?? null, admittedBy = said?.rule ?? 0
+    const flow = { version, protocol, inside, peer, mapping, deadline, tcp, openedBy: way, halves, twice: false, born: ++born,
+      opener, admittedBy }
     flows.add(flow)
     return flow
   }
@@ -168,13 +179,58 @@ export function createModel(options: ModelOptions) {
     return rules.of(asked)
   }
 
+  /* Firewall rules */
+
+  interface Said { opener: Opener; rule: number; verdict: Verdict }
+
+  /** What the firewall rules say of a packet that would open a flow, or a blocked direction. */
+  function ask(p: Packet, way: Way, local: Endpoint, peer: Endpoint): Said {
+    const opener = openerOf(p, way, local, peer, cameBy), rule = firewall.first(opener)
+    firewall.count(rule, p.netBytes)
+    return { opener, rule, verdict: firewall.verdict(rule) }
+  }
+
+  function refusesLater(p: Packet, side: Side): boolean {
+    const [local, peer] = [p.src, p.dst].map(addr => ({ addr, port: 0 }))
+    const opener = side === 'inside' ? openerOf(p, 'out', local, peer, cameBy, true) : openerOf(p, 'in', peer, local, cameBy, true)
+    const rule = firewall.first(opener)
+    if (rule === 0 || !firewall.rules[rule - 1].frag) return false
+    firewall.count(rule, p.netBytes)
+    return firewall.verdict(rule) === 'deny'
+  }
+
+  /** A new set: what it forbids ends. */
+  function replaceRules(list: readonly FirewallRule[]): void {
+    firewall.replace(list)
+    for (const flow of flows.all()) {
+      const ruled = flow.halves.out.rule !== 0 || flow.halves.in.rule !== 0
+      if (ruled || flow.opener === null) {
+        // What a firewall rule opened besides asks again.
+        const open = flow.protocol === TCP || options.outboundPermit
+        if (!open) for (const half of Object.values(flow.halves)) if (half.rule === 0) half.blocked = true
+        continue
+      }
+      const rule = firewall.first(flow.opener), verdict = firewall.verdict(rule)
+      const byDefault = flow.opener.way === 'out' ? options.outboundPermit
+        : flow.mapping === null ? options.inboundPermit
+          : flow.admittedBy === 0 || options.filtering === 'endpoint-independent' && options.outboundPermit && !flow.mapping.bound
+      if (verdict === 'deny' || verdict === 'silent' && !byDefault) flows.end(flow)
+      else flow.admittedBy = rule
+    }
+  }
+
   /** A packet of a flow that is there: a blocked direction opens, or the packet is dropped. */
   function crosses(flow: Flow, p: Packet, way: Way, bound: boolean): DropReason | null {
     if (!flow.halves[way].blocked) return null
     const rule = ruleOf(p, way, flow.inside, flow.peer, bound)
     if (rule?.disable) return 'denied-by-rule'
-    if (rule === null) return way === 'in' && flow.mapping !== null ? 'filtered' : 'denied'
-    flow.halves[way] = midcom.taken(rule)
+    if (rule !== null) flow.halves[way] = midcom.taken(rule)
+    else {
+      const { verdict } = ask(p, way, flow.inside, flow.peer)
+      if (verdict === 'deny') return 'denied-by-firewall'
+      if (verdict === 'silent') return way === 'in' && flow.mapping !== null ? 'filtered' : 'denied'
+      flow.halves[way].blocked = false
+    }
     return null
   }
 
@@ -234,7 +290,9 @@ export function createModel(options: ModelOptions) {
       if (isReply(p)) return { drop: 'no-state' }
       const rule = ruleOf(p, 'out', host, peer, true)
       if (rule?.disable) return { drop: 'denied-by-rule' }
-      if (rule === null && !options.outboundPermit) return { drop: 'denied', answer: 'prohibited' }
+      const said = rule === null ? ask(p, 'out', host, peer) : null
+      if (said?.verdict === 'deny') return { drop: 'denied-by-firewall', answer: 'prohibited' }
+      if (said?.verdict === 'silent' && !options.outboundPermit) return { drop: 'denied', answer: 'prohibited' }
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
       flows.makeRoom(nowMs, null)
       let mapping: Mapping | null = null
@@ -243,7 +301,7 @@ export function createModel(options: ModelOptions) {
         if (typeof found === 'string') return { drop: found, answer: 'prohibited' }
         mapping = found
       }
-      flow = open(p, 'out', host, peer, mapping, nowMs, rule)
+      flow = open(p, 'out', host, peer, mapping, nowMs, rule, said)
       flow.twice = twice
     }
     // Reading: a hairpinned packet counts here even if its second half is dropped, as the deadline is set here.
@@ -290,10 +348,12 @@ export function createModel(options: ModelOptions) {
       if (isReply(p)) return { drop: 'no-state' }
       const rule = ruleOf(p, 'in', host, peer, true)
       if (rule?.disable) return { drop: 'denied-by-rule' }
-      if (rule === null && !options.inboundPermit) return { drop: 'denied' }
+      const said = rule === null ? ask(p, 'in', host, peer) : null
+      if (said?.verdict === 'deny') return { drop: 'denied-by-firewall' }
+      if (said?.verdict === 'silent' && !options.inboundPermit) return { drop: 'denied' }
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
       flows.makeRoom(nowMs, null)
-      flow = open(p, 'in', host, peer, null, nowMs, rule)
+      flow = open(p, 'in', host, peer, null, nowMs, rule, said)
     }
     midcom.count(flow, 'in', p.netBytes, nowMs)
     return { drop: null, to: 'inside', packet: p }
@@ -324,14 +384,16 @@ export function createModel(options: ModelOptions) {
       const isWhole = bindings.addresses.some(b => b.outside === outside.addr)
       const isPermitted = isFixed && fixed.admits(p.protocol, mapping.inside, peer)
         || (binding === null || isFixed && isWhole) && options.outboundPermit && admits(mapping, peer)
-      if (rule === null && !isPermitted) return { drop: 'filtered' }
+      const said = rule === null ? ask(p, 'in', mapping.inside, peer) : null
+      if (said?.verdict === 'deny') return { drop: 'denied-by-firewall' }
+      if (said?.verdict === 'silent' && !isPermitted) return { drop: 'filtered' }
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
       // The same five words on the other mapping of the endpoint.
       const older = flowFrom(p, mapping.inside, peer)
       if (older !== null) flows.end(older)
       flows.makeRoom(nowMs, inUse)
       if (binding === null && flows.flowsOf(mapping).length === 0) return { drop: 'no-mapping' }
-      flow = open(p, 'in', mapping.inside, peer, mapping, nowMs, rule)
+      flow = open(p, 'in', mapping.inside, peer, mapping, nowMs, rule, said)
       flow.twice = (rule?.twice ?? false) || bindings.hasFixedName(p.protocol, peer)
     }
     midcom.count(flow, 'in', p.netBytes, nowMs)
@@ -514,6 +576,7 @@ export function createModel(options: ModelOptions) {
 
   function packet(input: ModelInput): Outcome {
     const nowMs = advance(input.nowMs)
+    cameBy = input.interface ?? 0
     const heldDrops: Outcome['heldDrops'] = []
     const dropHeld = (count: number, reason: DropReason) => {
       for (let i = 0; i < count; i++) heldDrops.push({ reason })
@@ -544,6 +607,7 @@ export function createModel(options: ModelOptions) {
     }
     if (p.piece === null) return conclude(steps6to8(p, input.side, nowMs))
 
+    if (p.piece.start > 0 && refusesLater(p, input.side)) return refused('denied-by-firewall')
     const admitted = fragments.admit(p, input.side, nowMs)
     if (admitted.drop !== null) {
       dropHeld(admitted.overlapped, admitted.drop)
@@ -587,9 +651,13 @@ export function createModel(options: ModelOptions) {
       const now = advance(nowMs)
       // The next packet tells.
       overdue += fragments.expire(now)
-      for (const command of list) midcom.carryOut(command, now)
+      for (const command of list) {
+        if (command.op === 'replace-rules') replaceRules(command.rules)
+        else midcom.carryOut(command, now)
+      }
     },
     midcom,
+    firewall,
     /** The end of a replay: what is still held is dropped. */
     finish(): Outcome['heldDrops'] {
       return Array.from({ length: overdue + fragments.finish() }, () => ({ reason: 'fragment-timeout' as const }))

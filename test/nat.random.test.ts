@@ -6,7 +6,7 @@
 import test from 'node:test'
 import fc from 'fast-check'
 import { compare, survive } from './model/compare.ts'
-import { modelOptions, ruledOptions, ruledSteps, steps } from './model/traffic.ts'
+import { firewalledOptions, firewalledSteps, modelOptions, ruledOptions, ruledSteps, steps } from './model/traffic.ts'
 
 const RUNS = Number(process.env['PINHOLE_RUNS'] ?? 1500)
 /** Boxes with rules do more for a run. */
@@ -43,6 +43,18 @@ test('commands within a batch act on all packets behind them and on none before'
   fc.assert(fc.property(ruledOptions, ruledSteps(60), starts, batches, (options, list, startMs, batch) => {
     compare(options, list, startMs, 14, batch)
   }), { numRuns: RULED_RUNS, includeErrorInReport: true })
+})
+
+test('firewall rules of the engine agree with those of its model, and so does what a new set ends', () => {
+  fc.assert(fc.property(firewalledOptions, firewalledSteps(60), starts, links, (options, list, startMs, linkBytes) => {
+    compare(options, list, startMs, linkBytes, 1)
+  }), { numRuns: RULED_RUNS, includeErrorInReport: true })
+})
+
+test('a rule set that is replaced within a batch counts for all packets behind it and for none before', () => {
+  fc.assert(fc.property(firewalledOptions, firewalledSteps(60), starts, batches, fc.boolean(), (options, list, startMs, batch, replay) => {
+    compare(options, list, startMs, 14, batch, replay)
+  }), { numRuns: Math.ceil(RUNS / 3), includeErrorInReport: true })
 })
 
 test('packets between the slices of commands lose nothing and leave nothing behind', () => {

@@ -186,7 +186,7 @@ test('run --simulate: SIGHUP reads again what agents may do; who is gone loses i
     for (let n = 0; !sign.test(box.stderr()) && n < 500; n++) await new Promise((resolve) => { setTimeout(resolve, 10) })
     assert.match(box.stderr(), sign)
   }
-  await reloaded(config('{name: lab, may: [read]}'), /^reloaded what 1 agents may do; keys, doors and all other settings count from the next start$/m)
+  await reloaded(config('{name: lab, may: [read]}'), /^reloaded what 1 agents may do, and 0 firewall rules; keys, doors and all other settings count from the next start$/m)
   await assert.rejects(agent.reserve({ protocol: 'udp', lifetimeSec: 30 }), refused(0x0341))
   assert.equal((await agent.list()).length, 1)
   await reloaded('midcom: {agents: 5}\n', /^reload\.yaml:1:18: midcom\.agents: a list is needed here, not 5.*\npinhole: reload\.yaml is not used; the box goes on as it was$/m)

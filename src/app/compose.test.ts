@@ -21,7 +21,7 @@ test('compose: the defaults reach the engine', () => {
     portPreservation: true, filtering: FILTER_ADDRESS_DEPENDENT, hairpinning: true, outboundPermit: true, inboundPermit: false,
     tcpMidstream: true, udpMs: 300_000, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 240_000, tcpClosingMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
     fragmentMs: 2000, flows: 262_144, fragmentDatagrams: 1024, fragmentHold: 256, icmpErrorsPerSecond: 100,
-    ipv4Checksum: CHECKSUM_REPAIR_ZERO, tcpFlags: true, spoofing: SPOOFING_OUTSIDE, boxAddress4: 0xc0000008 | 0, boxAddress6: [0xfe800000 | 0, 0, 0, 1], seed: 1, scratchStart: 64, midcom: null,
+    ipv4Checksum: CHECKSUM_REPAIR_ZERO, tcpFlags: true, spoofing: SPOOFING_OUTSIDE, boxAddress4: 0xc0000008 | 0, boxAddress6: [0xfe800000 | 0, 0, 0, 1], seed: 1, scratchStart: 64, firewall: null, midcom: null,
     nat: plainNat(4),
   })
   for (const [address, is] of [[0x0a000001, true], [0xac1fffff, true], [0xc0a80001, true], [0x08080808, false], [0xac200000, false]] as const) {
@@ -46,7 +46,7 @@ checks: {ipv4-checksum: verify, tcp-flags: ignore, spoofing: both}
     udpPorts: [{ port: 53, idleMs: 9000 }], udpInboundRefresh: false, tcpOpeningMs: 60_000, tcpClosingMs: 300_000,
     tcpEstablishedMs: 10_800_000, icmpQueryMs: 61_000, otherMs: 7000, fragmentMs: 3000, flows: 32, fragmentDatagrams: 5, fragmentHold: 6,
     icmpErrorsPerSecond: 8, ipv4Checksum: CHECKSUM_VERIFY, tcpFlags: false, spoofing: SPOOFING_BOTH, boxAddress4: 0x64400001, boxAddress6: [0xfe800000 | 0, 0, 0, 2], seed: 7,
-    scratchStart: 4096, midcom: null, nat: plainNat(1),
+    scratchStart: 4096, firewall: null, midcom: null, nat: plainNat(1),
   })
   assert.deepEqual([inside.has4(0x64400001), inside.has4(0x0a000001)], [true, false])
   assert.equal(optionsOf('nat: {filtering: address-and-port-dependent}').filtering, FILTER_ADDRESS_AND_PORT_DEPENDENT)

@@ -4,9 +4,10 @@ import { type Counters, createCounters } from '../channel/counters.ts'
 import { combine } from '../control/pdp/combine.ts'
 import type { Pdp } from '../control/pdp/pdp.ts'
 import { createEngine, engineScratchBytes, type Engine } from '../engine/engine.ts'
+import { createRuleSet } from '../engine/firewall-set.ts'
 import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
-  FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE, type EngineOptions,
+  FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE, type EngineOptions, type FirewallOptions,
 } from '../engine/options.ts'
 import { captureBytes } from '../phy/capture-reader.ts'
 import { openPcapngWriter, writerBytes, type PcapngWriter } from '../phy/pcapng-writer.ts'
@@ -53,6 +54,7 @@ export function createChannel({ midcom }: Config): Channel | null {
 /** The settings as the engine takes them. */
 export function engineOptions(
   config: Config, inside: readonly Prefix[], seed: number, scratchStart: number, channel: Channel | null = null,
+  firewallOptions: FirewallOptions | null = null,
 ): EngineOptions {
   const { box, nat, firewall, timers, limits, checks, midcom } = config
   const [word0, word1, word2, word3] = box.address6
@@ -66,6 +68,7 @@ export function engineOptions(
     ipv4Checksum: CHECKSUMS[checks.ipv4Checksum], tcpFlags: checks.tcpFlags, spoofing: SPOOFING[checks.spoofing],
     boxAddress4: box.insideAddress, boxAddress6: [word0, word1, word2, word3],
     seed, scratchStart,
+    firewall: firewallOptions,
     midcom: channel === null ? null : {
       rules: midcom.limits.rules, boundPorts: midcom.limits.boundPorts, portLow: midcom.ports.first, portHigh: midcom.ports.last,
       addresses: midcom.addresses, insidePool: midcom.insidePool, ...channel,
@@ -129,6 +132,10 @@ export interface ComposeOptions {
   seed: number
   /** Which side a frame came from; made once the frames exist. */
   sides: (frames: Frames, inside: EngineOptions['inside']) => Sides
+  /** Firewall rules may be replaced: what that takes is made even if there are none. */
+  isReplaceable: boolean
+  /** The name of an interface that the source of frames has met. */
+  interfaceName: (id: number) => string | undefined
   outInside: string | undefined
   outOutside: string | undefined
   clockNs: () => number
@@ -165,7 +172,10 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
   const frames = createFrames({ capacity: BATCH_FRAMES, poolBytes })
   const counters = createCounters()
   const channel = createChannel(config)
-  const settings = engineOptions(config, inside, seed, engineStart, channel)
+  const { rules } = config.firewall
+  const firewall = rules.length === 0 && !options.isReplaceable ? null
+    : { set: createRuleSet(rules, inside, seed), interfaceName: options.interfaceName }
+  const settings = engineOptions(config, inside, seed, engineStart, channel, firewall)
   const sides = options.sides(frames, settings.inside)
   if (sides.isBySource) settings.spoofing = SPOOFING_IGNORE
   const engine = createEngine(settings, frames, counters)

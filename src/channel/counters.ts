@@ -12,6 +12,7 @@ const BASE = [
   'mappings-opened', 'mappings-closed',
   'hairpin-packets', 'icmp-errors-translated', 'icmp-errors-originated', 'icmp-errors-suppressed',
   'rules-current', 'rules-added', 'rules-ended', 'rule-flows-opened', 'rule-flows-ended', 'bindings-current',
+  'firewall-replacements', 'firewall-flows-ended',
   'fragments-held', 'fragments-released', 'fragments-held-current',
 ] as const
 

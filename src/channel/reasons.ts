@@ -45,6 +45,7 @@ export const DROP_REASONS = [
   ['no-state', 'the answer to an ICMP query that nobody sent'],
   ['denied', 'the firewall policy denies new flows in this direction, or hairpinning is off'],
   ['denied-by-rule', 'a disable rule of MIDCOM blocks it, or a flow that it would open (RFC 4540 8.8)'],
+  ['denied-by-firewall', 'a rule of `firewall.rules` denies it, or the flow that it would open'],
   ['tcp-midstream', 'a TCP segment other than SYN without a flow, and midstream pick-up is off'],
   ['no-outside-port', 'every outside port this inside host may use is taken'],
   ['protocol-conflict', 'another inside host talks to the same remote end by this port-less protocol'],

@@ -23,6 +23,8 @@ import {
 import { CLASS_ICMP, CLASS_NONE, CLASS_OF, CLASS_TCP, CLASSES } from './ports.ts'
 import { createEnds } from './ends.ts'
 import { aliasAddresses, createFixedNat, fixedAddresses } from './fixed-nat.ts'
+import { PERMITTED, REFUSED, SILENT, createFirewall, type Firewall } from './firewall.ts'
+import type { RuleSet } from './firewall-set.ts'
 import { createFragments } from './fragments.ts'
 import { createIcmpError } from './icmp-error.ts'
 import { createIcmpReply } from './icmp-reply.ts'
@@ -32,8 +34,8 @@ import { plainNat } from './nat-options.ts'
 import { type EngineOptions, FILTER_ADDRESS_DEPENDENT, FILTER_ENDPOINT_INDEPENDENT } from './options.ts'
 import { type Pool, createPool } from './pool.ts'
 import {
-  FIRST_FRAGMENT, PATH_4, PATH_4_ERROR, PATH_4_OTHER, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_DROP, PATH_EXPIRED, PATH_LATER,
-  createRows, type Rows,
+  FIRST_FRAGMENT, NO_PATH, PATH_4, PATH_4_ERROR, PATH_4_OTHER, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_DROP, PATH_EXPIRED,
+  PATH_LATER, createRows, type Rows,
 } from './rows.ts'
 import { createRuleLinks } from './rule-links.ts'
 import { DISABLED, NO_RULE, createRules } from './rules.ts'
@@ -46,6 +48,7 @@ const TTL_EXCEEDED = reasonIndex('ttl-exceeded')
 const INSIDE_TO_INSIDE = reasonIndex('inside-to-inside'), OUTSIDE_TO_OUTSIDE = reasonIndex('outside-to-outside')
 const NO_MAPPING = reasonIndex('no-mapping'), FILTERED = reasonIndex('filtered'), NO_STATE = reasonIndex('no-state')
 const DENIED = reasonIndex('denied'), TCP_MIDSTREAM = reasonIndex('tcp-midstream')
+const DENIED_BY_FIREWALL = reasonIndex('denied-by-firewall')
 const DENIED_BY_RULE = reasonIndex('denied-by-rule'), MARTIAN_SOURCE = reasonIndex('martian-source')
 const NO_OUTSIDE_PORT = reasonIndex('no-outside-port'), PROTOCOL_CONFLICT = reasonIndex('protocol-conflict')
 
@@ -74,10 +77,14 @@ export interface Engine {
   /** Removes flows and datagrams whose time is over. `forward` does it by itself. */
   expire(nowMs: number): void
   /**
-   * Carries out what is in the ring of `options.midcom`, between packets: at most about `budget` units of work, of which each takes
-   * well under a microsecond. True while more is left.
+   * Between packets: examines flows after a replacement of firewall rules, then carries out what is in the ring of
+   * `options.midcom`.
+   * At most about `budget` units of work, of which each takes well under a microsecond. True while more is left.
    */
   applyCommands(nowMs: number, budget: number): boolean
+  /** Replaces the firewall rules: they count from the next packet on, and `applyCommands` examines the flows that are there. */
+  replaceRules(set: RuleSet): void
+  readonly firewall: Firewall
   readonly rows: Rows
   readonly flows: Flows
   readonly pool: Pool
@@ -124,9 +131,10 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const { arrive, first, later, expire: expireFragments, finish, reclaim } = createFragments(shared, options.scratchStart)
   const insidePool = options.nat44 ? [...midcom?.insidePool ?? [], ...aliasAddresses(nat)] : []
   const insideBindings = createInsideBindings(insidePool, options.seed | 0)
-  const { out4: errorOut4, in4: errorIn4, pass6: error6, rewriteQuote } = createIcmpError(shared, insideBindings)
   const { isUntranslated, mayBeUntranslated, admits } = createFixedNat(nat, flows, insideBindings, options.seed | 0)
   const rules = createRules(shared, links)
+  const firewall = createFirewall(shared, links, rules)
+  const { out4: errorOut4, in4: errorIn4, pass6: error6, rewriteQuote } = createIcmpError(shared, insideBindings, firewall.standing)
   const commands = createCommands(shared, rules, insideBindings)
 
   const { view, off, capBytes, l3, side, netBytes, verdict } = frames
@@ -140,6 +148,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const { nat44, filtering, hairpinning, outboundPermit, inboundPermit, tcpMidstream } = options
   const HAIRPINS = counterIndex('hairpin-packets'), RULE_FLOWS_ENDED = counterIndex('rule-flows-ended')
   const { consult4, consult6, adopt, unblock, isBound, count } = rules
+  const { ask4, ask6, refusesLater, remember: rememberOpener, standing } = firewall
   const isTwice = insidePool.length !== 0
   const { has: hasInside, toPeer, toInside, found } = insideBindings
   const { replaceEnd, remember, restore, forget } = createEnds(shared, updateSum)
@@ -150,6 +159,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
 
   // The present, in a typed array: a variable that changes is checked and untagged wherever it is read.
   const $now = new Int32Array(1)
+  // The path whose rows need no more than their flow: PATH_4, or none while firewall rules are being replaced.
+  const $direct = Int32Array.of(PATH_4)
 
   function drop(i: number, reason: number): void {
     dropRow(shared, i, reason)
@@ -181,7 +192,15 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
 
   function applyCommands(nowMs: number, budget: number): boolean {
     if (nowMs !== $now[0]) expire(nowMs)
-    return commands.apply(nowMs, budget)
+    const left = firewall.isChanging() ? firewall.sweep(budget) : budget
+    if (firewall.isChanging()) return true
+    $direct[0] = PATH_4
+    return commands.apply(nowMs, left)
+  }
+
+  function replaceRules(set: RuleSet): void {
+    firewall.replace(set)
+    $direct[0] = NO_PATH
   }
 
   /* Timers and state. */
@@ -294,7 +313,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     word2Column[i] = view.getInt32(l3[i] + ipv4.TTL)
     peerColumn[i] = peer
     portsColumn[i] = (portsColumn[i] & ~0xffff) | newPort
-    const slot = find4(hash4(local, peer, portsColumn[i], kind), local, peer, portsColumn[i], kind)
+    const slot = standing(find4(hash4(local, peer, portsColumn[i], kind), local, peer, portsColumn[i], kind))
     const known = slot === 0 ? admitOut4(i) : meet(i, slot, DIR_OUT)
     forget()
     if (known !== 0) F[(known << FLOW_BITS) + KIND] |= TWICE
@@ -309,7 +328,12 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       const rule = F[base + KIND] >>> 24 === 4 ? consult4(i, dir, F[base + INSIDE], F[base + PORTS], isBound(slot))
         : consult6(i, dir, $key, portsColumn[i])
       if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
-      if (rule === NO_RULE) return refuse(i, dir === DIR_IN && isNat ? FILTERED : DENIED)
+      if (rule === NO_RULE) {
+        const said = F[base + KIND] >>> 24 === 4 ? ask4(i, dir, F[base + INSIDE], F[base + PORTS])
+          : ask6(i, dir, $key, portsColumn[i])
+        if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL)
+        if (said === SILENT) return refuse(i, dir === DIR_IN && isNat ? FILTERED : DENIED)
+      }
       unblock(slot, dir, rule)
     }
     refresh(base, dir, l4Column[i])
@@ -357,7 +381,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   /** The flow of row i, from inside; opened if it may be. 0: dropped. */
   function findOrOpenOut(i: number): number {
     const local = localColumn[i], peer = peerColumn[i], ports = portsColumn[i], kind = kindColumn[i]
-    const slot = find4(hash4(local, peer, ports, kind), local, peer, ports, kind)
+    const slot = standing(find4(hash4(local, peer, ports, kind), local, peer, ports, kind))
     if (isTwice && hasInside(peer)) return findOrOpenThrough(i)
     return slot === 0 ? admitOut4(i) : meet(i, slot, DIR_OUT)
   }
@@ -370,7 +394,9 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (isIcmpReply(i)) return refuse(i, NO_STATE)
     const rule = consult4(i, DIR_OUT, local, portsColumn[i], false)
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
-    if (rule === NO_RULE && !outboundPermit) return prohibit(i, DENIED)
+    const said = rule === NO_RULE ? ask4(i, DIR_OUT, local, portsColumn[i]) : PERMITTED
+    if (said === REFUSED) return prohibit(i, DENIED_BY_FIREWALL)
+    if (said === SILENT && !outboundPermit) return prohibit(i, DENIED)
     const state = opening(i, DIR_OUT)
     if (state < 0) return refuse(i, TCP_MIDSTREAM)
     // @req RFC5508 REQ-1, REQ-10a3
@@ -379,6 +405,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const slot = isMapped ? openOut(local, peer, portsColumn[i], kind, state, 0, $now[0])
       : openPlain4(local, peer, portsColumn[i], kind, state, $now[0])
     if (slot <= 0) return prohibit(i, slot === CONFLICT ? PROTOCOL_CONFLICT : NO_OUTSIDE_PORT)
+    rememberOpener(slot, DIR_OUT, rule)
     adopt(slot, DIR_OUT, rule)
     return slot
   }
@@ -389,7 +416,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const portClass = CLASS_OF[kind & 255]
     // Without ports only a flow can tell whom a packet is for.
     if (portClass === CLASS_NONE) {
-      const slot = findPeer(localColumn[i], 0, peer, kind)
+      const slot = standing(findPeer(localColumn[i], 0, peer, kind))
       return slot === 0 ? admitBound4(i, keep) : meet(i, slot, DIR_IN)
     }
     const index = indexOf(localColumn[i])
@@ -402,6 +429,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     // @req RFC7857 6a, 6b
     const own = (F[base + PORTS] & ~0xffff) | (ports & 0xffff)
     const slot = find4(hash4(inside, peer, own, kind), inside, peer, own, kind)
+    // The mapping may have ended with the flow.
+    if (slot !== 0 && standing(slot) === 0) return findOrOpenIn(i, keep)
     if (slot === 0) return admitIn4(i, owner, 0, keep)
     // A flow that is older than the binding has another outside endpoint.
     const isOwn = F[(slot << FLOW_BITS) + OUTSIDE] === localColumn[i] && F[(slot << FLOW_BITS) + OUTSIDE_PORTS] === ports
@@ -411,7 +440,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   /** The same to an address that is `inside`'s alone; 0: nobody's. */
   function findOrOpenWhole(i: number, inside: number, keep: number): number {
     const peer = peerColumn[i], ports = portsColumn[i], kind = kindColumn[i]
-    const slot = inside === 0 ? 0 : find4(hash4(inside, peer, ports, kind), inside, peer, ports, kind)
+    const slot = inside === 0 ? 0 : standing(find4(hash4(inside, peer, ports, kind), inside, peer, ports, kind))
     const isOwn = F[(slot << FLOW_BITS) + OUTSIDE] === localColumn[i] && F[(slot << FLOW_BITS) + OUTSIDE_PORTS] === ports
     return slot !== 0 && isOwn ? meet(i, slot, DIR_IN) : admitBound4(i, keep)
   }
@@ -434,12 +463,15 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       : isAcquainted(i, owner & 0xffff)
     // @req RFC5382 REQ-4 partly[silence for ever, where port unreachable should follow after six seconds]
     // @req RFC5382 REQ-4a
-    if (rule === NO_RULE && !isOpen) return refuse(i, FILTERED)
+    const said = rule === NO_RULE ? ask4(i, DIR_IN, F[base + INSIDE], ports) : PERMITTED
+    if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL)
+    if (said === SILENT && !isOpen) return refuse(i, FILTERED)
     const state = opening(i, DIR_IN)
     if (state < 0) return refuse(i, TCP_MIDSTREAM)
     if (rival !== 0) supersede(rival)
     const slot = openIn(owner, peer, portsColumn[i] & 0xffff, kind, state, keep, $now[0])
     if (slot === 0) return refuse(i, NO_MAPPING)
+    rememberOpener(slot, DIR_IN, rule)
     adopt(slot, DIR_IN, rule)
     showAlias(slot)
     return slot
@@ -487,13 +519,16 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (isIcmpReply(i)) return refuse(i, NO_STATE)
     const rule = consult4(i, DIR_IN, inside, portsColumn[i], true)
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
-    if (rule === NO_RULE && !isOpenWhole(i, inside)) return refuse(i, FILTERED)
+    const said = rule === NO_RULE ? ask4(i, DIR_IN, inside, portsColumn[i]) : PERMITTED
+    if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL)
+    if (said === SILENT && !isOpenWhole(i, inside)) return refuse(i, FILTERED)
     const state = opening(i, DIR_IN)
     if (state < 0) return refuse(i, TCP_MIDSTREAM)
     const rival = find4(hash4(inside, peer, portsColumn[i], kindColumn[i]), inside, peer, portsColumn[i], kindColumn[i])
     if (rival !== 0) supersede(rival)
     const slot = openOut(inside, peer, portsColumn[i], kindColumn[i], state, keep, $now[0])
     if (slot <= 0) return refuse(i, PROTOCOL_CONFLICT)
+    rememberOpener(slot, DIR_IN, rule)
     adopt(slot, DIR_IN, rule)
     showAlias(slot)
     return slot
@@ -527,7 +562,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       if (!has4(local)) return drop(i, OUTSIDE_TO_OUTSIDE)
       if (nat44 && !isUntranslated(kind & 255, local, peer, ports)) return drop(i, NO_MAPPING)
     }
-    let slot = find4(hash4(local, peer, ports, kind), local, peer, ports, kind)
+    let slot = standing(find4(hash4(local, peer, ports, kind), local, peer, ports, kind))
     // These five words may be of a flow that an outside address leads to.
     if ((F[(slot << FLOW_BITS) + KIND] & MAPPED) !== 0) return drop(i, NO_MAPPING)
     if (slot !== 0) slot = meet(i, slot, dir)
@@ -550,6 +585,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const state = admitFromOutside(i, rule)
     if (state < 0) return 0
     const slot = openPlain4(localColumn[i], peerColumn[i], portsColumn[i], kindColumn[i], state, $now[0])
+    rememberOpener(slot, DIR_IN, rule)
     adopt(slot, DIR_IN, rule)
     return slot
   }
@@ -558,7 +594,10 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   function admitFromOutside(i: number, rule: number): number {
     if (isIcmpReply(i)) return refuse(i, NO_STATE) - 1
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE) - 1
-    if (rule === NO_RULE && !inboundPermit) return refuse(i, DENIED) - 1
+    const said = rule !== NO_RULE ? PERMITTED : kindColumn[i] >>> 8 === 4 ? ask4(i, DIR_IN, localColumn[i], portsColumn[i])
+      : ask6(i, DIR_IN, $key, portsColumn[i])
+    if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL) - 1
+    if (said === SILENT && !inboundPermit) return refuse(i, DENIED) - 1
     const state = opening(i, DIR_IN)
     return state < 0 ? refuse(i, TCP_MIDSTREAM) - 1 : state
   }
@@ -577,7 +616,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (!outward && !has6($key[0], $key[1], $key[2], $key[3])) return drop(i, OUTSIDE_TO_OUTSIDE)
     const ports = portsColumn[i], kind = kindColumn[i]
     const dir = side[i]
-    let slot = find6(hashColumn[i], $key, ports, kind)
+    let slot = standing(find6(hashColumn[i], $key, ports, kind))
     slot = slot === 0 ? admit6(i, dir) : meet(i, slot, dir)
     if (slot === 0) return
     if ((F[(slot << FLOW_BITS) + KIND] & RULED) !== 0) count(i, slot, dir, $now[0])
@@ -591,6 +630,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const state = dir === DIR_OUT ? admitOut6(i, rule) : admitFromOutside(i, rule)
     if (state < 0) return 0
     const slot = open6(hashColumn[i], $key, portsColumn[i], kindColumn[i], state, $now[0])
+    rememberOpener(slot, dir, rule)
     adopt(slot, dir, rule)
     return slot
   }
@@ -600,7 +640,9 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (has6($key[4], $key[5], $key[6], $key[7])) return refuse(i, INSIDE_TO_INSIDE) - 1
     if (isIcmpReply(i)) return refuse(i, NO_STATE) - 1
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE) - 1
-    if (rule === NO_RULE && !outboundPermit) return prohibit(i, DENIED) - 1
+    const said = rule === NO_RULE ? ask6(i, DIR_OUT, $key, portsColumn[i]) : PERMITTED
+    if (said === REFUSED) return prohibit(i, DENIED_BY_FIREWALL) - 1
+    if (said === SILENT && !outboundPermit) return prohibit(i, DENIED) - 1
     const state = opening(i, DIR_OUT)
     return state < 0 ? refuse(i, TCP_MIDSTREAM) - 1 : state
   }
@@ -614,7 +656,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       reclaim()
     }
     const which = path[i]
-    if (which === PATH_4) pass4(i)
+    if (which === $direct[0]) pass4(i)
     else if (which < PATH_LATER) decide(i, which)
     else fragment(i, which)
   }
@@ -640,7 +682,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
         // @req RFC5508 REQ-10 partly[see REQ-10a1]
         // @req RFC5508 REQ-10a2
         return wouldCross(i) ? timeExceeded(i, $now[0]) : undefined
-      case PATH_4: return pass4(i)
+      case PATH_4: return $direct[0] === PATH_4 ? pass4(i) : miss4(i, side[i])
       case PATH_4_OTHER: return passOther4(i)
       case PATH_4_PLAIN: return plain4(i)
       case PATH_4_ERROR: return side[i] === SIDE_INSIDE ? errorOut4(i) : errorIn4(i)
@@ -650,6 +692,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   }
 
   function fragment(i: number, which: number): void {
+    if (which === PATH_LATER && refusesLater(i)) return drop(i, DENIED_BY_FIREWALL)
     const datagram = arrive(i, $now[0])
     if (datagram === 0) return
     if (which === PATH_LATER) return later(i, datagram)
@@ -658,7 +701,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   }
 
   return {
-    lookAhead, look, forward, extras, finish, expire, applyCommands, rows, flows, pool, rewriteQuote,
+    lookAhead, look, forward, extras, finish, expire, applyCommands, replaceRules, firewall, rows, flows, pool, rewriteQuote,
     isUntranslated: (protocol, local, peer, ports, hasPorts) =>
       hasPorts ? isUntranslated(protocol, local, peer, ports) : mayBeUntranslated(local, peer),
     ruleOf: links.ruleOf, ruleDecided: rules.decided, tableBytes: flows.bytes,

@@ -30,7 +30,8 @@ CHECKSUM_AT[TCP] = 16
 CHECKSUM_AT[UDP] = CHECKSUM_AT[DCCP] = CHECKSUM_AT[UDP_LITE] = 6
 CHECKSUM_AT[ICMP] = 2
 
-export function createIcmpError(shared: Shared, inside: InsideBindings) {
+/** `standing` ends a flow that new firewall rules forbid, and says 0 for it then. */
+export function createIcmpError(shared: Shared, inside: InsideBindings, standing: (slot: number) => number) {
   const { options, frames, rows, pool, flows, counters } = shared
   const { view, off, capBytes, l3, netBytes, side, verdict } = frames
   const { F, portOwner, addressOwner, find4, find6, findPeer, hash4, hash6 } = flows
@@ -102,7 +103,7 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     if (has(ipv4.src(view, e)) && !replaceInQuote(i, e, ipv4.SRC, l4, protocol, 0, toPeer)) return drop(shared, i, NO_FLOW)
     const local = ipv4.dst(view, e), peer = ipv4.src(view, e)
     const ports = swap(quotedPorts(kind, l4, false))
-    const slot = find4(hash4(local, peer, ports, kind), local, peer, ports, kind)
+    const slot = standing(find4(hash4(local, peer, ports, kind), local, peer, ports, kind))
     // @req RFC5508 REQ-5
     if (slot === 0) return drop(shared, i, NO_FLOW)
     const base = slot << FLOW_BITS
@@ -158,11 +159,11 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     const ports = quotedPorts(kind, l4, true)
     const poolIndex = nat44 ? pool.indexOf(outside) : -1
     if (poolIndex < 0) {
-      const slot = find4(hash4(outside, peer, ports, kind), outside, peer, ports, kind)
+      const slot = standing(find4(hash4(outside, peer, ports, kind), outside, peer, ports, kind))
       return (F[(slot << FLOW_BITS) + KIND] & MAPPED) === 0 ? slot : 0
     }
     const portClass = CLASS_OF[protocol]
-    if (portClass === CLASS_NONE) return findPeer(outside, 0, peer, kind)
+    if (portClass === CLASS_NONE) return standing(findPeer(outside, 0, peer, kind))
     let local = poolIndex < pool.shared ? 0 : addressOwner[poolIndex]
     let own = ports
     if (poolIndex < pool.shared) {
@@ -175,7 +176,7 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     const slot = find4(hash4(local, peer, own, kind), local, peer, own, kind)
     // A flow that is older than a binding of its inside endpoint has another outside endpoint.
     const isOwn = F[(slot << FLOW_BITS) + OUTSIDE] === outside && F[(slot << FLOW_BITS) + OUTSIDE_PORTS] >>> 16 === ports >>> 16
-    return isOwn ? slot : 0
+    return isOwn ? standing(slot) : 0
   }
 
   function translateIn4(i: number, e: number, l4: number, slot: number): void {
@@ -277,7 +278,7 @@ export function createIcmpError(shared: Shared, inside: InsideBindings) {
     const ports = quotedPorts(kind, quotedL4, !fromInside)
     const key = fromInside ? swap(ports) : ports
     const hash = hash6($key[0], $key[1], $key[2], $key[3], $key[4], $key[5], $key[6], $key[7], key, kind)
-    if (!agrees || find6(hash, $key, key, kind) === 0) return drop(shared, i, NO_FLOW)
+    if (!agrees || standing(find6(hash, $key, key, kind)) === 0) return drop(shared, i, NO_FLOW)
     ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
     counters[TRANSLATED]++
     verdict[i] = fromInside ? TO_OUTSIDE : TO_INSIDE

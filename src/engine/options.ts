@@ -1,6 +1,7 @@
 /** What the engine is told once, when it is built: plain numbers, no configuration text. */
 import type { CommandRing, RuleActivity } from '../channel/commands.ts'
 import type { NatOptions } from './nat-options.ts'
+import type { RuleSet } from './firewall-set.ts'
 
 export const FILTER_ENDPOINT_INDEPENDENT = 0
 export const FILTER_ADDRESS_DEPENDENT = 1
@@ -40,7 +41,17 @@ export interface MidcomOptions {
   activity: RuleActivity
 }
 
+/** Firewall rules (docs/behaviour.md, Firewall rules). */
+export interface FirewallOptions {
+  /** Those to begin with; may be none. */
+  set: RuleSet
+  /** The name of an interface of the capture, asked once for each set. */
+  interfaceName: (id: number) => string | undefined
+}
+
 export interface EngineOptions {
+  /** Absent or null: there are no firewall rules, and none can come. */
+  firewall?: FirewallOptions | null
   /** Absent or null: there are no rules. */
   midcom?: MidcomOptions | null
   inside: InsidePrefixes

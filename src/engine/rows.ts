@@ -18,6 +18,8 @@ export const PATH_6 = 6
 export const PATH_6_ERROR = 7
 /** A fragment after the first. */
 export const PATH_LATER = 8
+/** No row takes it. */
+export const NO_PATH = -1
 /** Added to the path of a first fragment. */
 export const FIRST_FRAGMENT = 16
 

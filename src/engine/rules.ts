@@ -104,9 +104,9 @@ export function createRules({ options, frames, rows, flows, pool, counters }: Om
     counters[FLOWS_OPENED]++
   }
 
-  /** Opens a blocked direction of a flow, for `rule`. */
+  /** Opens a blocked direction of a flow, for `rule`, or for none. */
   function unblock(slot: number, dir: number, rule: number): void {
-    links.link(slot, dir, rule)
+    if (rule !== NO_RULE) links.link(slot, dir, rule)
     F[(slot << FLOW_BITS) + KIND] = (F[(slot << FLOW_BITS) + KIND] & ~(BLOCK_OUT << dir)) | RULED
   }
 

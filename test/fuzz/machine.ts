@@ -136,7 +136,7 @@ export function createMachine(settings: Omit<EngineOptions, 'scratchStart'>, poi
     const named = readCounters(counters)
     const drops = COUNTERS.slice(DROP_FIRST).reduce((sum, name) => sum + named[name], 0)
     assert.equal(named['drop-packets'], drops, 'drops are the sum of their reasons')
-    assert.equal(named['flows-opened'] - named['flows-expired'] - named['flows-evicted'], named['flows-current'], 'flows')
+    assert.equal(named['flows-opened'] - named['flows-expired'] - named['flows-evicted'] - named['firewall-flows-ended'], named['flows-current'], 'flows')
     assert.ok(named['flows-current'] <= settings.flows && named['flows-peak'] <= settings.flows, 'flows beyond the table')
     assert.ok(named['fragments-held-current'] >= 0 && named['fragments-held-current'] <= settings.fragmentHold, 'fragments held')
     assert.ok(named['mappings-closed'] <= named['mappings-opened'], 'mappings')

@@ -1,10 +1,12 @@
 /** Commands of the model, and the records of src/channel/commands.ts that say the same to the engine. */
 import * as record from '../../src/channel/commands.ts'
+import type { FirewallRule } from '../../src/engine/firewall-rule.ts'
 import { int32Of, type Addr } from './packet.ts'
 import type { Endpoint } from './flows.ts'
 import type { Rule } from './rules.ts'
 
-export type Command =
+export type Command = MidcomCommand | { op: 'replace-rules'; rules: readonly FirewallRule[] }
+export type MidcomCommand =
   | { op: 'add'; rule: Rule }
   | { op: 'delete'; rule: number }
   | { op: 'bind-ports' | 'unbind-ports'; protocol: number; local: Endpoint; outside: Endpoint; count: number }
@@ -25,7 +27,7 @@ export function flagsOf(rule: Rule): number {
 }
 
 /** Writes one record. */
-export function publish(ring: record.CommandRing, command: Command): void {
+export function publish(ring: record.CommandRing, command: MidcomCommand): void {
   const { words } = ring, at = ring.next()
   const put = (word: number, value: number) => { words[at + word] = value }
   const address = (word: number, addr: Addr) => {

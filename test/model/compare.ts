@@ -1,7 +1,7 @@
 /** Plays a list of steps to the model and to the engine, and says where they first differ. */
 import assert from 'node:assert/strict'
 import { createModel, type Model, type ModelOptions, type Outcome } from '../nat.model.ts'
-import type { Command } from './commands.ts'
+import type { MidcomCommand } from './commands.ts'
 import { EngineDriver, type Totals } from './engine-driver.ts'
 import { same, type Mapping } from './flows.ts'
 import { play, type Event, type Ordered, type Step } from './traffic.ts'
@@ -37,6 +37,7 @@ export function tallyOf(model: Model): Totals {
   return {
     flows: all.length, mappings: new Set(mappings).size, suppressed: model.icmpSuppressed(),
     held: model.fragments.heldCount(), rules: activity.slice(1),
+    firewall: model.firewall.hits,
   }
 }
 
@@ -79,18 +80,18 @@ export function compare(
 }
 
 /** What ends all rules and bindings that the model has, and then every flow. */
-function farewell(model: Model): Command[] {
+function farewell(model: Model): MidcomCommand[] {
   const { rules, bindings } = model.midcom
-  const everything = (version: 4 | 6): Command => {
+  const everything = (version: 4 | 6): MidcomCommand => {
     const all = { addr: '0'.repeat(version === 4 ? 8 : 32), bits: 0, lo: 0, hi: 65535 }
     const both = { local: all, peer: all, out: false, in: false, bound: false, twice: false }
     return { op: 'add', rule: { rule: 1, priority: 0, version, protocol: -1, disable: true, ...both } }
   }
   return [
-    ...rules.list.map(({ rule }): Command => ({ op: 'delete', rule })),
-    ...bindings.ports.filter(b => !b.fixed).map((b): Command => ({ op: 'unbind-ports', ...b, count: 1 })),
-    ...bindings.addresses.filter(b => !b.fixed).map((b): Command => ({ op: 'unbind-address', ...b })),
-    ...bindings.inside.filter(b => !b.fixed).map(({ protocol, peer, inside }): Command =>
+    ...rules.list.map(({ rule }): MidcomCommand => ({ op: 'delete', rule })),
+    ...bindings.ports.filter(b => !b.fixed).map((b): MidcomCommand => ({ op: 'unbind-ports', ...b, count: 1 })),
+    ...bindings.addresses.filter(b => !b.fixed).map((b): MidcomCommand => ({ op: 'unbind-address', ...b })),
+    ...bindings.inside.filter(b => !b.fixed).map(({ protocol, peer, inside }): MidcomCommand =>
       ({ op: 'unbind-inside', protocol: protocol ?? 0, peer, inside, count: protocol === null ? 0 : 1 })),
     everything(4), { op: 'delete', rule: 1 }, everything(6), { op: 'delete', rule: 1 },
   ]
@@ -103,7 +104,7 @@ function farewell(model: Model): Command[] {
 export function survive(options: ModelOptions, list: readonly Step[], startMs: number, budget: number): void {
   const model = createModel(options), driver = new EngineDriver(options)
   let nowMs = startMs
-  const write = (command: Command) => {
+  const write = (command: MidcomCommand) => {
     for (let slices = 0; driver.room() === 0; slices++) {
       driver.slice(nowMs, budget)
       assert.ok(slices < 10_000, 'commands have an end')
@@ -112,7 +113,12 @@ export function survive(options: ModelOptions, list: readonly Step[], startMs: n
   }
   for (const event of play(model, list, startMs)) {
     nowMs = isCommand(event) ? event.nowMs : event.input.nowMs
-    if (isCommand(event)) event.commands.forEach(write)
+    if (isCommand(event)) {
+      for (const command of event.commands) {
+        if (command.op === 'replace-rules') driver.replace(command.rules)
+        else write(command)
+      }
+    }
     else driver.run([event.input])
     driver.slice(nowMs, budget)
   }

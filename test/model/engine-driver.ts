@@ -15,10 +15,12 @@ import {
   FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE,
 } from '../../src/engine/options.ts'
 import { createPrefixSet } from '../../src/base/address.ts'
+import { createRuleSet } from '../../src/engine/firewall-set.ts'
 import { createWorld } from '../../src/plane/world.ts'
 import { DROP, HELD, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, createFrames } from '../../src/wire/frames.ts'
 import type { ModelInput, ModelOptions, Outcome, Sent } from '../nat.model.ts'
-import { publish, type Command } from './commands.ts'
+import type { FirewallRule } from '../../src/engine/firewall-rule.ts'
+import { publish, type Command, type MidcomCommand } from './commands.ts'
 import type { Activity } from './midcom.ts'
 
 const FILTERING = {
@@ -30,7 +32,8 @@ const SPOOFING = { ignore: SPOOFING_IGNORE, outside: SPOOFING_OUTSIDE, both: SPO
 const GUARD = 0xa5, GUARD_BYTES = 32
 
 /** Counters that the contract lets us predict. */
-export interface Totals { flows: number; mappings: number; suppressed: number; held: number; rules: Activity[] }
+export interface Totals { flows: number; mappings: number; suppressed: number; held: number; rules: Activity[]; firewall: Hits[] }
+export interface Hits { packets: number; bytes: number }
 /** A packet, or commands that are carried out before the next one. */
 export type Doing = ModelInput | { commands: readonly Command[]; nowMs: number }
 const isCommand = (doing: Doing): doing is { commands: readonly Command[]; nowMs: number } => 'commands' in doing
@@ -46,6 +49,7 @@ export class EngineDriver {
   private readonly linkBytes: number
   private readonly ring = createCommandRing(64)
   private readonly activity
+  private readonly options: ModelOptions
   private turns = 0
   /** Drops by reason when the last packet was done. */
   private counted: number[]
@@ -54,6 +58,7 @@ export class EngineDriver {
   constructor(o: ModelOptions, linkBytes = 0, replay = false, poolBytes = 1 << 20) {
     const scratchBytes = engineScratchBytes({ fragmentHold: o.fragmentHold })
     this.linkBytes = linkBytes
+    this.options = o
     this.scratchStart = poolBytes
     this.frames = createFrames({ capacity: 64, poolBytes: poolBytes + scratchBytes + GUARD_BYTES })
     this.frames.pool.fill(GUARD)
@@ -73,6 +78,8 @@ export class EngineDriver {
         rules: midcom.rules, boundPorts: midcom.boundPorts, portLow: midcom.portLo, portHigh: midcom.portHi,
         addresses: midcom.addresses, insidePool: midcom.insidePool, ring, activity: this.activity,
       },
+      firewall: o.firewall === null ? null
+        : { set: createRuleSet(o.firewall, o.insidePrefixes, o.seed), interfaceName: id => `eth${id}` },
     }, this.frames, this.counters)
     this.counted = this.reasonCounts()
     this.world = replay && o.nat44 ? createWorld(this.frames, this.engine, inside) : null
@@ -89,6 +96,7 @@ export class EngineDriver {
       frames.capBytes[i] = linkBytes + input.bytes.length
       frames.wireBytes[i] = linkBytes + input.wireBytes
       frames.net[i] = input.net ?? (input.bytes.length > 0 && input.bytes[0] >> 4 === 6 ? 6 : 4)
+      frames.iface[i] = input.interface ?? 0
       frames.group[i] = input.group === true ? 1 : 0
       frames.side[i] = input.side === 'inside' ? SIDE_INSIDE : SIDE_OUTSIDE
       // What the last batch left in the row must not matter.
@@ -127,13 +135,21 @@ export class EngineDriver {
   private reasonCounts(): number[] { return DROP_REASONS.map((_, r) => this.counters[DROP_FIRST + r]) }
 
   private carryOut(commands: readonly Command[], nowMs: number): void {
-    this.write(commands)
+    for (const command of commands) this.carryOutOne(command, nowMs)
+  }
+
+  private carryOutOne(command: Command, nowMs: number): void {
+    if (command.op === 'replace-rules') this.replace(command.rules)
+    else this.write([command])
     const budget = BUDGETS[this.turns++ % BUDGETS.length]
     for (let slices = 0; this.slice(nowMs, budget); slices++) assert.ok(slices < 10_000, 'commands have an end')
     assert.equal(this.waiting(), 0)
   }
 
-  write(commands: readonly Command[]): void { for (const command of commands) publish(this.ring, command) }
+  replace(rules: readonly FirewallRule[]): void {
+    this.engine.replaceRules(createRuleSet(rules, this.options.insidePrefixes, this.options.seed))
+  }
+  write(commands: readonly MidcomCommand[]): void { for (const command of commands) publish(this.ring, command) }
   /** Some of the work that waits; true if there is more. */
   slice(nowMs: number, budget: number): boolean { return this.engine.applyCommands(nowMs, budget) }
   room(): number { return this.ring.room() }
@@ -193,7 +209,13 @@ export class EngineDriver {
       suppressed: count('icmp-errors-suppressed'), held: count('fragments-held-current'),
       rules: Array.from(this.activity.packets, (packets, rule) =>
         ({ packets, bytes: this.activity.bytes[rule], lastUsedMs: this.activity.lastUsedMs[rule] })).slice(1),
+      firewall: this.hits(),
     }
+  }
+
+  private hits(): Hits[] {
+    const { packets, bytes, set } = this.engine.firewall
+    return Array.from({ length: (set()?.rules.length ?? 0) + 1 }, (_, rule) => ({ packets: packets[rule] ?? 0, bytes: bytes[rule] ?? 0 }))
   }
 
   /** Sums that must hold whatever happened. */
@@ -201,7 +223,7 @@ export class EngineDriver {
     const named = readCounters(this.counters)
     const drops = COUNTERS.slice(DROP_FIRST).reduce((sum, name) => sum + named[name], 0)
     assert.equal(named['drop-packets'], drops, 'drop-packets is the sum of the reasons')
-    const ended = named['flows-expired'] + named['flows-evicted'] + named['rule-flows-ended']
+    const ended = named['flows-expired'] + named['flows-evicted'] + named['rule-flows-ended'] + named['firewall-flows-ended']
     assert.equal(named['flows-opened'] - ended, named['flows-current'], 'every flow ends in one way')
   }
 }

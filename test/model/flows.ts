@@ -7,6 +7,7 @@ import { createPrng, type Prng } from '../../src/base/prng.ts'
 import { plainNat, type NatOptions } from '../../src/engine/nat-options.ts'
 import { pairedIndexOf } from './fixed.ts'
 import { addrOf, ICMP, type Addr } from './packet.ts'
+import type { Opener } from './firewall.ts'
 import type { TcpState, Way } from './tcp.ts'
 
 export interface Endpoint { addr: Addr; port: number }
@@ -29,6 +30,9 @@ export interface Flow {
   twice: boolean
   /** Number of its opening. */
   born: number
+  /** The packet that opened it, if firewall rules were asked about it, and the one that admitted it; 0: none. */
+  opener: Opener | null
+  admittedBy: number
 }
 
 export function same(a: Endpoint, b: Endpoint): boolean { return a.addr === b.addr && a.port === b.port }

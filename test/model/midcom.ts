@@ -3,7 +3,7 @@
  * rules count. Section "Rules (MIDCOM)" of docs/behaviour.md.
  */
 import { Bindings } from './bindings.ts'
-import type { Command } from './commands.ts'
+import type { MidcomCommand } from './commands.ts'
 import { sameMapping, type Flow, type Flows, type Half, type Mapping } from './flows.ts'
 import { TCP } from './packet.ts'
 import { Rules, covers, type Asked, type Rule } from './rules.ts'
@@ -68,7 +68,7 @@ export class Midcom {
 
   /* Commands */
 
-  carryOut(command: Command, nowMs: number): void {
+  carryOut(command: MidcomCommand, nowMs: number): void {
     const { bindings } = this
     switch (command.op) {
       case 'add':

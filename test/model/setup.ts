@@ -30,7 +30,7 @@ export const OPTIONS: ModelOptions = {
   },
   flows: 16, fragmentDatagrams: 4, fragmentHold: 4, icmpErrorsPerSecond: 10, ipv4Checksum: 'repair-zero', tcpFlags: true, spoofing: 'ignore',
   boxAddress4: int32('192.0.0.8'), boxAddress6: words('fe80::1'), seed: 1,
-  midcom: null,
+  midcom: null, firewall: null,
 }
 
 export interface Box {

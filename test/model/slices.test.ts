@@ -6,7 +6,7 @@ import test from 'node:test'
 import assert from 'node:assert/strict'
 import { buildPacket } from '../../src/wire/build.ts'
 import type { ModelOptions, Side } from '../nat.model.ts'
-import type { Command } from './commands.ts'
+import type { MidcomCommand } from './commands.ts'
 import { EngineDriver } from './engine-driver.ts'
 import { addrOf } from './packet.ts'
 import { IN_A, OPTIONS, OUT, OUT_2, words } from './setup.ts'
@@ -21,7 +21,7 @@ const RULE: Rule = {
   rule: 1, priority: 1, version: 4, protocol: -1, local: all, peer: all,
   disable: false, out: true, in: true, bound: false, twice: false,
 }
-const blocking = (peer: string): Command =>
+const blocking = (peer: string): MidcomCommand =>
   ({ op: 'add', rule: { ...RULE, rule: 2, priority: 0, peer: { ...all, addr: addrOf(words(peer)), bits: 32 }, disable: true } })
 
 function machine(options: ModelOptions) {

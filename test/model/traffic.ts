@@ -7,6 +7,8 @@ import fc from 'fast-check'
 import { buildPacket, concat, fragment, icmpError, type PacketSpec, type Protocol } from '../../src/wire/build.ts'
 import type { Model, ModelInput, ModelOptions, Outcome, Side } from '../nat.model.ts'
 import { print4 } from '../../src/base/address.ts'
+import { createPrng } from '../../src/base/prng.ts'
+import { randomRules } from '../../src/engine/firewall-testing.ts'
 import { Agents, addressOf } from './agents.ts'
 import type { Command } from './commands.ts'
 import type { MidcomOptions } from './midcom.ts'
@@ -44,7 +46,7 @@ const STEPS_MS = [
 /** A step: what kind, and numbers that choose. Meanings are given by `play`. */
 export interface Step {
   kind: 'fresh' | 'odd' | 'reply' | 'error' | 'again' | 'bend' | 'split' | 'piece' | 'many' | 'zero' | 'world'
-    | 'aim' | 'crowd' | 'enable' | 'disable' | 'end' | 'replace'
+    | 'aim' | 'crowd' | 'enable' | 'disable' | 'end' | 'replace' | 'rules'
   dt: number
   /** Which earlier packet, counted back from the latest. */
   back: number
@@ -130,7 +132,7 @@ export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
   ipv4Checksum: fc.constantFrom('verify', 'repair-zero', 'ignore'), tcpFlags: fc.boolean(),
   spoofing: fc.constantFrom('ignore', 'ignore', 'outside', 'both'),
   boxAddress4: fc.constant(int32('192.0.0.8')), boxAddress6: fc.constant(words('fe80::1')), seed: fc.integer(),
-  midcom: fc.constant(null),
+  midcom: fc.constant(null), firewall: fc.constant(null),
 })
 
 /** A box that translates as its configuration says in more words than a pool. */
@@ -154,6 +156,17 @@ export const ruledOptions: fc.Arbitrary<ModelOptions> = fc.tuple(modelOptions, m
 export const ruledNatBoxes: fc.Arbitrary<ModelOptions> = fc.tuple(natBoxes, ruledOptions)
   .map(([box, ruled]) => ({ ...box, outboundPermit: ruled.outboundPermit, portHi: ruled.portHi, midcom: ruled.midcom }))
 
+/** A box with firewall rules, and perhaps with agents. */
+export const firewalledOptions: fc.Arbitrary<ModelOptions> = fc.tuple(fc.oneof(modelOptions, ruledOptions, ruledNatBoxes), fc.integer(), fc.boolean())
+  .map(([options, seed, deny]) => ({ ...options, outboundPermit: !deny, firewall: randomRules(createPrng(seed), 8) }))
+
+/** Traffic of every kind, and rule sets that are replaced meanwhile. */
+export const firewalledSteps = (most: number): fc.Arbitrary<Step[]> => fc.noBias(fc.oneof(
+  fc.array(step([...WILD, 'rules', 'rules'], false), { minLength: 1, maxLength: most, size: 'max' }),
+  fc.array(step([...CALM, 'rules'], true), { minLength: 1, maxLength: 2 * most, size: 'max' }),
+  fc.array(step([...CALM, ...RULED, 'rules', 'rules'], true), { minLength: 1, maxLength: most, size: 'max' }),
+))
+
 export interface Played { input: ModelInput; outcome: Outcome; /** The step that made it. */ from: Step }
 export interface Ordered { commands: Command[]; nowMs: number; from: Step }
 export type Event = Played | Ordered
@@ -176,6 +189,7 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
     const input: ModelInput = { side, nowMs, bytes: cut, wireBytes }
     if (net !== undefined) input.net = net
     if (step.n[8] === 255) input.group = true
+    if (model.options.firewall !== null) input.interface = step.n[9] % 3
     const entered = replay ? { ...input, bytes: enter(model, input) } : input
     const one = { input, outcome: model.packet(entered), from: step }
     played.push(one)
@@ -282,6 +296,9 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
           const src = pick(six ? INSIDE6 : INSIDE4, n[0] + i), srcPort = 2000 + n[3] % 16 + i
           send(step, 'inside', buildPacket({ src, dst, proto, srcPort, dstPort: pick(PORTS, n[4]), tcpFlags: 2 }))
         }
+        break
+      case 'rules':
+        order(step, [{ op: 'replace-rules', rules: randomRules(createPrng(n[0] << 16 | n[1] << 8 | n[2]), n[3] % 9) }])
         break
       case 'enable':
         order(step, agents.enable(n, step.six))
@@ -439,11 +456,12 @@ function freshSpec({ n, six }: Step, side: Side, replay: boolean, { bound, shown
     icmpType: pick(types, n[5]), payload: payloadOf(pick(LENGTHS, n[6])), ttl: n[7] < 200 ? 64 : pick(TTLS, n[7]),
     id: n[8] % 3, tos: n[12] % 4 === 0 ? n[13] : 0,
   }
+  if (n[13] < 50) spec.tcpOptions = Uint8Array.from(pick([[2, 4, 5, 180], [3, 3, 7], [1, 4, 2, 8, 2], [8, 10], [2, 1], [11, 6, 0, 0, 0, 0]], n[13]))
   if (typeof proto === 'number' && n[6] % 2 === 0) spec.payload = payloadOf(24)
   if (n[9] < 80) spec.checksum = pick(CHECKSUMS, n[9])
   if (n[10] < 40) spec.ipChecksum = pick(CHECKSUMS, n[10])
   if (!six && n[11] < 20) {
-    const options = [[1], [7, 7, 4, 0, 0, 0, 0], [148, 4, 0, 0], [131, 3, 4], [7, 1], [0, 131]]
+    const options = [[1], [7, 7, 4, 0, 0, 0, 0], [148, 4, 0, 0], [131, 3, 4], [7, 1], [0, 131], [68, 4, 5, 0]]
     spec.options = Uint8Array.from(pick(options, n[11]))
   }
   if (six && n[11] < 80) {

@@ -46,7 +46,7 @@ export function registerReplay(program: Command): void {
     .description('Forward every packet of a capture as the box would, and write what left the box.')
     .argument('<capture>', 'pcap or pcapng, plain or gzip; - is standard input')
     .option('--config <file>', 'YAML configuration (pinhole init prints one)')
-    .option('--script <file>', 'transactions of MIDCOM agents at times of the capture (YAML); midcom.enabled must be true')
+    .option('--script <file>', 'what MIDCOM agents do, and new firewall rules, at times of the capture (YAML)')
     .option('--inside <prefix>', 'prefix of the inside network instead of those of the configuration, repeatable', prefixes, [])
     .option('--inside-if <name>', 'capture interface (name or number) that is the inside, repeatable: decides instead of '
       + 'source addresses', collect, [])
@@ -82,7 +82,7 @@ A filter of --explain may also ask for drop, sent, held, reason NAME, side insid
 async function run(capture: string, flags: ReplayFlags, command: Command): Promise<void> {
   const config = flags.config === undefined ? defaultConfig() : loadConfig(flags.config)
   const script = flags.script === undefined ? null : loadScript(flags.script)
-  if (script !== null && !config.midcom.enabled) {
+  if (script?.some(({ action }) => action !== 'firewall') === true && !config.midcom.enabled) {
     throw new Failure(STATUS.usage, `${flags.script} needs a configuration with midcom.enabled: true and its agents`)
   }
   const { config: configFile, script: scriptFile, outInside, outOutside, report: reportFile } = flags

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import type { Prefix } from '../../base/address.ts'
 import { ConfigError, loadConfig } from '../config/load.ts'
+import { createConfigReader } from '../run/config-reader.ts'
 import { createRunReport, runSummary } from '../run/report.ts'
 import { simulate, type SimulateOptions } from '../run/simulate.ts'
 import { checkOutputs, writeReport } from './outputs.ts'
@@ -35,8 +36,8 @@ export function registerRun(program: Command): void {
     .addHelpText('after', `
 A line that begins with "ready:" says that the doors are open, and which. SIGTERM and SIGINT tell agents that their sessions
 end, and end the box with status 0 and a summary; a second signal ends it at once. SIGHUP reads the configuration again: what
-agents may do counts from then on, and agents that are gone lose their sessions. Keys, doors and all other settings count from
-the next start.
+agents may do counts from then on, and agents that are gone lose their sessions; firewall.rules count from then on, and flows that
+they forbid end at once. Keys, doors and all other settings count from the next start.
 
 Examples:
   pinhole init --lab -o lab.yaml && pinhole run --simulate --config lab.yaml
@@ -70,22 +71,30 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
     process.once('SIGTERM', resolve)
   })
   const simulation = await simulate(options)
-  const reload = () => {
+  const reader = createConfigReader()
+  let asked = 0
+  const reload = async () => {
     if (flags.config === '-') return log('what came from standard input cannot be read again; the box goes on as it was')
+    const mine = ++asked
     try {
-      const next = loadConfig(flags.config!)
+      const next = await reader.read(flags.config!)
+      // Read once more meanwhile.
+      if (mine !== asked) return
       simulation.reload(next)
-      log(`reloaded what ${next.midcom.agents.length} agents may do; keys, doors and all other settings count from the next start`)
+      log(`reloaded what ${next.midcom.agents.length} agents may do, and ${next.firewall.rules.length} firewall rules; keys, `
+        + 'doors and all other settings count from the next start')
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
       process.stderr.write(`${error.message}\npinhole: ${flags.config} is not used; the box goes on as it was\n`)
     }
   }
-  process.on('SIGHUP', reload)
+  const onHangup = () => { void reload() }
+  process.on('SIGHUP', onHangup)
   process.stdout.write(`ready: ${simulation.doors.join(', ') || 'no door'}\n`)
   await stopped
   const result = await simulation.stop()
-  process.off('SIGHUP', reload)
+  process.off('SIGHUP', onHangup)
+  reader.close()
   const report = createRunReport(options, result, { version: command.parent?.version() ?? 'unknown', configFile: flags.config })
   ;(flags.report === '-' ? process.stderr : process.stdout).write(runSummary(report) + '\n')
   if (flags.report !== undefined) writeReport(flags.report, JSON.stringify(report, null, 2) + '\n')

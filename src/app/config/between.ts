@@ -6,6 +6,7 @@ import { isLoopback } from '../../control/simco/remotes.ts'
 import { systemReason } from '../../phy/capture-error.ts'
 import { parsePrefix, prefixRange, rangeToText } from './address.ts'
 import { betweenNat } from './between-nat.ts'
+import { betweenRules } from './between-rules.ts'
 import { betweenSnmp } from './between-snmp.ts'
 import { pathOf, type Found, type Problem, type SettingsDocument } from './document.ts'
 import { setting } from './schema.ts'
@@ -36,6 +37,7 @@ export function betweenSettings({ data, places, locate, problems: earlier }: Set
   if (addresses > POOL_MOST) {
     found(['/nat/pool'], `${addresses} addresses are too many (1 to ${POOL_MOST})`, 'write a shorter range or prefix')
   }
+  betweenRules(data, found)
   betweenMidcom(data, folder, found)
   betweenSnmp(data, folder, found)
   betweenUdpPorts(data, found)

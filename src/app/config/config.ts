@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import type { Prefix } from '../../base/address.ts'
 import type { SimcoLimits } from '../../control/simco/options.ts'
 import type { PeerAlias, PortForward, StaticNat, Untranslated } from '../../engine/nat-options.ts'
+import type { FirewallRule } from '../../engine/firewall-rule.ts'
 import type { TransactionKind } from '../../policy/authorizer.ts'
 import type { Hosts } from './ends.ts'
 import type { SnmpConfig } from './snmp-config.ts'
@@ -40,6 +41,8 @@ export interface Config {
     outbound: Policy
     inbound6: Policy
     tcpMidstream: boolean
+    /** In order. */
+    rules: FirewallRule[]
   }
   timers: {
     udpMs: number
@@ -133,7 +136,7 @@ export type ChecksumCheck = 'verify' | 'repair-zero' | 'ignore'
 
 /**
  * SHA-256 of the settings, in hex: two files that mean the same have the same digest. What a key is does not count, for a digest
- * goes into reports.
+ * goes into reports, nor where in its file a rule stands.
  */
 export function digest(config: Config): string {
   return createHash('sha256').update(canonical(config)).digest('hex')
@@ -141,7 +144,8 @@ export function digest(config: Config): string {
 
 /** JSON with the keys of every object in order, and words of addresses as lists of numbers. */
 function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) => {
+  return JSON.stringify(value, (key, part: unknown) => {
+    if (key === 'line') return undefined
     if (part instanceof Int32Array) return [...part]
     if (part instanceof Uint8Array) return 'key'
     if (part === null || typeof part !== 'object' || Array.isArray(part)) return part

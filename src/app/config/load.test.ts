@@ -366,7 +366,7 @@ midcom:
       // See nat.test.ts and compose.test.ts.
       pools: [], reserve: [], statics: [], forwards: [], untranslated: [], aliases: [],
     },
-    firewall: { outbound: 'deny', inbound6: 'permit', tcpMidstream: false },
+    firewall: { outbound: 'deny', inbound6: 'permit', tcpMidstream: false, rules: [] },
     timers: {
       udpMs: 120_000, udpPorts: [{ port: 53, idleMs: 5000 }, { port: 123, idleMs: 30_000 }], udpInboundRefresh: false, tcpOpeningMs: 30_000, tcpClosingMs: 3_600_000, tcpEstablishedMs: 1_036_800_000, icmpQueryMs: 90_000, otherMs: 1500,
       fragmentMs: 1000,
@@ -443,6 +443,12 @@ function at(written: unknown, path: string): unknown {
 /** Settings that stand for themselves, not in an entry of a list. */
 const single = () => settings().filter(([path]) => !path.includes('[]'))
 
+/** What parts of a firewall rule need beside them. */
+const WITH: Record<string, object> = {
+  'source-ports': { protocol: 'tcp' }, 'destination-ports': { protocol: 'udp' }, 'icmp-types': { protocol: 'icmp' },
+  'tcp-flags': { protocol: 'tcp' }, 'tcp-options': { protocol: 'tcp' },
+}
+
 /** What an entry of a list of sections must have, as the examples have it. */
 function required(list: string): Record<string, unknown> {
   let node: unknown = SCHEMA
@@ -454,7 +460,7 @@ function required(list: string): Record<string, unknown> {
 /** A file with one setting, in an entry that has what it must have beside that if it belongs to one. */
 function fileOf(path: string, value: unknown): string {
   const [outer, inner] = path.split('[].')
-  const whole = inner === undefined ? value : [{ ...required(outer!), [inner]: value }]
+  const whole = inner === undefined ? value : [{ ...required(outer!), ...WITH[inner], [inner]: value }]
   return JSON.stringify(outer!.split('.').reduceRight((part: unknown, key) => ({ [key]: part }), whole))
 }
 

@@ -5,10 +5,12 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { Prefix } from '../../base/address.ts'
+import type { FirewallRule } from '../../engine/firewall-rule.ts'
 import type { Range } from './address.ts'
 import { betweenSettings } from './between.ts'
 import { assembleNat, rangeWords } from './assemble-nat.ts'
 import type { AgentConfig, ChecksumCheck, Config, MidcomConfig, Policy, SpoofingCheck } from './config.ts'
+import { ruleOf } from './firewall.ts'
 import { readDocument, type Problem } from './document.ts'
 import { schemaProblems } from './problems.ts'
 import type { Ports } from './quantity.ts'
@@ -46,7 +48,7 @@ export function loadConfig(path: string): Config {
 }
 
 export function defaultConfig(): Config {
-  return assemble({}, '.')
+  return assemble({}, '.', () => 0)
 }
 
 /** `file:line:column: message; suggestion`, which editors and terminals make a link of. */
@@ -91,14 +93,17 @@ export function folderOf(path: string): string {
 export function checkConfig(text: string, folder = '.'): Checked {
   const document = readDocument(text.replace(/^\uFEFF/, ''))
   const problems = [...document.problems, ...schemaProblems(document, SCHEMA, document.data), ...betweenSettings(document, folder)]
-  if (problems.length === 0) return { config: assemble(document.data, folder), problems: [] }
+  if (problems.length === 0) {
+    const lineOf = (pointer: string) => document.locate(document.places.get(pointer)?.value ?? 0).line
+    return { config: assemble(document.data, folder, lineOf), problems: [] }
+  }
   return { config: null, problems: problems.sort((a, b) => a.line - b.line || a.column - b.column) }
 }
 
 /* Assembly. */
 
 /** Only for settings that have been found good. */
-function assemble(data: unknown, folder: string): Config {
+function assemble(data: unknown, folder: string, lineOf: (pointer: string) => number): Config {
   const { plain, value, list } = reader(data, '')
   return {
     inside: list<Prefix>('inside')!,
@@ -108,6 +113,7 @@ function assemble(data: unknown, folder: string): Config {
       outbound: plain<Policy>('firewall.outbound'),
       inbound6: plain<Policy>('firewall.inbound6'),
       tcpMidstream: plain('firewall.tcp-midstream'),
+      rules: plain<unknown[]>('firewall.rules').map((entry, i) => assembleRule(entry, lineOf(`/firewall/rules/${i}`))),
     },
     timers: {
       udpMs: value('timers.udp'),
@@ -138,6 +144,12 @@ function assemble(data: unknown, folder: string): Config {
 function assembleUdpPort(entry: unknown): { port: number; idleMs: number } {
   const { value } = reader(entry, 'timers.udp-ports[].')
   return { port: value('port'), idleMs: value('idle') }
+}
+
+function assembleRule(entry: unknown, line: number): FirewallRule {
+  const { rule, conflict } = ruleOf(entry)
+  if (rule === null) throw new Error(conflict.message)
+  return { ...rule, line }
 }
 
 function assembleMidcom(data: unknown, folder: string): MidcomConfig {

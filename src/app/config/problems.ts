@@ -1,20 +1,33 @@
 /** What a schema finds wrong with a document, in words, each at its place, with what was probably meant. */
 import { createRequire } from 'node:module'
 import type { ErrorObject, SchemaValidateFunction, ValidateFunction } from 'ajv'
-import { fault, type Fault } from './address.ts'
+import { fault, type Fault, type Parsed } from './address.ts'
+import { parsePart } from './firewall.ts'
 import { childPointer, pathOf, type Problem, type SettingsDocument } from './document.ts'
 import { nearest } from './nearest.ts'
 import { durationToText } from './quantity.ts'
 import { inYaml, isSection, isSectionList, type Section, type Setting, type SectionList, type ValueRule } from './setting.ts'
 import { parseValue, takesNumber } from './values.ts'
 
-const readValue: SchemaValidateFunction = (rule: ValueRule, written: unknown) => {
+const readValue: SchemaValidateFunction = (rule: ValueRule, written: unknown, _schema, at) => {
+  if (rule.kind === 'rule-part') return isGood(readValue, parseRulePart(at?.instancePath ?? '', written))
   // Of a value that is not even of the right type, `type` complains.
   if (typeof written !== 'string' && (typeof written !== 'number' || !takesNumber(rule))) return true
-  const parsed = parseValue(rule, written)
-  if (parsed.ok) return true
-  readValue.errors = [{ keyword: 'x-value', message: parsed.message, params: parsed }]
-  return false
+  return isGood(readValue, parseValue(rule, written))
+}
+
+function isGood(of: SchemaValidateFunction, parsed: Parsed<unknown>): boolean {
+  if (!parsed.ok) of.errors = [{ keyword: 'x-value', message: parsed.message, params: parsed }]
+  return parsed.ok
+}
+
+/** A list counts as a whole: what one entry leaves, another may take out. */
+function parseRulePart(pointer: string, written: unknown): Parsed<unknown> {
+  const entries: unknown[] = Array.isArray(written) ? written : [written]
+  // Of what is not even a text or a number, `type` complains.
+  if (entries.length > 0 && !entries.every((one) => typeof one === 'string' || Number.isInteger(one))) return { ok: true,
+    value: null }
+  return parsePart(pointer, written)
 }
 
 const compiled = new WeakMap<Section, ValidateFunction>()
@@ -114,6 +127,9 @@ function wrongValue({ keyword, params, data, parentSchema, instancePath }: Error
   const need = (what: string, suggestion: string) => fault(`${what} is needed here, not ${described(data)}`, suggestion)
   if (section) {
     const [key, setting] = Object.entries((schema as unknown as Section).properties)[0]!
+    if (schema.type.includes('string')) {
+      return need('a section or a text', 'write {action: permit} or "permit in ip from any to any"')
+    }
     return instancePath === '' && typeof data !== 'object'
       ? fault('this is not a list of settings', 'write `section:` and below it, indented, `key: value`')
       : need('a section', `write below it, indented, settings such as ${key}: ${sample(setting as Setting)}`)
@@ -159,6 +175,7 @@ const KINDS: Record<ValueRule['kind'], string> = {
   subtree: 'an object identifier',
   hosts: 'an address or a prefix', span: 'an address with ports',
   end: 'an address, a prefix or an address with ports',
+  rule: 'a rule', 'rule-part': 'a text, a number or a list of them',
 }
 
 /** A value that does not fit, in a few words. */

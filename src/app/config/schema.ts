@@ -2,6 +2,7 @@
  * The settings as a JSON Schema (draft 7): what editors complete from, what the checker checks with, and where `pinhole
  * init` takes its comments from.
  */
+import { RULES } from './firewall.ts'
 import { MIDCOM } from './midcom.ts'
 import { NAT } from './nat.ts'
 import {
@@ -37,6 +38,7 @@ export const SCHEMA: Schema = {
         'New IPv6 flows from outside, and with nat44 false new IPv4 flows too (RFC 6092).'),
       'tcp-midstream': flag(true,
         'Let a TCP segment without SYN open a flow: captures begin in the middle of connections.'),
+      rules: RULES,
     }),
     timers: section('How long a flow that says nothing is kept. Units: d, h, m, s, ms, as in 2h4m.', {
       // @req RFC4787 REQ-5, REQ-5b, REQ-5c

@@ -8,6 +8,7 @@ import { COUNT_PATTERN, DURATION_PATTERN, PORTS_PATTERN } from './quantity.ts'
 export interface ValueRule {
   kind: 'duration' | 'count' | 'ports' | 'prefix' | 'range' | 'ipv4' | 'ipv6' | 'endpoint' | 'protocol' | 'key' | 'certificate'
     | 'hosts' | 'span' | 'end' | 'url' | 'name' | 'text' | 'instant' | 'tuple' | 'password' | 'engine-id' | 'subtree'
+    | 'rule' | 'rule-part'
   min?: string
   max?: string
   /** Who sets the limit, to be cited, or what is counted. */
@@ -49,11 +50,13 @@ export type Node = Setting | Section | SectionList
 
 // A section may be null: `timers:` with nothing but comments under it is a section whose settings are all defaults.
 export interface Section {
-  type: ['object', 'null'] | 'object'
+  type: ['object', 'null'] | 'object' | ['object', 'string']
   description: string
   additionalProperties: false
   properties: Record<string, Node>
   required?: string[]
+  /** Of a text that may stand in place of the section. */
+  'x-value'?: ValueRule
 }
 
 /** A list whose entries are sections. */

@@ -3,6 +3,7 @@ import { parseAddress } from '../../base/address.ts'
 import { parseProtocol } from '../../control/simco/agent-endpoint.ts'
 import { fault, parseIpv4, parseIpv6, parsePrefix, parseRange, type Parsed, type Range } from './address.ts'
 import { parseEnd, parseHosts, parseSpan } from './ends.ts'
+import { parseRuleText } from './firewall.ts'
 import { durationToText, parseCount, parseDuration, parseInstant, parsePorts } from './quantity.ts'
 import type { ValueRule } from './setting.ts'
 import { parseEngineId, parsePassword, parseSubtree } from './snmp-values.ts'
@@ -33,12 +34,14 @@ export function parseValue(rule: ValueRule, written: string | number): Parsed<un
     case 'password': return parsePassword(String(written))
     case 'engine-id': return parseEngineId(String(written))
     case 'subtree': return parseSubtree(String(written))
+    case 'rule': return parseRuleText(String(written))
+    case 'rule-part': throw new Error('a part of a rule needs its path')
   }
 }
 
 /** Where a number may stand in place of a text. */
 export function takesNumber({ kind }: ValueRule): boolean {
-  return kind === 'count' || kind === 'protocol' || kind === 'text'
+  return kind === 'count' || kind === 'protocol' || kind === 'text' || kind === 'rule-part'
 }
 
 function withinLimits(rule: ValueRule, parsed: Parsed<number>, written: string | number): Parsed<number> {

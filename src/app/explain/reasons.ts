@@ -270,6 +270,12 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     hint: 'End that rule (pinhole ctl list, pinhole ctl delete RULE).',
     settings: [],
   },
+  'denied-by-firewall': {
+    clause: 'firewall.rules (docs/behaviour.md, Firewall rules)',
+    why: 'The first firewall rule that matches it denies.',
+    hint: 'Put a rule before that one which permits it; pinhole rules prints them in order.',
+    settings: ['firewall.rules'],
+  },
   'tcp-midstream': {
     clause: 'firewall.tcp-midstream (RFC 5382 REQ-1)',
     why: 'The segment belongs to no known connection and does not open one: it has no SYN, or RST or ACK beside it.',

@@ -2,7 +2,11 @@
  * Virtual time for a script beside the packets: the same milliseconds as the plane's, counted from the first packet, and what
  * policy tells the packet path is carried out at the time that the script has reached.
  */
+import type { Prefix } from '../../base/address.ts'
+import { counterIndex } from '../../channel/counters.ts'
 import type { Engine } from '../../engine/engine.ts'
+import type { FirewallRule } from '../../engine/firewall-rule.ts'
+import { createRuleSet } from '../../engine/firewall-set.ts'
 import type { Machine } from '../compose.ts'
 
 /** Larger leaps are taken in steps that no timer of the engine can jump over. */
@@ -21,15 +25,23 @@ export interface Mover {
   move(atMs: number): void
   /** Carries out what policy has told. */
   pump(engine: Engine): void
+  /** Has these firewall rules count from the next packet on, and ends the flows that they forbid. How many. */
+  replaceRules(rules: readonly FirewallRule[], inside: readonly Prefix[], seed: number): number
 }
 
-export function createMover({ frames, plane, engine }: Machine): Mover {
+const ENDED = counterIndex('firewall-flows-ended')
+
+export function createMover({ frames, plane, engine, counters }: Machine): Mover {
   const { sec, nsec } = frames
   let firstSec = NaN
   let firstNsec = 0
   let nowMs = 0
 
   const at = (i: number) => (sec[i] - firstSec) * 1000 + Math.floor((nsec[i] - firstNsec) / 1e6)
+  function pump(target: Engine): void {
+    while (target.applyCommands(nowMs | 0, UNITS));
+  }
+
   return {
     start(i) {
       if (!Number.isNaN(firstSec)) return
@@ -50,8 +62,12 @@ export function createMover({ frames, plane, engine }: Machine): Mover {
       }
       nowMs = atMs
     },
-    pump(target) {
-      while (target.applyCommands(nowMs | 0, UNITS));
+    pump,
+    replaceRules(rules, inside, seed) {
+      const before = counters[ENDED]
+      engine.replaceRules(createRuleSet(rules, inside, seed))
+      pump(engine)
+      return counters[ENDED] - before
     },
   }
 }

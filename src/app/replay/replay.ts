@@ -12,8 +12,8 @@ import type { Frames } from '../../wire/frames.ts'
 import type { Config } from '../config/config.ts'
 import { compose, composeAuthorizer, composePolicy, type Machine, type PoolShare } from '../compose.ts'
 import { Failure, STATUS } from '../cli/status.ts'
-import { createPlayer, type ScriptEvent, type StepResult } from '../script/player.ts'
-import type { Step } from '../script/script.ts'
+import { createPlayer, type Replacement, type ScriptEvent, type StepResult } from '../script/player.ts'
+import { asksPolicy, replacesRules, type Step } from '../script/script.ts'
 import type { PolicyStatistics } from '../../policy/api.ts'
 import type { Explainer } from '../explain/explain.ts'
 import { createMover } from './mover.ts'
@@ -48,7 +48,13 @@ export interface ReplayResult {
   interfaces: readonly CaptureInterface[]
   stats: Readonly<CaptureStats>
   /** What came of the script. */
-  script: { results: readonly StepResult[]; events: readonly ScriptEvent[]; statistics: PolicyStatistics } | null
+  script: {
+    results: readonly StepResult[]
+    replacements: readonly Replacement[]
+    events: readonly ScriptEvent[]
+    /** null: no agent had a part in it. */
+    statistics: PolicyStatistics | null
+  } | null
   stopped: boolean
   /** Stopped while the input was silent: a read of it is still under way. */
   leftReading: boolean
@@ -125,6 +131,8 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
 
   const machine = await compose({
     ...options, clockNs, openInput,
+    isReplaceable: replacesRules(options.script),
+    interfaceName: (id) => interfaces[id]?.name,
     sides: (frames, inside) => insideInterfaces.length === 0 ? sidesBySource(frames, inside)
       : sidesByInterface(frames, (id) => isInsideInterface(insideInterfaces, id, interfaces[id]?.name)),
   })
@@ -132,10 +140,11 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
   const explainer = options.explainer ?? null
   // The answer has to be the same each time, so nobody is asked but the profiles.
   const mover = createMover(machine)
-  const policy = options.script === null ? null
+  const policy = options.script === null || !asksPolicy(options.script) ? null
     : composePolicy(options, machine, composeAuthorizer(options.config, null), mover.pump)
   if (explainer !== null && policy !== null) explainer.midcomRule = policy.ruleInSlot
-  const player = policy === null ? null : createPlayer(options.script!, policy, mover.move)
+  const player = options.script === null ? null
+    : createPlayer(options.script, policy, mover.move, (rules) => mover.replaceRules(rules, options.inside, options.seed))
   const batches = createHistogram({ lowest: 1, highest: 10_000_000_000, figures: 3 })
   let packets = 0
   let leftReading = false
@@ -255,7 +264,9 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
     await explainer?.finish(machine.counters)
     return {
       machine, packets, fault, interfaces, stats, stopped, leftReading,
-      script: policy === null ? null : { results: player!.results, events: player!.events, statistics: policy.statistics() },
+      script: player === null ? null : {
+        results: player.results, replacements: player.replacements, events: player.events, statistics: policy?.statistics() ?? null,
+      },
       wallNs: clockNs() - start,
       engineNs: plane.spentNs(), batches,
     }

@@ -11,7 +11,7 @@ const report: Report = {
   out: { inside: { packets: 0, bytes: 0 }, outside: { packets: 7, bytes: 70 } },
   dropped: { packets: 1111, bytes: 2222 }, drops: { arp: 1, multicast: 1100, 'no-mapping': 10 },
   flows: { opened: 5, expired: 4, evicted: 3, current: 2, peak: 1, capacity: 262_144 }, mappings: { opened: 6, closed: 5 }, hairpinPackets: 8,
-  icmpErrors: { translated: 1, originated: 2, suppressed: 3 }, fragments: { held: 9, released: 8 }, midcom: null,
+  icmpErrors: { translated: 1, originated: 2, suppressed: 3 }, fragments: { held: 9, released: 8 }, firewall: null, midcom: null,
   measured: {
     wallNs: 2_345_000_000, engineNs: 1, packetsPerSecond: 1_000_000, nsPerPacket: { mean: 55.55, p50: 50, p99: 99.94, max: 1000 },
     residentBytes: 3 * 2 ** 20, tableBytes: 2 ** 19, poolBytes: 0,

@@ -3,6 +3,7 @@ import { readCounters } from '../../channel/counters.ts'
 import type { PolicyStatistics } from '../../policy/api.ts'
 import { DROP_REASONS } from '../../channel/reasons.ts'
 import { digest } from '../config/config.ts'
+import { firewallLines, firewallReport } from '../firewall/report.ts'
 import type { ScriptEvent, StepResult } from '../script/player.ts'
 import type { ReplayOptions, ReplayResult } from './replay.ts'
 
@@ -37,7 +38,8 @@ export function createReport(options: ReplayOptions, result: ReplayResult, conte
     virtualMs: machine.plane.virtualMs(),
     packets: result.packets,
     ...packetReport(counters, options.config.limits.flows),
-    midcom: result.script === null ? null : {
+    firewall: replayFirewall(result, counters),
+    midcom: result.script === null || result.script.statistics === null ? null : {
       unmet: result.script.results.filter(({ met }) => !met).length,
       transactions: [...result.script.results], events: [...result.script.events],
       ...midcomReport(counters, result.script.statistics),
@@ -53,6 +55,12 @@ export function createReport(options: ReplayOptions, result: ReplayResult, conte
       poolBytes: machine.frames.pool.length,
     },
   }
+}
+
+/** Hits of the rules that counted last, and each replacement of rules by the script. */
+function replayFirewall({ machine, script }: ReplayResult, counters: Record<string, number>) {
+  const report = firewallReport(machine.engine, counters)
+  return report === null ? null : { ...report, replaced: [...script?.replacements ?? []] }
 }
 
 /** What became of packets, out of the counters. */
@@ -104,6 +112,9 @@ export function summary(report: Report): string {
   const lines = [
     ['packets', `${grouped(report.packets)} in ${seconds(report.virtualMs)} of capture time`],
     ...packetLines(report),
+    ...firewallLines(report.firewall, grouped),
+    ...(report.firewall?.replaced ?? []).map(({ atMs, file, rules, flowsEnded }) =>
+      ['', `${seconds(atMs)}  ${file}: ${grouped(rules)} rules from here on, ${grouped(flowsEnded)} flows ended`]),
     ...agents(report),
     ...speed(report),
     ['memory', `${mebibytes(measured.residentBytes)} resident, ${mebibytes(measured.tableBytes)} flow tables, `

@@ -1,6 +1,7 @@
 /** What a box did while it ran: as an object with a versioned schema (docs/run-report.schema.json), and as text for people. */
 import { readCounters } from '../../channel/counters.ts'
 import { digest } from '../config/config.ts'
+import { firewallLines, firewallReport } from '../firewall/report.ts'
 import { grouped, inColumns, mebibytes, midcomReport, packetLines, packetReport, seconds } from '../replay/report.ts'
 import type { SimulateOptions, SimulationResult } from './simulate.ts'
 
@@ -24,6 +25,7 @@ export function createRunReport(options: SimulateOptions, result: SimulationResu
     turns: result.turns,
     packets: result.packets,
     ...packetReport(counters, options.config.limits.flows),
+    firewall: firewallReport(machine.engine, counters),
     midcom: midcomReport(counters, policy),
     simco: result.simco === null ? null : { ...result.simco },
     snmp: result.snmp === null ? null : { ...result.snmp },
@@ -39,6 +41,7 @@ export function runSummary(report: RunReport): string {
   return inColumns([
     ['up', `${seconds(report.upMs)}, ${grouped(report.packets)} packets`],
     ...packetLines(report),
+    ...firewallLines(report.firewall, grouped),
     ['midcom', `${grouped(midcom.count)} transactions; ${grouped(midcom.rules.added)} rules for packets, `
       + `${grouped(midcom.rules.current)} alive, ${grouped(midcom.rules.expired)} expired, ${grouped(midcom.rules.idle)} idle`],
     ...failed.map(([reason, count]) => ['', `${grouped(count)}  ${reason}`]),

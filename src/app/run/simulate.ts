@@ -10,6 +10,9 @@ import {
   createSimcoServer, SimcoConfigError, type SimcoCounters, type SimcoListener, type SimcoLogRecord, type SimcoServer,
 } from '../../control/simco/server.ts'
 import type { SnmpCounters } from '../../control/snmp/server.ts'
+import { counterIndex } from '../../channel/counters.ts'
+import type { FirewallRule } from '../../engine/firewall-rule.ts'
+import { buildRuleSet, type RuleSetBuilder } from '../../engine/firewall-set.ts'
 import { CaptureError, systemReason } from '../../phy/capture-error.ts'
 import { preloadCapture, type CaptureStore } from '../../phy/preload.ts'
 import { sidesBySource } from '../../plane/sides.ts'
@@ -27,6 +30,9 @@ import { composeSnmpAccess } from './snmp-access.ts'
 import { timed } from './timed.ts'
 import { createTraffic } from './traffic.ts'
 import { createTurns } from './turns.ts'
+
+/** Of a rule set, in one turn: a few hundredths of a millisecond. */
+const BUILD_STEPS = 8
 
 export interface SimulateOptions {
   config: Config
@@ -46,7 +52,10 @@ export interface Simulation {
   /** What is open, as in `simco 127.0.0.1:7626`. */
   readonly doors: readonly string[]
   readonly machine: Machine
-  /** What agents may do from now on; agents that are no longer there lose their sessions. Nothing else changes. */
+  /**
+   * What agents may do from now on, and the firewall rules; agents that are no longer there lose their sessions, and flows that
+   * the rules forbid end. Nothing else changes.
+   */
   reload(config: Config): void
   /** Tells agents, waits for what they are owed, closes. */
   stop(): Promise<SimulationResult>
@@ -69,7 +78,8 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
   let share: PoolShare = { poolStart: 0, poolEnd: 0 }
   let store: CaptureStore | null = null
   const machine = await compose({
-    config, inside, seed, sides: sidesBySource, outInside: undefined, outOutside: undefined, clockNs: () => performance.now() * 1e6,
+    config, inside, seed, isReplaceable: true, interfaceName: (id) => store?.interfaces[id]?.name, sides: sidesBySource,
+    outInside: undefined, outOutside: undefined, clockNs: () => performance.now() * 1e6,
     async openInput(frames, itsShare) {
       share = itsShare
       if (capture !== null) store = await readCapture(capture, frames, share)
@@ -108,10 +118,33 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
   }
   turns.start(core, traffic)
   let known = config.midcom.agents
+  let building: RuleSetBuilder | null = null
+
+  /** Makes tables of the rules a little at a time, then has them count at once; the flows that are there follow in slices. */
+  function replaceRules(rules: readonly FirewallRule[]): void {
+    const ENDED = counterIndex('firewall-flows-ended'), builder = buildRuleSet(rules, inside, seed)
+    building = builder
+    const build = () => {
+      // What is read meanwhile takes its place.
+      if (building !== builder) return
+      if (builder.step(BUILD_STEPS)) return void setImmediate(build)
+      building = null
+      const before = machine.counters[ENDED]
+      engine.replaceRules(builder.set())
+      turns.pump(engine)
+      const tell = () => {
+        if (engine.firewall.isChanging()) return void setImmediate(tell)
+        log.line(`firewall: ${rules.length} rules count, ${machine.counters[ENDED] - before} flows ended`)
+      }
+      tell()
+    }
+    build()
+  }
 
   return {
     doors, machine,
     reload(next) {
+      replaceRules(next.firewall.rules)
       authorizer = composeAuthorizer(next, pdp)
       pdp?.forget()
       policy.authorizationChanged()
@@ -122,6 +155,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
       known = next.midcom.agents
     },
     async stop() {
+      building = null
       turns.stopTraffic()
       await Promise.all([server?.close(), snmp?.server.close()])
       await journal?.close()

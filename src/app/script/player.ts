@@ -2,6 +2,7 @@
  * Plays a script against the policy of a replay, on its virtual time: steps happen at their times and rules end at theirs, in
  * order, each before the first packet whose stamp is at or after it.
  */
+import type { FirewallRule } from '../../engine/firewall-rule.ts'
 import {
   BIDIRECTIONAL, INBOUND, OUTBOUND, PARITY_ANY, PARITY_EVEN, PARITY_ODD, PARITY_SAME, TRADITIONAL, TWICE,
   type Cause, type Outcome, type Policy, type RuleStatus, type Session, type SessionListener, type Tuple,
@@ -39,6 +40,9 @@ export interface StepResult {
   ended: { atMs: number; cause: Cause | null } | null
 }
 
+/** A set of firewall rules that took the place of another. */
+export interface Replacement { line: number; atMs: number; file: string; rules: number; flowsEnded: number }
+
 /** What a session was told without having asked. */
 export interface ScriptEvent {
   atMs: number
@@ -59,6 +63,7 @@ export interface Player {
   /** After the last packet: the rest of the script. */
   finish(): Promise<void>
   readonly results: readonly StepResult[]
+  readonly replacements: readonly Replacement[]
   readonly events: readonly ScriptEvent[]
 }
 
@@ -70,9 +75,17 @@ const NOTHING = 0xffffffff
 const RULES_AT_ONCE = 1024
 
 /**
+ * @param policy null: no step is a transaction
  * @param move tells the packet path that time is `nowMs`; what policy tells it from then on happens at that time
+ * @param replaceRules gives the packet path new firewall rules, and says how many flows they have ended
  */
-export function createPlayer(steps: readonly Step[], policy: Policy, move: (nowMs: number) => void): Player {
+export function createPlayer(
+  steps: readonly Step[], policy: Policy | null, move: (nowMs: number) => void,
+    replaceRules: (rules: readonly FirewallRule[]) => number,
+): Player {
+  /** By step; a step that replaces firewall rules has none. */
+  const resultOf: StepResult[] = []
+  const replacements: Replacement[] = []
   const results: StepResult[] = []
   const events: ScriptEvent[] = []
   const sessions = new Map<string, Session>()
@@ -107,6 +120,7 @@ export function createPlayer(steps: readonly Step[], policy: Policy, move: (nowM
     readTraffic()
     nowMs = atMs
     move(atMs)
+    if (policy === null) return
     let more: boolean
     do {
       more = policy.advance(atMs, RULES_AT_ONCE)
@@ -117,6 +131,7 @@ export function createPlayer(steps: readonly Step[], policy: Policy, move: (nowM
 
   /** The packet path does all that it has been told before the next packet. */
   function apply(): void {
+    if (policy === null) return
     do {
       policy.pump()
       policy.applied()
@@ -125,14 +140,14 @@ export function createPlayer(steps: readonly Step[], policy: Policy, move: (nowM
 
   function readTraffic(): void {
     for (const result of live.values()) {
-      if (result.do === 'enable') result.traffic = policy.ruleTraffic(result.rule!) ?? result.traffic
+      if (result.do === 'enable') result.traffic = policy!.ruleTraffic(result.rule!) ?? result.traffic
     }
   }
 
   /** What has ended since traffic was read; `cause` where no session was told of one. */
   function noteEnds(cause: Cause | null): void {
     for (const [step, result] of live) {
-      if (policy.ruleTraffic(result.rule!) !== undefined) continue
+      if (policy!.ruleTraffic(result.rule!) !== undefined) continue
       result.ended = { atMs: nowMs, cause: causes.get(result.rule!) ?? cause }
       live.delete(step)
     }
@@ -141,13 +156,19 @@ export function createPlayer(steps: readonly Step[], policy: Policy, move: (nowM
 
   async function play(index: number): Promise<void> {
     const step = steps[index]!
-    const { line, atMs, agent, action, label, expect } = step
+    const { line, atMs, agent, action, label, expect, firewall } = step
+    if (firewall !== null) {
+      const { file, rules } = firewall
+      replacements.push({ line, atMs, file, rules: rules.length, flowsEnded: replaceRules(rules) })
+      return
+    }
     const result: StepResult = {
       line, atMs, agent, do: action, as: label, ok: true, reason: null, expected: expect, met: true,
       rule: null, group: null, owner: null, lifetimeSec: null, direction: null,
       internal: null, inside: null, outside: null, external: null, entries: null, traffic: null, ended: null,
     }
     results.push(result)
+    resultOf[index] = result
     const outcome = await perform(step, result)
     apply()
     if (!outcome.ok) {
@@ -173,7 +194,7 @@ export function createPlayer(steps: readonly Step[], policy: Policy, move: (nowM
     if (action === 'open' || !sessions.has(agent) && !closed.has(agent)) {
       const before = sessions.get(agent)
       if (before !== undefined) return { ok: true, value: null }
-      const opened = await policy.openSession(agent, listener(agent))
+      const opened = await policy!.openSession(agent, listener(agent))
       if (!opened.ok) return opened
       closed.delete(agent)
       sessions.set(agent, opened.value)
@@ -237,6 +258,7 @@ export function createPlayer(steps: readonly Step[], policy: Policy, move: (nowM
         return list
       }
       case 'open':
+      case 'firewall':
       case 'close': throw new Error('a session is no transaction')
     }
   }
@@ -244,16 +266,16 @@ export function createPlayer(steps: readonly Step[], policy: Policy, move: (nowM
   /** 0: none was named. */
   function resolve(reference: Reference | null, of: 'rule' | 'group'): number {
     if (reference === null) return 0
-    return 'number' in reference ? reference.number : results[reference.step]![of] ?? NOTHING
+    return 'number' in reference ? reference.number : resultOf[reference.step]![of] ?? NOTHING
   }
 
   return {
-    nextMs: () => Math.min(steps[next]?.atMs ?? Infinity, policy.nextDeadlineMs()),
+    nextMs: () => Math.min(steps[next]?.atMs ?? Infinity, policy?.nextDeadlineMs() ?? Infinity),
     async happen(untilMs) {
       for (;;) {
         const stepMs = steps[next]?.atMs ?? Infinity
         // Never back: a deadline that was missed is past.
-        const atMs = Math.max(nowMs, Math.min(stepMs, policy.nextDeadlineMs()))
+        const atMs = Math.max(nowMs, Math.min(stepMs, policy?.nextDeadlineMs() ?? Infinity))
         if (atMs > untilMs || atMs === Infinity) return
         advance(atMs)
         if (stepMs <= atMs) await play(next++)
@@ -263,7 +285,7 @@ export function createPlayer(steps: readonly Step[], policy: Policy, move: (nowM
       while (next < steps.length) await this.happen(steps[next]!.atMs)
       readTraffic()
     },
-    results, events,
+    results, replacements, events,
   }
 }
 

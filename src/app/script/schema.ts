@@ -6,7 +6,7 @@ import { choice, duration, LONGEST, value, type Section, type Setting } from '..
 export const ACTIONS = [
   'reserve', 'enable', 'disable', 'lifetime', 'list', 'status', 'group-lifetime', 'group-list', 'group-status',
 ] as const
-export type Action = (typeof ACTIONS)[number] | 'open' | 'close'
+export type Action = (typeof ACTIONS)[number] | 'open' | 'close' | 'firewall'
 
 export function isAction(text: unknown): text is Action {
   return (ACTIONS as readonly unknown[]).includes(text)
@@ -68,6 +68,7 @@ const OWN: Record<Action | 'session', { required: string[]; properties: Record<s
   session: {
     required: [], properties: { session: choice('open', ['open', 'close'], 'Opens the session of an agent, or closes it.') },
   },
+  firewall: { required: [], properties: {} },
   open: { required: [], properties: {} },
   close: { required: [], properties: {} },
 }
@@ -78,8 +79,19 @@ function version(description: string): Setting {
 
 const made = new Map<string, Section>()
 
+/** A step that no agent makes. */
+const FIREWALL: Section = {
+  type: 'object', description: 'A step.', additionalProperties: false, required: ['at', 'firewall'],
+  properties: {
+    at: COMMON.at!,
+    firewall: { type: 'string', description: 'The configuration whose firewall rules count from now on.', examples: ['new.yaml'],
+      'x-value': { kind: 'text' } },
+  },
+}
+
 /** The same object for the same action: it is compiled once. */
 export function actionSchema(action: Action | 'session'): Section {
+  if (action === 'firewall') return FIREWALL
   let schema = made.get(action)
   if (schema === undefined) {
     const { required, properties } = OWN[action]

@@ -20,7 +20,7 @@ function complaints(text: string): string[] {
 
 const PLAIN = {
   label: null, expect: null, rule: null, reservation: null, group: null, internal: null, external: null, lifetimeSec: 0, maxIdleSec: 0,
-  direction: 'bidirectional', parity: 'any', service: 'any', protocol: 0, ports: 1, internalVersion: 0, externalVersion: 0,
+  direction: 'bidirectional', parity: 'any', service: 'any', protocol: 0, ports: 1, internalVersion: 0, externalVersion: 0, firewall: null,
 }
 const end = (address: string, prefixBits: number, port: number, range: number, version = 4) => ({ version, address, prefixBits, port, range })
 
@@ -91,7 +91,7 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
   ['settings in place of steps', 'at: 1s\n', ['1:1: a list of steps is needed here; write `- at: 1s`, and below it, indented, `agent: NAME` and `do: enable`']],
   ['a word in place of a step', '- enable\n', ['1:3: [0]: a step is needed here; write `- at: 1s`, and below it, indented, `agent: NAME` and `do: enable`']],
   ['a step that does nothing', '- {at: 1s, agent: lab}\n',
-    ['1:3: [0]: the step does nothing; add do: reserve | enable | disable | lifetime | list | status | group-lifetime | group-list | group-status, or session: open | close']],
+    ['1:3: [0]: the step does nothing; add do: reserve | enable | disable | lifetime | list | status | group-lifetime | group-list | group-status, or session: open | close, or firewall: FILE']],
   ['a slip in what it does', '- {at: 1s, agent: lab, sesion: open}\n- {at: 1s, agent: lab, do: enabel}\n- {at: 1s, agent: lab, do: open}\n- {at: 1s, agent: lab, session: shut}\n', [
     '1:24: [0].sesion: no such setting; did you mean session?',
     "2:28: [1].do: 'enabel' is none of reserve, enable, disable, lifetime, list, status, group-lifetime, group-list, group-status; did you mean enable?",

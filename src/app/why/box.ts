@@ -13,7 +13,7 @@ import type { Explanation, Side } from '../explain/explanation.ts'
 import { createWatch } from '../explain/watch.ts'
 import { createMover } from '../replay/mover.ts'
 import { createPlayer } from '../script/player.ts'
-import type { Step } from '../script/script.ts'
+import { asksPolicy, replacesRules, type Step } from '../script/script.ts'
 
 const DROPS = counterIndex('drop-packets')
 
@@ -54,6 +54,8 @@ export async function openBox({ config, inside, seed, from, after, script }: Box
   }
   const machine = await compose({
     config, inside, seed, outInside: undefined, outOutside: undefined, explainer, clockNs: () => 0,
+      isReplaceable: replacesRules(script),
+    interfaceName: (id) => input.reader?.interfaces[id]?.name,
     sides: (frames, prefixes) => {
       const bySource = sidesBySource(frames, prefixes)
       return {
@@ -74,10 +76,11 @@ export async function openBox({ config, inside, seed, from, after, script }: Box
   })
   const { frames, plane, watched, counters } = machine
   const mover = createMover(machine)
-  const policy = script === null ? null
+  const policy = script === null || !asksPolicy(script) ? null
     : composePolicy({ config, inside, seed }, machine, composeAuthorizer(config, null), mover.pump)
   if (policy !== null) explainer.midcomRule = policy.ruleInSlot
-  const player = policy === null ? null : createPlayer(script!, policy, mover.move)
+  const player = script === null ? null : createPlayer(script, policy, mover.move, (rules) => mover.replaceRules(rules, inside,
+    seed))
   let sec = 0, nsec = 0, packets = 0
 
   /** Rows `0` … `count`-1, each after what agents do before it. */
