@@ -73,20 +73,17 @@ export async function soak(rounds: number, sets: number, seed: number): Promise<
   try {
     const lab = spawnSync(process.execPath, [MAIN, 'init', '--lab'], { encoding: 'utf8' }).stdout
     fs.writeFileSync(path.join(folder, 'box.yaml'), lab.replace('listen: [127.0.0.1:7626]', 'listen: []').replace('listen: [127.0.0.1:1161]', 'listen: [127.0.0.1:0]'))
+    let box = await start(folder)
+    started.push(box.child)
     for (let round = 0; round < rounds; round++) {
-      const box = await start(folder)
-      started.push(box.child)
       const session = open(box.port)
-      await compare(session, rows, [], report)
       const under = await disturb(box, session, rows, sets, prng, report)
       session.close()
-      const again = await start(folder)
-      started.push(again.child)
-      const other = open(again.port)
-      await compare(other, rows, under, report)
-      other.close()
-      again.child.kill('SIGKILL')
-      await new Promise((resolve) => { again.child.once('close', resolve) })
+      box = await start(folder)
+      started.push(box.child)
+      const again = open(box.port)
+      await compare(again, rows, under, report)
+      again.close()
       report.rounds++
     }
   } finally {

@@ -251,6 +251,16 @@ test('every error-status that SETs end in, and nothing is left behind (RFC 3416 
   assert.deepEqual(await walk(ALICE, 'midcomRuleTable'), [])
 })
 
+test('the five commands of README reserve, enable, extend, list and delete', { skip: NO_NET_SNMP }, async () => {
+  const block = /<!-- snmp -->\n```sh\n(.*?)```/s.exec(fs.readFileSync('README.md', 'utf8'))![1]!
+  const { status, out, err } = await tool('bash', ['-e', '-c', block.replace('127.0.0.1:1161', `-r 3 -t 5 127.0.0.1:${box.snmp}`)], { ...process.env, SNMPCONFPATH: '/nonexistent' })
+  assert.deepEqual([status, err], [0, ''])
+  assert.match(out, /midcomRuleOperStatus\."lab"\.7\.1 = INTEGER: enabled\(8\)/)
+  assert.match(out, /midcomRuleLifetime\."lab"\.7\.1 = Gauge32: (600|59\d) seconds/)
+  assert.match(out, /midcomRuleStorageType\."lab"\.7\.1 = INTEGER: nonVolatile\(3\)/)
+  assert.deepEqual(await walk(LAB, 'midcomRuleOperStatus'), [])
+})
+
 test('nonVolatile rules are there again after SIGKILL, with ports and lifetimes, and their packets pass at once (RFC 5190 midcomRuleStorageType)', { skip: NO_NET_SNMP }, async () => {
   const row = at('alice', 40, 1), other = at('alice', 40, 2)
   assert.equal(await set(ALICE, ...columns(row, { RowStatus: 'i createAndGo', ...RTP, ...PEER, StorageType: 'i nonVolatile', AdminStatus: 'i enable' })), 'noError')
