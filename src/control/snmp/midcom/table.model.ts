@@ -1,7 +1,7 @@
 /**
- * midcomRuleTable as RFC 5190 9 and docs/midcom-mib.md describe it, slow and obvious: rows are an array, columns a plain record, every
- * question looks through all of them, and a SET is judged one varbind at a time against literal lists. It has a policy core of its
- * own, which is asked the same things in the same order. How columns become a request is shared (asking.ts).
+ * midcomRuleTable as RFC 5190 9 and docs/midcom-mib.md describe it, slow and obvious: rows are an array, columns a plain record,
+ * every question looks through all of them, and a SET is judged one varbind at a time against literal lists. It has a policy core
+ * of its own, which is asked the same things in the same order. How columns become a request is shared (asking.ts).
  */
 import type { BookSession, Cause, Outcome, PolicyCore, SessionListener } from '../../../policy/api.ts'
 import type { Rig } from '../../../policy/testing.ts'
