@@ -121,11 +121,11 @@ function turnLines({ edits, explanation, captureDrops }: Turn, text: string): st
 }
 
 /** The setting, what it is now and where that stands. */
-function editText({ path, before, after }: Edit, text: string): string {
+function editText({ path, before, after, added }: Edit, text: string): string {
   const document = readDocument(text)
   const place = document.places.get('/' + path.replaceAll('.', '/'))
   const where = place === undefined ? 'the default' : `line ${document.locate(place.key ?? place.value).line}`
-  return `${path}: ${after}  (now ${before}, ${where})`
+  return added === null ? `${path}: ${after}  (now ${before}, ${where})` : `${path}: one more, before the others: ${added}`
 }
 
 function packet(text: string): WrittenPacket {

@@ -243,14 +243,14 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
   'no-mapping': {
     clause: 'RFC 4787 REQ-8',
     why: 'Nobody inside has opened that outside address and port, so there is nobody to send it to.',
-    hint: 'The inside host has to send first, or an agent has to open a pinhole (pinhole ctl enable).',
-    settings: ['nat.nat44'],
+    hint: 'The inside host has to send first, a forward has to lead there (nat.forwards), or an agent has to open a pinhole.',
+    settings: ['nat.forwards', 'nat.nat44'],
   },
   'filtered': {
     clause: 'nat.filtering (RFC 4787 REQ-8)',
     why: 'The mapping exists, but its filter does not admit this remote end: the inside host has not sent to it.',
     hint: 'The inside host has to send to that address first, or a rule or nat.filtering has to admit more.',
-    settings: ['nat.filtering', 'firewall.outbound'],
+    settings: ['nat.forwards', 'nat.filtering', 'firewall.outbound'],
   },
   'no-state': {
     clause: 'RFC 5508 REQ-1',

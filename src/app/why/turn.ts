@@ -15,7 +15,8 @@ import type { Explanation } from '../explain/explanation.ts'
 import { REASON_TEXTS } from '../explain/reasons.ts'
 import type { WrittenPacket } from './packet.ts'
 
-export interface Edit { path: string; before: string; after: string }
+/** `after` is YAML; of a list of sections to which one was added, `added` is that one. */
+export interface Edit { path: string; before: string; after: string; added: string | null }
 
 export interface Turn {
   edits: Edit[]
@@ -35,10 +36,12 @@ const MOST_TOLD = 5
 
 /**
  * @param text of the configuration, `folder` where the files lie that it names
+ * @param inside the inside endpoint that the packet is for, where that is known
  * @param first what becomes of the packet as things are
  */
 export async function findTurns(
-  text: string, folder: string, packet: WrittenPacket, first: { explanation: Explanation; drops: number; packets: number },
+  text: string, folder: string, packet: WrittenPacket, inside: End | null,
+  first: { explanation: Explanation; drops: number; packets: number },
   attempt: Try,
 ): Promise<Turn[]> {
   const wanted = first.explanation.verdict === 'sent' ? 'dropped' : 'sent'
@@ -49,7 +52,7 @@ export async function findTurns(
     const next: typeof round = []
     for (const { edits, reason } of round) {
       const settled = new Set(edits.map(({ path }) => path))
-      for (const edit of candidates(apply(text, edits), reason, packet).filter(({ path }) => !settled.has(path))) {
+      for (const edit of candidates(apply(text, edits), reason, packet, inside).filter(({ path }) => !settled.has(path))) {
         if (tries === MOST_TRIES) break
         const all = [...edits, edit]
         const { config } = checkConfig(apply(text, all), folder)
@@ -71,15 +74,44 @@ export async function findTurns(
 }
 
 /** Edits that may turn a drop for that reason, or null: that may drop what passes. */
-function candidates(text: string, reason: DropReason | null, packet: WrittenPacket): Edit[] {
+function candidates(text: string, reason: DropReason | null, packet: WrittenPacket, inside: End | null): Edit[] {
   const paths = reason === null ? STOPPERS : REASON_TEXTS[reason].settings
   const known = new Map(settings())
   return paths.flatMap((path) => {
     const node = known.get(path)!
     const now = setting(plain(text), path)
+    if (path in ENTRIES) return addedTo(path, now as unknown[], ENTRIES[path]!(packet, inside, plain(text)))
     return alternatives(path, node, now, packet).filter((value) => inYaml(value) !== inYaml(now))
-      .map((value) => ({ path, before: inYaml(now), after: inYaml(value) }))
+      .map((value) => ({ path, before: inYaml(now), after: inYaml(value), added: null }))
   })
+}
+
+/** An inside endpoint. */
+export interface End { address: string; port: number | null }
+
+/** Lists of sections, and the entry that is just wide enough for the packet. They come before what reaches further. */
+const ENTRIES: Record<string, (packet: WrittenPacket, inside: End | null, settings: unknown) => unknown> = {
+  'nat.forwards': ({ protocol, src }, inside, settings) => {
+    const name = protocol === 6 ? 'tcp' : protocol === 17 ? 'udp' : null
+    const [pool] = setting(settings, 'nat.pool') as string[]
+    if (name === null || inside === null || inside.port === null || inside.address.includes(':')) return null
+    const outside = pool.replace(/[-/].*/, '')
+    return { protocol: name, outside: `${outside}:${inside.port}`, inside: `${inside.address}:${inside.port}`, from: [src] }
+  },
+}
+
+function addedTo(path: string, now: unknown[], entry: unknown): Edit[] {
+  if (entry === null) return []
+  const added = typeof entry === 'string' ? entry : flowOf(entry as object)
+  // JSON is YAML. What is first decides, where the order counts.
+  return [{ path, before: `${now.length} entries`, after: JSON.stringify([entry, ...now]), added }]
+}
+
+/** A section in a line. */
+function flowOf(section: object): string {
+  const value = (one: unknown): string => Array.isArray(one) ? `[${one.map(value).join(', ')}]`
+    : /^[\w./-]+$/.test(String(one)) ? String(one) : JSON.stringify(one)
+  return `{${Object.entries(section).map(([key, one]) => `${key}: ${value(one)}`).join(', ')}}`
 }
 
 /** What a setting may be instead: every other choice, or more room. */

@@ -7,7 +7,7 @@ import { checkScript, type Step } from '../script/script.ts'
 import type { CaptureFault } from '../../phy/capture-reader.ts'
 import { openBox } from './box.ts'
 import { parsePacket, type WrittenPacket } from './packet.ts'
-import { findTurns, type Turn } from './turn.ts'
+import { findTurns, type End, type Turn } from './turn.ts'
 
 export interface WhyOptions {
   packet: WrittenPacket
@@ -46,14 +46,14 @@ export async function why(options: WhyOptions): Promise<Answer> {
   const box = await open(config, script)
   const { packets, drops, fault } = box
   const explanation = await box.send(packet.bytes, laterMs)
-  const turns = await findTurns(text, folder, packet, { explanation, drops, packets }, async (settings) => {
+  const turns = await findTurns(text, folder, packet, insideEnd(), { explanation, drops, packets }, async (settings) => {
     const other = await open(settings, script)
     return { explanation: await other.send(packet.bytes, laterMs), drops: other.drops }
   })
   return { explanation, packets, fault, turns, answerTo: await findQuestion(), rule: await findRule(box.virtualMs()) }
 
   /** The inside endpoint that a packet from outside is for. */
-  function insideEnd(): { address: string; port: number | null } | null {
+  function insideEnd(): End | null {
     const { has4, has6 } = createPrefixSet(options.inside.length > 0 ? options.inside : config.inside)
     const parsed = parseAddress(packet.dst)
     if (!parsed.ok) return null
