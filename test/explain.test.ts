@@ -216,6 +216,25 @@ test('explain: a rule of an agent is named with its owner, on every packet of it
   for (const { rules } of blocked) assert.deepEqual(rules, [{ kind: 'midcom', rule: '1', owner: 'proxy', what: 'blocks the packet' }])
 })
 
+test('explain: a firewall rule is named with its file and line where it decides, and on the packets of its flows', () => {
+  const config = path.join(scratch, 'rules.yaml')
+  fs.writeFileSync(config, 'firewall:\n  rules:\n    - {name: no-web, action: deny, protocol: tcp}\n    - permit in 17 from any to any\n')
+  const explained = pinhole('pcaps/nat-mixed-in.pcap', '--config', config, '--explain', 'rule no-web or rule 2', '--explain-format', 'json').stdout.trimEnd()
+    .split('\n').map((line) => JSON.parse(line) as Explanation)
+  const said = (verdict: string, to: string | null, what: string) => explained.filter((e) => e.verdict === verdict && e.to === to && e.rules.some((rule) => rule.what === what))
+  const denied = said('dropped', null, 'denies the packet')
+  assert.ok(denied.length > 0)
+  for (const { rules, reason, also } of denied) {
+    assert.deepEqual(rules, [{ kind: 'firewall', rule: 'no-web', owner: `${config}:3`, what: 'denies the packet' }])
+    assert.equal(reason?.name, 'denied-by-firewall')
+    assert.ok(also.length <= 1)
+  }
+  assert.ok(said('sent', 'outside', 'permits the packet').length > 0)
+  assert.ok(said('sent', 'inside', 'admitted the flow').length > 0)
+  const text = pinhole('pcaps/nat-mixed-in.pcap', '--config', config, '--explain', 'new').stdout
+  assert.ok(text.includes(`  rule      firewall rule 2 (${config}:4) permits the packet\n`), text.slice(0, 1000))
+})
+
 test('explain: --explain-to writes to a file, which is left alone until the capture is open', () => {
   const file = path.join(scratch, 'why.txt')
   fs.writeFileSync(file, 'precious')

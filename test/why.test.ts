@@ -21,7 +21,7 @@ async function ask(packet: string, { text = SMALL, capture = null as string | nu
   const { config, problems } = checkConfig(text)
   assert.ok(config !== null, JSON.stringify(problems))
   return why({
-    packet: parsePacket(packet), side, laterMs: later, config, text, folder: '.', inside: [], seed: 1, after: capture,
+    packet: parsePacket(packet), side, laterMs: later, config, text, folder: '.', file: 'pinhole.yaml', inside: [], seed: 1, after: capture,
     script: script === null ? null : loadScript(script),
   })
 }
@@ -48,8 +48,24 @@ test('why: every turn that is told turns the verdict, and the reasons are the en
     assert.equal(explanation.reason?.name ?? explanation.verdict, reason, packet)
     for (const turn of turns) assert.ok(told(answer).includes(turn), `${packet}: ${told(answer).join('; ')}`)
     for (const { explanation: then } of answer.turns) assert.notEqual(then.verdict === 'sent', explanation.verdict === 'sent', packet)
-    if (turns.length > 0 && reason !== 'inside-to-inside') assert.equal(told(answer)[0], turns[0], packet)
+    if (turns.length > 0 && reason !== 'inside-to-inside') assert.equal(told(answer).find((turn) => !turn.startsWith('firewall.rules')), turns[0], packet)
   }
+})
+
+test('why: the firewall rule that decided is named with its place; a rule for this packet alone comes before settings', async () => {
+  const text = `${SMALL}firewall:\n  rules:\n    - permit in 17 from any to any 53\n    - {name: no-chat, action: deny, protocol: udp, direction: outbound}\n`
+  const packet = 'udp 10.0.0.5:5004 > 198.51.100.7:6000'
+  const denied = await ask(packet, { text })
+  assert.equal(denied.explanation.reason?.name, 'denied-by-firewall')
+  assert.deepEqual(denied.explanation.rules, [{ kind: 'firewall', rule: 'no-chat', owner: 'pinhole.yaml:5', what: 'denies the packet' }])
+  assert.deepEqual(told(denied), ['firewall.rules: permit in 17 from 10.0.0.5 5004 to 198.51.100.7 6000'])
+  const permitted = await ask('udp 10.0.0.5:5004 > 198.51.100.7:53', { text })
+  assert.deepEqual(permitted.explanation.rules, [{ kind: 'firewall', rule: '1', owner: 'pinhole.yaml:4', what: 'permits the packet' }])
+  assert.equal(told(permitted)[0], 'firewall.rules: deny in 17 from 10.0.0.5 5004 to 198.51.100.7 53')
+  const stranger = await ask('udp 198.51.100.9:9 > 10.0.0.1:5000', { capture: 'pcaps/udp-hairpin-in.pcap' })
+  assert.equal(told(stranger)[0], 'firewall.rules: permit out 17 from 198.51.100.9 9 to 10.0.0.1 5000')
+  const six = await ask('tcp [2001:db8::1]:443 > [fd00::5]:80')
+  assert.equal(told(six)[0], 'firewall.rules: permit out 6 from 2001:db8::1 443 to fd00::5 80')
 })
 
 test('why: after a capture the box knows its flows; a stranger is filtered until the filter, or a packet to it, lets it in (RFC 4787 REQ-8)', async () => {
@@ -60,7 +76,7 @@ test('why: after a capture the box knows its flows; a stranger is filtered until
   const stranger = await ask('udp 198.51.100.9:9 > 10.0.0.1:5000', { capture })
   assert.equal(stranger.explanation.reason?.name, 'filtered')
   assert.deepEqual(stranger.explanation.mapping?.inside, '10.0.0.1:5000')
-  assert.deepEqual(told(stranger).slice(0, 2), ['nat.forwards: {protocol: udp, outside: "203.0.113.1:5000", inside: "10.0.0.1:5000", from: [198.51.100.9]}', 'nat.filtering: endpoint-independent'])
+  assert.deepEqual(told(stranger).slice(1, 3), ['nat.forwards: {protocol: udp, outside: "203.0.113.1:5000", inside: "10.0.0.1:5000", from: [198.51.100.9]}', 'nat.filtering: endpoint-independent'])
   assert.ok(stranger.turns[0].captureDrops !== null)
   assert.equal(stranger.answerTo?.packet, 'udp 10.0.0.1:5000 > 198.51.100.9:9')
   // Five minutes later the mapping is gone (REQ-5).

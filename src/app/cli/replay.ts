@@ -90,7 +90,8 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
   const inputs = { capture, config: configFile ?? null, script: scriptFile ?? null }
   checkOutputs(inputs, [outInside, outOutside, reportFile, explainTo])
   const explainer = flags.explain === undefined ? null
-    : createExplainer(flags.explain === true ? DROPS : flags.explain, flags.explainFormat, createSink(flags.explainTo))
+    : createExplainer(flags.explain === true ? DROPS : flags.explain, flags.explainFormat, createSink(flags.explainTo),
+      flags.config ?? null)
   const stop = new AbortController()
   let heard: Signal = 'SIGINT'
   const onSignal = (signal: Signal) => {

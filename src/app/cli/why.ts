@@ -71,7 +71,7 @@ async function run(written: WrittenPacket, flags: WhyFlags): Promise<void> {
   }
   const answer = await why({
     packet: written, side: flags.from ?? null, laterMs: flags.later, config, text, folder: folderOf(file ?? '.'),
-    inside: flags.inside, seed: flags.seed, after: flags.after ?? null, script,
+    file: file ?? null, inside: flags.inside, seed: flags.seed, after: flags.after ?? null, script,
   })
   process.stdout.write(flags.json === true ? JSON.stringify(inJson(written, answer), null, 2) + '\n'
     : answerText(written, answer, flags, text))

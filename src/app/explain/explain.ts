@@ -40,7 +40,10 @@ export interface Explainer {
   midcomRule: WatchOptions['midcomRule']
 }
 
-export function createExplainer({ drops: onlyDrops, filter }: Asked, format: Format, sink: Sink): Explainer {
+/** @param rulesFile the file in which firewall rules stand */
+export function createExplainer(
+  { drops: onlyDrops, filter }: Asked, format: Format, sink: Sink, rulesFile: string | null = null,
+): Explainer {
   const drops = createDrops()
   const print = format === 'json' ? explanationJson : explanationText
   const explainer: Explainer = {
@@ -51,6 +54,7 @@ export function createExplainer({ drops: onlyDrops, filter }: Asked, format: For
       dropped: onlyDrops ? drops.add : null,
       comment: onlyDrops ? null : commentText,
       midcomRule: (number) => explainer.midcomRule(number),
+      rulesFile,
     }),
     ready: () => sink.ready(),
     async finish(counters) {

@@ -250,7 +250,7 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     clause: 'nat.filtering (RFC 4787 REQ-8)',
     why: 'The mapping exists, but its filter does not admit this remote end: the inside host has not sent to it.',
     hint: 'The inside host has to send to that address first, or a rule or nat.filtering has to admit more.',
-    settings: ['nat.forwards', 'nat.filtering', 'firewall.outbound'],
+    settings: ['firewall.rules', 'nat.forwards', 'nat.filtering', 'firewall.outbound'],
   },
   'no-state': {
     clause: 'RFC 5508 REQ-1',
@@ -262,7 +262,7 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     clause: 'firewall.outbound, firewall.inbound6 or nat.hairpinning',
     why: 'The policy admits no new flow in this direction.',
     hint: 'Permit the direction, or this flow by a rule of its own.',
-    settings: ['firewall.outbound', 'firewall.inbound6', 'nat.hairpinning'],
+    settings: ['firewall.rules', 'firewall.outbound', 'firewall.inbound6', 'nat.hairpinning'],
   },
   'denied-by-rule': {
     clause: 'RFC 4540 8.8',

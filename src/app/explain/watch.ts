@@ -11,6 +11,7 @@ import { EXTRA_RELEASED, EXTRA_REPLY } from '../../engine/extras.ts'
 import {
   BLOCK_IN, BLOCK_OUT, DEADLINE, FLOW_BITS, INSIDE, KIND, MAPPED, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, RING_NEXT,
 } from '../../engine/flows.ts'
+import { DECIDED_RULE, DECISIONS } from '../../engine/firewall.ts'
 import { PATH_4_ERROR, PATH_6_ERROR } from '../../engine/rows.ts'
 import * as tcpState from '../../engine/tcp-state.ts'
 import type { Outlet } from '../../plane/plane.ts'
@@ -36,6 +37,8 @@ export interface WatchOptions {
   comment: ((explanation: Explanation, also: number) => string) | null
   /** What is known of the rule that the engine has under a number. */
   midcomRule: (number: number) => { rule: number; owner: string } | undefined
+  /** The file in which firewall rules stand; null: none is known. */
+  rulesFile: string | null
 }
 
 /** A capture writer. */
@@ -73,7 +76,7 @@ export function createWatch(
   frames: Frames, counters: Counters, engine: Engine, outlets: CommentingOutlets, options: WatchOptions,
 ): Watched {
   const { view, pool, off, capBytes, wireBytes, link, net, l3, side, verdict, reason, netBytes } = frames
-  const { flows, rows, extras, ruleOf, ruleDecided } = engine
+  const { flows, rows, extras, ruleOf, ruleDecided, firewall } = engine
   const { F, isBinding } = flows
   const { keyOf, mappingOf, flowOf, quotedFlow } = createFlowLookup(frames, engine)
   const watchedCounters = ['flows-opened', 'flows-evicted', 'mappings-opened', 'hairpin-packets', 'icmp-errors-originated',
@@ -89,6 +92,8 @@ export function createWatch(
   /** What is explained now, and how many frames have left because of it. */
   let current: Explanation | null = null
   let written = 0
+  /** Of the firewall rules, before the row. */
+  let decisions = 0
 
   function arrived(count: number): void {
     first += arrivedRows
@@ -124,6 +129,7 @@ export function createWatch(
     if (!options.asksOutcome && !options.match(see(i))) return engine.forward(i, nowMs)
     before.set(counters)
     ruleDecided[0] = 0
+    decisions = firewall.decided[DECISIONS]
     if (options.explained === null && options.comment === null) {
       engine.forward(i, nowMs)
       const packet = see(i)
@@ -177,8 +183,21 @@ export function createWatch(
       verdict: what === DROP ? 'drop' : what === HELD ? 'held' : 'sent', reason: what === DROP ? DROP_REASONS[reason[i]][0] : null,
       side: sideOf(i), to: what === TO_INSIDE ? 'inside' : what === TO_OUTSIDE ? 'outside' : null, isNew: rose('flows-opened'),
       isAnswered: rose('icmp-errors-originated'), isHairpin: rose('hairpin-packets'),
-      rules: ruleDecided[0] === 0 ? [] : [midcom(ruleDecided[0], '').rule],
+      rules: [...ruleDecided[0] === 0 ? [] : [midcom(ruleDecided[0], '').rule], ...firewallAsked().map(({ rule }) => rule)],
     }
+  }
+
+  /** The firewall rule that decided about the last row, if there is one. */
+  function firewallAsked(): RuleInfo[] {
+    const { decided, set } = firewall, number = decided[DECIDED_RULE]
+    if (decided[DECISIONS] === decisions || number === 0) return []
+    return [firewallRule(number, set()!.permits(number) ? 'permits the packet' : 'denies the packet')]
+  }
+
+  function firewallRule(number: number, what: string): RuleInfo {
+    const { name, line } = firewall.set()!.rules[number - 1]!
+    const where = line === 0 ? null : options.rulesFile === null ? `line ${line}` : `${options.rulesFile}:${line}`
+    return { kind: 'firewall', rule: name ?? String(number), owner: where, what }
   }
 
   /** The flow that row i belongs to, now that it was decided, or 0. */
@@ -205,6 +224,8 @@ export function createWatch(
         if (number !== 0) found.push(midcom(number, what))
       }
     }
+    const decided = firewallAsked(), origin = slot === 0 || decided.length > 0 ? 0 : firewall.ruleOf(slot)
+    found.push(...decided, ...origin === 0 ? [] : [firewallRule(origin, 'admitted the flow')])
     const asked = ruleDecided[0]
     if (asked === 0) return found
     const isBlocked = verdict[i] === DROP && reason[i] === DENIED_BY_RULE

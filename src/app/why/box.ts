@@ -19,6 +19,8 @@ const DROPS = counterIndex('drop-packets')
 
 export interface BoxOptions {
   config: Config
+  /** Where its firewall rules stand; null: nowhere. */
+  rulesFile: string | null
   inside: readonly Prefix[]
   seed: number
   /** Side that the packet sent comes by; null: its source decides. */
@@ -40,7 +42,7 @@ export interface Box {
   virtualMs(): number
 }
 
-export async function openBox({ config, inside, seed, from, after, script }: BoxOptions): Promise<Box> {
+export async function openBox({ config, rulesFile, inside, seed, from, after, script }: BoxOptions): Promise<Box> {
   const input: { reader: CaptureReader | null; share: PoolShare } = { reader: null, share: { poolStart: 0, poolEnd: 0 } }
   let forced: number | null = null
   let isOurs = false
@@ -48,7 +50,7 @@ export async function openBox({ config, inside, seed, from, after, script }: Box
   const explainer: Explainer = {
     watch: (frames, counters, engine, outlets) => createWatch(frames, counters, engine, outlets, {
       match: () => isOurs, asksOutcome: false, explained: (explanation) => { heard = explanation }, dropped: null, comment: null,
-      midcomRule: (number) => explainer.midcomRule(number),
+      midcomRule: (number) => explainer.midcomRule(number), rulesFile,
     }),
     midcomRule: () => undefined, ready: () => Promise.resolve(), finish: () => Promise.resolve(),
   }

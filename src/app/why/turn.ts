@@ -30,7 +30,9 @@ export interface Turn {
 export type Try = (config: Config) => Promise<{ explanation: Explanation; drops: number }>
 
 /** Settings that stop what passes, those that reach least far first. */
-const STOPPERS = ['nat.filtering', 'nat.hairpinning', 'firewall.tcp-midstream', 'firewall.inbound6', 'firewall.outbound']
+const STOPPERS = [
+  'firewall.rules', 'nat.filtering', 'nat.hairpinning', 'firewall.tcp-midstream', 'firewall.inbound6', 'firewall.outbound',
+]
 const MOST_TRIES = 40
 const MOST_TOLD = 5
 
@@ -80,7 +82,7 @@ function candidates(text: string, reason: DropReason | null, packet: WrittenPack
   return paths.flatMap((path) => {
     const node = known.get(path)!
     const now = setting(plain(text), path)
-    if (path in ENTRIES) return addedTo(path, now as unknown[], ENTRIES[path]!(packet, inside, plain(text)))
+    if (path in ENTRIES) return addedTo(path, now as unknown[], ENTRIES[path]!(packet, inside, plain(text), reason !== null))
     return alternatives(path, node, now, packet).filter((value) => inYaml(value) !== inYaml(now))
       .map((value) => ({ path, before: inYaml(now), after: inYaml(value), added: null }))
   })
@@ -90,7 +92,13 @@ function candidates(text: string, reason: DropReason | null, packet: WrittenPack
 export interface End { address: string; port: number | null }
 
 /** Lists of sections, and the entry that is just wide enough for the packet. They come before what reaches further. */
-const ENTRIES: Record<string, (packet: WrittenPacket, inside: End | null, settings: unknown) => unknown> = {
+const ENTRIES: Record<string, (packet: WrittenPacket, inside: End | null, settings: unknown, isDrop: boolean) => unknown> = {
+  'firewall.rules': ({ protocol, src, srcPort, dst, dstPort }, inside, _settings, isDrop) => {
+    const end = (address: string, port: number | null) => address + (port === null ? '' : ` ${port}`)
+    const receiver = inside === null ? end(dst, dstPort) : end(inside.address, inside.port)
+    // RFC 6733 4.3.1: `in` is from the inside, the terminal of that text, and `out` is towards it.
+    return `${isDrop ? 'permit' : 'deny'} ${inside === null ? 'in' : 'out'} ${protocol} from ${end(src, srcPort)} to ${receiver}`
+  },
   'nat.forwards': ({ protocol, src }, inside, settings) => {
     const name = protocol === 6 ? 'tcp' : protocol === 17 ? 'udp' : null
     const [pool] = setting(settings, 'nat.pool') as string[]

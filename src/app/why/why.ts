@@ -17,6 +17,8 @@ export interface WhyOptions {
   /** Text of the configuration and the folder in which the files lie that it names. */
   text: string
   folder: string
+  /** Its file; null: there is none. */
+  file: string | null
   /** Instead of the configuration's; empty: as that has it. */
   inside: readonly Prefix[]
   seed: number
@@ -40,7 +42,8 @@ export interface Answer {
 export async function why(options: WhyOptions): Promise<Answer> {
   const { packet, side, laterMs, config, text, folder, seed, after, script } = options
   const open = (settings: Config, steps: readonly Step[] | null) => openBox({
-    config: settings, inside: options.inside.length > 0 ? options.inside : settings.inside, seed, from: side, after,
+    config: settings, rulesFile: options.file, seed, from: side, after,
+    inside: options.inside.length > 0 ? options.inside : settings.inside,
     script: settings.midcom.enabled ? steps : null,
   })
   const box = await open(config, script)
