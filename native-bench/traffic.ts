@@ -168,11 +168,13 @@ export function writeOpenings(path: string, set: FlowSet): number {
   return w.packets
 }
 
-/** The openings, and for TCP the SYN-ACK to the outside endpoint, which makes the flow ESTABLISHED. */
+/** The openings, and for TCP at once the SYN-ACK to the outside endpoint: the flow is ESTABLISHED, and never many are half-open. */
 export function writeWarm(path: string, set: FlowSet): number {
   const w = new CaptureWriter(path, 1000)
-  for (let i = 0; i < set.count; i++) outward(w, set, i, 60, SYN)
-  for (let i = 0; i < set.count; i++) if (set.protocol[i] === TCP) inward(w, set, i, 60, SYN_ACK, false)
+  for (let i = 0; i < set.count; i++) {
+    outward(w, set, i, 60, SYN)
+    if (set.protocol[i] === TCP) inward(w, set, i, 60, SYN_ACK, false)
+  }
   w.close()
   return w.packets
 }

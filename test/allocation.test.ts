@@ -4,6 +4,7 @@ import { performance } from 'node:perf_hooks'
 import { test } from 'node:test'
 import { createPlaneRig, type FrameIn, type PlaneRig } from '../src/plane/testing.ts'
 import { buildPacket, fragment, icmpError, type PacketSpec } from '../src/wire/build.ts'
+import { WINDOW_LOOSE } from '../src/engine/options.ts'
 import { BATCH, MAX_BYTES, judge, measure } from './allocation.ts'
 
 /** Reading the clock makes a number: 16 bytes, once or twice a batch, but also for each packet that provokes others. */
@@ -11,7 +12,7 @@ let clockStands = false
 // Functions that run for several mixes would be compiled for all of them: one machine, as in the program, runs every mix.
 const rig = createPlaneRig({
   capacity: BATCH, outlets: false, roomBytes: 1 << 18, clockNs: () => clockStands ? 0 : performance.now() * 1e6,
-  engine: { flows: 4096, fragmentHold: 64, portPreservation: true },
+  engine: { flows: 4096, fragmentHold: 64, portPreservation: true, halfOpen: 1000, halfOpenPerSource: 500, tcpWindow: WINDOW_LOOSE },
 })
 let nowMs = 0
 

@@ -19,6 +19,8 @@ import { Midcom, type MidcomOptions } from './model/midcom.ts'
 import type { Command } from './model/commands.ts'
 import { Fixed } from './model/fixed.ts'
 import type { Asked, Rule } from './model/rules.ts'
+import { begun, judged } from './model/window.ts'
+import { Bucket } from './model/bucket.ts'
 import { after, isClosing, isLong, isOpening, isReset, opened, type Way } from './model/tcp.ts'
 
 export interface ModelOptions {
@@ -30,6 +32,7 @@ export interface ModelOptions {
   portHi: number
   portPreservation: boolean
   filtering: 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent'
+  tcpFiltering: ModelOptions['filtering']
   hairpinning: boolean
   outboundPermit: boolean
   /** For IPv6, and for IPv4 with `nat44: false`. */
@@ -45,14 +48,21 @@ export interface ModelOptions {
     icmpQueryMs: number
     otherMs: number
     fragmentMs: number
+    unsolicitedSynMs: number
   }
   /** Capacity of the table. */
   flows: number
   fragmentDatagrams: number
   fragmentHold: number
   icmpErrorsPerSecond: number
+  icmpPerSecond: number
+  fragmentsPerSecond: number
+  halfOpen: number
+  halfOpenPerSource: number
+  heldSyns: number
   ipv4Checksum: ChecksumMode
   tcpFlags: boolean
+  tcpWindow: 'off' | 'loose' | 'strict'
   spoofing: 'ignore' | 'outside' | 'both'
   boxAddress4: number
   /** Four words. */
@@ -87,6 +97,8 @@ export interface Sent { side: Side; kind: 'packet' | 'release' | 'reply'; bytes:
 export interface Outcome {
   verdict: 'drop' | Side | 'held'
   reason?: DropReason
+  /** What is told about SYNs of some time ago, before the packet. */
+  late: Sent[]
   /** In order: the packet itself, held fragments that follow it, an ICMP error of our own. */
   sent: Sent[]
   /** Fragments held until now. */
@@ -149,6 +161,7 @@ export function createModel(options: ModelOptions) {
     const isUdp = p.protocol === UDP || p.protocol === UDPLITE, reset = flow.tcp !== null && isReset(flagsOf(p))
     const was = flow.tcp
     if (was !== null) flow.tcp = after(was, way, flagsOf(p))
+    if (flow.tcp !== null && isLong(flow.tcp)) flow.halfOpen = null
     if (isUdp && way === 'in' && !timers.udpInboundRefresh) return
     if (reset && isClosing(was!)) return
     const deadline = nowMs + idleMs(flow) | 0
@@ -158,16 +171,74 @@ export function createModel(options: ModelOptions) {
 
   function open(
     p: Packet, way: Way, inside: Endpoint, peer: Endpoint, mapping: Mapping | null, nowMs: number, rule: Rule | null, said: Said | null,
+    inUse: Flow | null = null,
   ): Flow {
     const { version, protocol } = p
     const tcp = protocol === TCP ? opened(way, flagsOf(p)) : null
     const deadline = nowMs + idleMs({ protocol, tcp, peer, openedBy: way }) | 0
     const halves = midcom.halves(protocol, way, rule)
     const opener = said?.opener ?? null, admittedBy = said?.rule ?? 0
-    const flow = { version, protocol, inside, peer, mapping, deadline, tcp, openedBy: way, halves, twice: false, born: ++born,
+    const isTcp = protocol === TCP, ends = isTcp && options.tcpWindow !== 'off' ? begun(p, way) : null
+    const halfOpen = !isTcp ? null : inUse === null ? sourceOf(way === 'out' ? inside.addr : peer.addr) : ''
+    const flow = { version, protocol, inside, peer, mapping, deadline, tcp, openedBy: way, halfOpen, ends, halves, twice: false, born: ++born,
       opener, admittedBy }
     flows.add(flow)
+    if (isTcp && way === 'out') {
+      const seen = mapping?.outside ?? inside
+      waiting = waiting.filter(syn => !(syn.version === version && same(syn.local, seen) && same(syn.peer, peer)))
+    }
     return flow
+  }
+
+  /* Half-open TCP */
+
+  /** One host: for IPv6 its /64. */
+  function sourceOf(addr: Addr): string { return addr.slice(0, 16) }
+
+  /** Room for one more half-open flow of that source. A hairpinned one was counted where it came from. */
+  function halfOpenRefused(p: Packet, source: Addr, inUse: Flow | null): boolean {
+    if (p.protocol !== TCP) return false
+    const half = () => flows.all().filter(f => f.halfOpen !== null)
+    const { halfOpen, halfOpenPerSource } = options
+    const own = half().filter(f => f.halfOpen === sourceOf(source)).length
+    if (inUse === null && halfOpenPerSource > 0 && own >= halfOpenPerSource) return true
+    const most = Math.min(halfOpen, Math.floor(options.flows / 2))
+    if (most === 0 || half().length < most) return false
+    const [oldest] = half().filter(f => f !== inUse).sort((a, b) => a.born - b.born)
+    flows.end(oldest)
+    return false
+  }
+
+  /* Unsolicited SYNs */
+
+  interface Waiting { version: 4 | 6; local: Endpoint; peer: Endpoint; deadline: number; packet: Packet }
+  let waiting: Waiting[] = []
+
+  /** Drops what nobody inside has asked for; a SYN from outside is remembered. */
+  function unsolicited(p: Packet, drop: DropReason, inUse: Flow | null, nowMs: number): Decision {
+    if (inUse !== null || p.protocol !== TCP || !isOpening(flagsOf(p)) || isReset(flagsOf(p)) || options.heldSyns === 0) return { drop }
+    const { insidePort, peerPort } = portsOf(p, 'in')
+    const local = { addr: p.dst, port: insidePort }, peer = { addr: p.src, port: peerPort }
+    if (waiting.some(syn => syn.version === p.version && same(syn.local, local) && same(syn.peer, peer))) return { drop }
+    if (waiting.length < options.heldSyns) {
+      waiting.push({ version: p.version, local, peer, deadline: nowMs + timers.unsolicitedSynMs | 0, packet: p })
+    }
+    return { drop }
+  }
+
+  /** Those whose silence is over by now are answered, each at its own time. */
+  function answerLate(nowMs: number): Sent[] {
+    const over = waiting.filter(syn => ((syn.deadline - nowMs) | 0) <= 0)
+    waiting = waiting.filter(syn => !over.includes(syn))
+    return over.flatMap(({ packet, deadline }) => answerTo(packet, 'outside', 'port-unreachable', deadline))
+  }
+
+  /** By its sequence number a segment of a flow is dropped for a reason, or passes without being followed. */
+  function strange(flow: Flow, p: Packet, way: Way): DropReason | 'aside' | null {
+    if (flow.ends === null) return null
+    const { ends, is } = judged(flow.ends, p, way, flow.tcp!, options.tcpWindow === 'strict')
+    flow.ends = ends
+    return is === 'good' ? null : is
   }
 
   /* Rules (MIDCOM) */
@@ -280,7 +351,9 @@ export function createModel(options: ModelOptions) {
       // Reading: without an answer.
       const refused = crosses(flow, p, 'out', true)
       if (refused !== null) return { drop: refused }
-      refresh(flow, p, 'out', nowMs)
+      const odd = strange(flow, p, 'out')
+      if (odd !== null && odd !== 'aside') return { drop: odd }
+      if (odd === null) refresh(flow, p, 'out', nowMs)
       if (twice) flow.twice = true
     } else {
       // Reading: not asked of a flow that is there, which an inside address seen outside may have opened.
@@ -294,6 +367,7 @@ export function createModel(options: ModelOptions) {
       if (said?.verdict === 'deny') return { drop: 'denied-by-firewall', answer: 'prohibited' }
       if (said?.verdict === 'silent' && !options.outboundPermit) return { drop: 'denied', answer: 'prohibited' }
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
+      if (halfOpenRefused(p, host.addr, null)) return { drop: 'half-open-source', answer: 'prohibited' }
       flows.makeRoom(nowMs, null)
       let mapping: Mapping | null = null
       if (translated(p.version) && (ours.includes(peer.addr) || !kept(p.protocol, p.src, peer))) {
@@ -343,15 +417,18 @@ export function createModel(options: ModelOptions) {
     if (flow !== null) {
       const refused = crosses(flow, p, 'in', true)
       if (refused !== null) return { drop: refused }
-      refresh(flow, p, 'in', nowMs)
+      const odd = strange(flow, p, 'in')
+      if (odd !== null && odd !== 'aside') return { drop: odd }
+      if (odd === null) refresh(flow, p, 'in', nowMs)
     } else {
       if (isReply(p)) return { drop: 'no-state' }
       const rule = ruleOf(p, 'in', host, peer, true)
       if (rule?.disable) return { drop: 'denied-by-rule' }
       const said = rule === null ? ask(p, 'in', host, peer) : null
       if (said?.verdict === 'deny') return { drop: 'denied-by-firewall' }
-      if (said?.verdict === 'silent' && !options.inboundPermit) return { drop: 'denied' }
+      if (said?.verdict === 'silent' && !options.inboundPermit) return unsolicited(p, 'denied', null, nowMs)
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
+      if (halfOpenRefused(p, peer.addr, null)) return { drop: 'half-open-source' }
       flows.makeRoom(nowMs, null)
       flow = open(p, 'in', host, peer, null, nowMs, rule, said)
     }
@@ -367,12 +444,14 @@ export function createModel(options: ModelOptions) {
     const mapping = binding ?? (hasPorts(p) ? flows.mappingAt(p.protocol, outside)
       : flows.find(f => f.mapping !== null && f.protocol === p.protocol && same(f.mapping.outside, outside)
         && same(f.peer, peer))?.mapping ?? null)
-    if (mapping === null) return { drop: 'no-mapping' }
+    if (mapping === null) return unsolicited(p, 'no-mapping', inUse, nowMs)
     let flow = flows.flowsOf(mapping).find(f => same(f.peer, peer)) ?? null
     if (flow !== null) {
       const refused = crosses(flow, p, 'in', binding !== null)
       if (refused !== null) return { drop: refused }
-      refresh(flow, p, 'in', nowMs)
+      const odd = strange(flow, p, 'in')
+      if (odd !== null && odd !== 'aside') return { drop: odd }
+      if (odd === null) refresh(flow, p, 'in', nowMs)
     } else {
       if (insidePool.includes(p.src)) return { drop: 'martian-source' }
       if (isReply(p)) return { drop: 'no-state' }
@@ -386,14 +465,15 @@ export function createModel(options: ModelOptions) {
         || (binding === null || isFixed && isWhole) && options.outboundPermit && admits(mapping, peer)
       const said = rule === null ? ask(p, 'in', mapping.inside, peer) : null
       if (said?.verdict === 'deny') return { drop: 'denied-by-firewall' }
-      if (said?.verdict === 'silent' && !isPermitted) return { drop: 'filtered' }
+      if (said?.verdict === 'silent' && !isPermitted) return unsolicited(p, 'filtered', inUse, nowMs)
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
+      if (halfOpenRefused(p, peer.addr, inUse)) return { drop: 'half-open-source' }
       // The same five words on the other mapping of the endpoint.
       const older = flowFrom(p, mapping.inside, peer)
       if (older !== null) flows.end(older)
       flows.makeRoom(nowMs, inUse)
       if (binding === null && flows.flowsOf(mapping).length === 0) return { drop: 'no-mapping' }
-      flow = open(p, 'in', mapping.inside, peer, mapping, nowMs, rule, said)
+      flow = open(p, 'in', mapping.inside, peer, mapping, nowMs, rule, said, inUse)
       flow.twice = (rule?.twice ?? false) || bindings.hasFixedName(p.protocol, peer)
     }
     midcom.count(flow, 'in', p.netBytes, nowMs)
@@ -409,8 +489,9 @@ export function createModel(options: ModelOptions) {
   }
 
   function admits(mapping: Mapping, peer: Endpoint): boolean {
-    if (options.filtering === 'endpoint-independent') return flows.flowsOf(mapping).length > 0
-    if (options.filtering === 'address-and-port-dependent') return false
+    const filtering = mapping.protocol === TCP ? options.tcpFiltering : options.filtering
+    if (filtering === 'endpoint-independent') return flows.flowsOf(mapping).length > 0
+    if (filtering === 'address-and-port-dependent') return false
     return flows.flowsOf(mapping).some(f => f.peer.addr === peer.addr)
   }
 
@@ -506,33 +587,26 @@ export function createModel(options: ModelOptions) {
 
   /* ICMP errors of our own */
 
-  // In thousandths of an error, so that a millisecond fills as many of them as errors are allowed in a second.
-  let bucket = options.icmpErrorsPerSecond * 1000, filledMs: number | null = null
+  const errors = new Bucket(options.icmpErrorsPerSecond), icmpRate = new Bucket(options.icmpPerSecond)
+  const fragmentRate = new Bucket(options.fragmentsPerSecond)
 
   function mayAnswer(nowMs: number): boolean {
-    const rate = options.icmpErrorsPerSecond
-    const elapsedMs = filledMs === null ? 0 : (nowMs - filledMs) >>> 0
-    filledMs = nowMs
-    bucket = Math.min(rate * 1000, bucket + elapsedMs * rate)
-    if (bucket < 1000) {
-      suppressed++
-      return false
-    }
-    bucket -= 1000
-    return true
+    const may = errors.take(nowMs)
+    if (!may) suppressed++
+    return may
   }
 
-  function answerTo(p: Packet, side: Side, kind: 'time-exceeded' | 'prohibited', nowMs: number): Sent[] {
+  function answerTo(p: Packet, side: Side, kind: 'time-exceeded' | 'prohibited' | 'port-unreachable', nowMs: number): Sent[] {
     if (p.piece !== null && p.piece.start > 0) return []
     // Reading: an ICMP packet whose type was not captured may be an error. Redirect and source quench are errors here.
-    const errors = p.version === 4 ? [3, 4, 5, 11, 12] : [...Array(128).keys(), 137]
-    if (isIcmp(p) && (p.l4 >= p.bytes.length || errors.includes(p.bytes[p.l4]))) return []
+    const errorTypes = p.version === 4 ? [3, 4, 5, 11, 12] : [...Array(128).keys(), 137]
+    if (isIcmp(p) && (p.l4 >= p.bytes.length || errorTypes.includes(p.bytes[p.l4]))) return []
     if (!mayAnswer(nowMs)) return []
     const four = p.version === 4, most = four ? 576 - 28 : 1280 - 48
     // Reading: a header checksum that was filled in is quoted so; who gets the error may check it.
     const quote = p.bytes.slice(0, most), body = new Uint8Array(8 + quote.length)
     body[0] = four ? kind === 'time-exceeded' ? 11 : 3 : kind === 'time-exceeded' ? 3 : 1
-    body[1] = kind === 'time-exceeded' ? 0 : four ? 13 : 1
+    body[1] = kind === 'time-exceeded' ? 0 : !four ? 1 : kind === 'prohibited' ? 13 : 3
     body.set(quote, 8)
     let src = four ? addrOf([options.boxAddress4]) : addrOf(options.boxAddress6)
     if (four && side === 'outside' && nat44) src = ours.includes(p.dst) ? p.dst : pool[0]
@@ -564,8 +638,9 @@ export function createModel(options: ModelOptions) {
     if (odd !== null) return { drop: odd }
     if (isIcmp(p)) {
       const kind = icmpKind(p.version, p.bytes[p.l4])
-      if (kind === 'error') return icmpError(p, side)
       if (kind === 'neither') return { drop: 'icmp-not-forwarded' }
+      if (options.icmpPerSecond > 0 && !icmpRate.take(nowMs)) return { drop: 'icmp-rate' }
+      if (kind === 'error') return icmpError(p, side)
     }
     return side === 'inside' ? fromInside(p, nowMs) : fromOutside(p, nowMs)
   }
@@ -575,13 +650,13 @@ export function createModel(options: ModelOptions) {
   }
 
   function packet(input: ModelInput): Outcome {
-    const nowMs = advance(input.nowMs)
+    const nowMs = advance(input.nowMs), late = answerLate(nowMs)
     cameBy = input.interface ?? 0
     const heldDrops: Outcome['heldDrops'] = []
     const dropHeld = (count: number, reason: DropReason) => {
       for (let i = 0; i < count; i++) heldDrops.push({ reason })
     }
-    const refused = (reason: DropReason, sent: Sent[] = []): Outcome => ({ verdict: 'drop', reason, sent, heldDrops })
+    const refused = (reason: DropReason, sent: Sent[] = []): Outcome => ({ verdict: 'drop', reason, late, sent, heldDrops })
     dropHeld(overdue + fragments.expire(nowMs), 'fragment-timeout')
     overdue = 0
 
@@ -601,12 +676,13 @@ export function createModel(options: ModelOptions) {
 
     const conclude = (decision: Decision): Outcome => {
       if (decision.drop === null) {
-        return { verdict: decision.to, sent: [emit(decision.packet, decision.to, 'packet')], heldDrops }
+        return { verdict: decision.to, late, sent: [emit(decision.packet, decision.to, 'packet')], heldDrops }
       }
       return refused(decision.drop, decision.answer ? answerTo(p, input.side, decision.answer, nowMs) : [])
     }
     if (p.piece === null) return conclude(steps6to8(p, input.side, nowMs))
 
+    if (options.fragmentsPerSecond > 0 && !fragmentRate.take(nowMs)) return refused('fragment-rate')
     if (p.piece.start > 0 && refusesLater(p, input.side)) return refused('denied-by-firewall')
     const admitted = fragments.admit(p, input.side, nowMs)
     if (admitted.drop !== null) {
@@ -615,9 +691,9 @@ export function createModel(options: ModelOptions) {
     }
     const { datagram, came } = admitted
     if (p.piece.start > 0) {
-      if (datagram.first === null) return { verdict: 'held', sent: [], heldDrops }
+      if (datagram.first === null) return { verdict: 'held', late, sent: [], heldDrops }
       fragments.sent(datagram, [came])
-      return { verdict: datagram.first.to, sent: [follow(p, datagram.first, 'packet')], heldDrops }
+      return { verdict: datagram.first.to, late, sent: [follow(p, datagram.first, 'packet')], heldDrops }
     }
     const decision = steps6to8(p, input.side, nowMs)
     const outcome = conclude(decision)
@@ -673,6 +749,8 @@ export function createModel(options: ModelOptions) {
     flows,
     fragments,
     icmpSuppressed: () => suppressed,
+    /** SYNs that wait for the end of their silence. */
+    waiting: () => waiting.length,
     advance,
   }
 }

@@ -1,9 +1,9 @@
 /** Lets an engine open flows, to learn which outside endpoints it gives them. */
 import { FLOW_BITS, OUTSIDE, OUTSIDE_PORTS } from '../../src/engine/flows.ts'
-import { SYN, putFrame, type FlowSet } from '../traffic.ts'
+import { SYN, SYN_ACK, putFrame, type FlowSet } from '../traffic.ts'
 import { createMachine, type Machine, type MachineOptions } from './machine.ts'
 
-const BATCH = 256, FRAME_BYTES = 60
+const BATCH = 256, FRAME_BYTES = 60, TCP = 6
 
 export function openFlows(set: FlowSet, options: Pick<MachineOptions, 'flows' | 'poolFirst' | 'poolSize' | 'seed'>): void {
   openIn(createMachine({ ...options, batchFrames: BATCH, frameBytes: 64 }), set)
@@ -23,11 +23,20 @@ export function openIn({ frames, engine, stamp, run }: Machine, set: FlowSet): v
       putFrame(bytes, i * 64, FRAME_BYTES, set.protocol[n], set.inside[n], set.insidePort[n], set.peer[n], set.peerPort[n], SYN)
     }
     run(many)
-  }
-  for (let n = 0; n < set.count; n++) {
-    const slot = findMapping(set.inside[n], set.insidePort[n], 4 << 8 | set.protocol[n])
-    if (slot === 0) throw new Error(`flow ${n} could not be opened`)
-    set.outside[n] = F[(slot << FLOW_BITS) + OUTSIDE]
-    set.outsidePort[n] = F[(slot << FLOW_BITS) + OUTSIDE_PORTS] >>> 16
+    // TCP is answered, so that never many of them are half-open.
+    let answers = 0
+    for (let n = from; n < from + many; n++) {
+      const slot = findMapping(set.inside[n], set.insidePort[n], 4 << 8 | set.protocol[n])
+      if (slot === 0) throw new Error(`flow ${n} could not be opened`)
+      set.outside[n] = F[(slot << FLOW_BITS) + OUTSIDE]
+      set.outsidePort[n] = F[(slot << FLOW_BITS) + OUTSIDE_PORTS] >>> 16
+      if (set.protocol[n] !== TCP) continue
+      const i = answers++
+      frames.off[i] = i * 64
+      frames.capBytes[i] = frames.wireBytes[i] = FRAME_BYTES
+      stamp(i, (from + many - 1) * 1000)
+      putFrame(bytes, i * 64, FRAME_BYTES, TCP, set.peer[n], set.peerPort[n], set.outside[n], set.outsidePort[n], SYN_ACK)
+    }
+    run(answers)
   }
 }

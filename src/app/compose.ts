@@ -7,7 +7,8 @@ import { createEngine, engineScratchBytes, type Engine } from '../engine/engine.
 import { createRuleSet } from '../engine/firewall-set.ts'
 import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
-  FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE, type EngineOptions, type FirewallOptions,
+  FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE, WINDOW_LOOSE, WINDOW_OFF, WINDOW_STRICT,
+  type EngineOptions, type FirewallOptions,
 } from '../engine/options.ts'
 import { captureBytes } from '../phy/capture-reader.ts'
 import { openPcapngWriter, writerBytes, type PcapngWriter } from '../phy/pcapng-writer.ts'
@@ -35,6 +36,7 @@ const FILTERS = {
   'address-and-port-dependent': FILTER_ADDRESS_AND_PORT_DEPENDENT,
 }
 const CHECKSUMS = { verify: CHECKSUM_VERIFY, 'repair-zero': CHECKSUM_REPAIR_ZERO, ignore: CHECKSUM_IGNORE }
+const WINDOWS = { off: WINDOW_OFF, loose: WINDOW_LOOSE, strict: WINDOW_STRICT }
 const SPOOFING = { ignore: SPOOFING_IGNORE, outside: SPOOFING_OUTSIDE, both: SPOOFING_BOTH }
 
 /** The one slot in the wall between policy and packets. */
@@ -61,11 +63,13 @@ export function engineOptions(
   return {
     inside: createPrefixSet(inside),
     nat44: nat.nat44, pool: sharedPool(nat), nat: natOptions(nat), portLow: nat.ports.first, portHigh: nat.ports.last,
-    portPreservation: nat.portPreservation, filtering: FILTERS[nat.filtering], hairpinning: nat.hairpinning,
+    portPreservation: nat.portPreservation, filtering: FILTERS[nat.filtering], tcpFiltering: FILTERS[nat.tcpFiltering],
+    hairpinning: nat.hairpinning,
     outboundPermit: firewall.outbound === 'permit', inboundPermit: firewall.inbound6 === 'permit',
     tcpMidstream: firewall.tcpMidstream,
-    ...timers, ...limits,
-    ipv4Checksum: CHECKSUMS[checks.ipv4Checksum], tcpFlags: checks.tcpFlags, spoofing: SPOOFING[checks.spoofing],
+    ...timers, ...limits, heldSyns: firewall.unsolicitedSyn === 'drop' ? 0 : limits.heldSyns,
+    ipv4Checksum: CHECKSUMS[checks.ipv4Checksum], tcpFlags: checks.tcpFlags,
+    tcpWindow: WINDOWS[checks.tcpWindow], spoofing: SPOOFING[checks.spoofing],
     boxAddress4: box.insideAddress, boxAddress6: [word0, word1, word2, word3],
     seed, scratchStart,
     firewall: firewallOptions,

@@ -14,6 +14,8 @@ const BASE = [
   'rules-current', 'rules-added', 'rules-ended', 'rule-flows-opened', 'rule-flows-ended', 'bindings-current',
   'firewall-replacements', 'firewall-flows-ended',
   'fragments-held', 'fragments-released', 'fragments-held-current',
+  'half-open-current', 'half-open-evicted', 'syns-held', 'syns-held-current', 'syns-solicited', 'syns-unheld',
+  'tcp-out-of-window-passed', 'tcp-challenges-expected',
 ] as const
 
 export type BaseCounter = (typeof BASE)[number]

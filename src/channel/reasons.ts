@@ -23,6 +23,7 @@ export const DROP_REASONS = [
   ['link-local', 'link-local addresses stay on their link (RFC 3927 2.7, RFC 4291 2.5.6)'],
   ['spoofed-source', 'from outside with a source that is inside, or the reverse (RFC 2827)'],
   ['ttl-exceeded', 'TTL or hop limit would reach zero (RFC 1812 5.3.1)'],
+  ['fragment-rate', 'more fragments a second than `limits.fragments-per-second`'],
   ['transport-truncated', 'the captured bytes end inside the transport header'],
   ['transport-bad-length', 'the packet ends inside the transport header, or that header lies about its length'],
   ['tcp-null', 'a TCP segment with none of SYN, ACK, FIN and RST'],
@@ -47,12 +48,18 @@ export const DROP_REASONS = [
   ['denied-by-rule', 'a disable rule of MIDCOM blocks it, or a flow that it would open (RFC 4540 8.8)'],
   ['denied-by-firewall', 'a rule of `firewall.rules` denies it, or the flow that it would open'],
   ['tcp-midstream', 'a TCP segment other than SYN without a flow, and midstream pick-up is off'],
+  ['half-open-source', 'its source has as many TCP connections half-open as it may'],
+  ['tcp-out-of-window', 'a TCP segment outside of the window that the other end has offered'],
+  ['tcp-bad-ack', 'a TCP segment that acknowledges what was not sent, or what is long past'],
+  ['tcp-rst-out-of-window', 'an RST that is not of this connection by its sequence number (RFC 7857 2.2)'],
+  ['tcp-syn-in-window', 'a SYN inside of the window of an open connection (RFC 5961 4)'],
   ['no-outside-port', 'every outside port this inside host may use is taken'],
   ['protocol-conflict', 'another inside host talks to the same remote end by this port-less protocol'],
   ['icmp-bad-checksum', 'the checksum of an ICMP error is wrong (RFC 5508 REQ-3a)'],
   ['icmp-bad-error', 'the packet inside an ICMP error is cut short or malformed'],
   ['icmp-error-no-flow', 'the packet inside an ICMP error belongs to no flow (RFC 5508 REQ-4, REQ-5)'],
   ['icmp-not-forwarded', 'an ICMP type that is not forwarded: redirect, router discovery, neighbour discovery and such'],
+  ['icmp-rate', 'more ICMP packets a second than `limits.icmp-per-second`'],
 ] as const
 
 export type DropReason = (typeof DROP_REASONS)[number][0]

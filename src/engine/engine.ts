@@ -9,6 +9,7 @@
 import { type Counters, counterIndex } from '../channel/counters.ts'
 import { createPairing } from '../channel/pairing.ts'
 import { reasonIndex } from '../channel/reasons.ts'
+import { createTokenBucket } from '../storage/token-bucket.ts'
 import { type Frames, SIDE_INSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
@@ -26,6 +27,9 @@ import { aliasAddresses, createFixedNat, fixedAddresses } from './fixed-nat.ts'
 import { PERMITTED, REFUSED, SILENT, createFirewall, type Firewall } from './firewall.ts'
 import type { RuleSet } from './firewall-set.ts'
 import { createFragments } from './fragments.ts'
+import { createGuard } from './guard.ts'
+import { createHalfOpen } from './half-open.ts'
+import { HELD_SYN_BYTES, createHeldSyns, type HeldSyns } from './held-syns.ts'
 import { createIcmpError } from './icmp-error.ts'
 import { createIcmpReply } from './icmp-reply.ts'
 import { FOUND_ADDRESS, FOUND_FIXED, FOUND_PORT, createInsideBindings } from './inside-bindings.ts'
@@ -41,8 +45,10 @@ import { createRuleLinks } from './rule-links.ts'
 import { DISABLED, NO_RULE, createRules } from './rules.ts'
 import { type Shared, drop as dropRow } from './shared.ts'
 import {
-  DIR_IN, DIR_OUT, EVENT, EVENT_SYN, NEXT, STATE_OF, isRefusal, keepsDeadline, openingState, timeoutsByState, udpStates,
+  DIR_IN, DIR_OUT, EVENT, EVENT_SYN, NEXT, STATE_OF, isEstablished, isRefusal, keepsDeadline, openingState, timeoutsByState,
+  udpStates,
 } from './tcp-state.ts'
+import { SEGMENT_ASIDE, SEGMENT_GOOD, createWindows } from './tcp-window.ts'
 
 const TTL_EXCEEDED = reasonIndex('ttl-exceeded')
 const INSIDE_TO_INSIDE = reasonIndex('inside-to-inside'), OUTSIDE_TO_OUTSIDE = reasonIndex('outside-to-outside')
@@ -50,6 +56,7 @@ const NO_MAPPING = reasonIndex('no-mapping'), FILTERED = reasonIndex('filtered')
 const DENIED = reasonIndex('denied'), TCP_MIDSTREAM = reasonIndex('tcp-midstream')
 const DENIED_BY_FIREWALL = reasonIndex('denied-by-firewall')
 const DENIED_BY_RULE = reasonIndex('denied-by-rule'), MARTIAN_SOURCE = reasonIndex('martian-source')
+const ICMP_RATE = reasonIndex('icmp-rate'), FRAGMENT_RATE = reasonIndex('fragment-rate')
 const NO_OUTSIDE_PORT = reasonIndex('no-outside-port'), PROTOCOL_CONFLICT = reasonIndex('protocol-conflict')
 
 const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, UDP_LITE = 136
@@ -74,6 +81,15 @@ export interface Engine {
   readonly extras: Extras
   /** Drops what is still held. */
   finish(): void
+  /**
+   * Deals with the oldest unsolicited SYN whose silence is over; false: there is none. Its answer, if it gets one, is alone in
+   * `extras` (EXTRA_LATE_REPLY), and `lateAbout` tells of the frame that it answers. Before time moves on it is called until it is
+   * false.
+   */
+  late(nowMs: number): boolean
+  readonly lateAbout: HeldSyns['about']
+  /** SYNs that wait. */
+  readonly heldSyns: () => number
   /** Removes flows and datagrams whose time is over. `forward` does it by itself. */
   expire(nowMs: number): void
   /**
@@ -104,8 +120,8 @@ export interface Engine {
 }
 
 /** Bytes of the frame pool that the engine needs for itself, from `scratchStart` on. */
-export function engineScratchBytes(options: Pick<EngineOptions, 'fragmentHold'>): number {
-  return options.fragmentHold * HOLD_BYTES + REPLY_BYTES
+export function engineScratchBytes(options: Pick<EngineOptions, 'fragmentHold' | 'heldSyns'>): number {
+  return options.fragmentHold * HOLD_BYTES + REPLY_BYTES + options.heldSyns * HELD_SYN_BYTES
 }
 
 // @req RFC6888 REQ-1, REQ-1a, REQ-1b, REQ-1c partly[as far as the rows of those RFCs are obeyed]
@@ -121,13 +137,14 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     createPairing(nat.pools, options.seed | 0))
   const firstStatic = pool.size - fixed.whole.length
   const links = createRuleLinks(options.flows, midcom?.rules ?? 0)
-  const flows = createFlows(options, pool, counters, links.unlinkFlow)
+  const halfOpen = createHalfOpen(options)
+  const flows = createFlows(options, pool, counters, links.unlinkFlow, halfOpen.isOn ? (slot) => leaveHalfOpen(slot) : null)
   const rows = createRows(frames.capacity)
   const extras = createExtras()
   const shared: Shared = { options, frames, counters, rows, pool, flows, extras }
   const { look, lookAhead } = createLook(shared)
   const replyStart = options.scratchStart + options.fragmentHold * HOLD_BYTES
-  const { timeExceeded, prohibited } = createIcmpReply(shared, replyStart)
+  const { timeExceeded, prohibited, refuseSyn } = createIcmpReply(shared, replyStart)
   const { arrive, first, later, expire: expireFragments, finish, reclaim } = createFragments(shared, options.scratchStart)
   const insidePool = options.nat44 ? [...midcom?.insidePool ?? [], ...aliasAddresses(nat)] : []
   const insideBindings = createInsideBindings(insidePool, options.seed | 0)
@@ -152,10 +169,20 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const isTwice = insidePool.length !== 0
   const { has: hasInside, toPeer, toInside, found } = insideBindings
   const { replaceEnd, remember, restore, forget } = createEnds(shared, updateSum)
+  const tcpFiltering = options.tcpFiltering ?? filtering
   const $key = new Int32Array(8)
   const timeouts = timeoutsByState(options)
   const keeps = keepsDeadline(options)
   const udpState = udpStates(options)
+  const syns = createHeldSyns(shared, replyStart + REPLY_BYTES, replyStart, refuseSyn)
+  const windows = createWindows(shared)
+  const { judge } = windows
+  const guard = createGuard(shared, { halfOpen, syns, windows, key: $key, prohibit })
+  const { leave: leaveHalfOpen } = guard
+  const isBounded = halfOpen.isOn, isWindowed = windows.isOn
+  const isIcmpBounded = options.icmpPerSecond > 0, areFragmentsBounded = options.fragmentsPerSecond > 0
+  const { take: takeIcmp } = createTokenBucket(options.icmpPerSecond)
+  const { take: takeFragment } = createTokenBucket(options.fragmentsPerSecond)
 
   // The present, in a typed array: a variable that changes is checked and untagged wherever it is read.
   const $now = new Int32Array(1)
@@ -168,6 +195,12 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
 
   function refuse(i: number, reason: number): 0 {
     drop(i, reason)
+    return 0
+  }
+
+  /** Drops row i, from outside, which nobody inside has asked for. */
+  function unsolicited(i: number, reason: number): 0 {
+    guard.unsolicited(i, reason, $now[0])
     return 0
   }
 
@@ -188,6 +221,14 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     $now[0] = nowMs
     expireFlows(nowMs)
     expireFragments(nowMs)
+  }
+
+  function late(nowMs: number): boolean {
+    if (extras.count() !== 0) {
+      extras.clear()
+      reclaim()
+    }
+    return syns.late(nowMs)
   }
 
   function applyCommands(nowMs: number, budget: number): boolean {
@@ -218,6 +259,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
 
   function enter(base: number, state: number, refused: boolean): void {
     F[base + KIND] = (F[base + KIND] & ~0xff00) | (state << 8)
+    if (isBounded && isEstablished(state)) leaveHalfOpen(base >>> FLOW_BITS)
     const deadline = $now[0] + timeouts[state] | 0
     if (refused && ((F[base + DEADLINE] - deadline) | 0) < 0) return
     F[base + DEADLINE] = deadline
@@ -225,14 +267,29 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     schedule(base >>> FLOW_BITS)
   }
 
-  /** State of the flow that row i would open, or -1 if it may open none. */
-  function opening(i: number, dir: number): number {
+  /**
+   * Row i is a packet of the flow at `base`, and its timer and state follow it. False: by its sequence number it is none, and was
+   * dropped. Where numbers are not looked at, the compiler leaves nothing of the question.
+   */
+  function advance(i: number, base: number, dir: number): boolean {
+    if (isWindowed && (kindColumn[i] & 255) === TCP) {
+      const judged = judge(i, base >>> FLOW_BITS, dir, (F[base + KIND] >>> 8) & 255)
+      if (judged > 0) drop(i, judged)
+      if (judged !== SEGMENT_GOOD) return judged === SEGMENT_ASIDE
+    }
+    refresh(base, dir, l4Column[i])
+    return true
+  }
+
+  /** State of the flow that row i would open, or -1 if it may open none, and was dropped. `keep`: see guard.ts. */
+  function opening(i: number, dir: number, keep: number): number {
     const protocol = kindColumn[i] & 255
     if (protocol === UDP && dir === DIR_OUT) return udpState(portsColumn[i] & 0xffff)
     if (protocol !== TCP) return STATE_OF[protocol]
     const flags = view.getUint8(l4Column[i] + 13)
     const event = EVENT[flags & 31]
-    if ((flags & RST) !== 0 || (!tcpMidstream && event !== EVENT_SYN)) return -1
+    if ((flags & RST) !== 0 || (!tcpMidstream && event !== EVENT_SYN)) return refuse(i, TCP_MIDSTREAM) - 1
+    if (!guard.admit(i, dir, keep)) return -1
     return openingState(dir, event)
   }
 
@@ -255,8 +312,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     // Version and protocol, and the direction is not blocked.
     if (F[base + dir] === localColumn[i] && F[base + PEER] === peerColumn[i] && F[base + PORTS + dir] === portsColumn[i]
       && (F[base + KIND] & (~0xffff | (BLOCK_OUT << dir))) === kindColumn[i] << 16) {
-      refresh(base, dir, l4Column[i])
-      translate(i, base, dir)
+      if (advance(i, base, dir)) translate(i, base, dir)
     } else miss4(i, dir)
   }
 
@@ -336,8 +392,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       }
       unblock(slot, dir, rule)
     }
-    refresh(base, dir, l4Column[i])
-    return slot
+    return advance(i, base, dir) ? slot : 0
   }
 
   /** RFC 768: for UDP 0 says that there is no checksum, and a sum of 0 is sent as 0xffff. The latter also RFC 3828. */
@@ -397,8 +452,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const said = rule === NO_RULE ? ask4(i, DIR_OUT, local, portsColumn[i]) : PERMITTED
     if (said === REFUSED) return prohibit(i, DENIED_BY_FIREWALL)
     if (said === SILENT && !outboundPermit) return prohibit(i, DENIED)
-    const state = opening(i, DIR_OUT)
-    if (state < 0) return refuse(i, TCP_MIDSTREAM)
+    const state = opening(i, DIR_OUT, 0)
+    if (state < 0) return 0
     // @req RFC5508 REQ-1, REQ-10a3
     // @req RFC6888 REQ-6
     const isMapped = nat44 && (indexOf(peer) >= 0 || !isUntranslated(kind & 255, local, peer, portsColumn[i]))
@@ -407,6 +462,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (slot <= 0) return prohibit(i, slot === CONFLICT ? PROTOCOL_CONFLICT : NO_OUTSIDE_PORT)
     rememberOpener(slot, DIR_OUT, rule)
     adopt(slot, DIR_OUT, rule)
+    guard.opened(i, slot, DIR_OUT, 0)
     return slot
   }
 
@@ -423,7 +479,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (index >= pool.shared) return findOrOpenWhole(i, addressOwner[index], keep)
     const owner = ((index * CLASSES + portClass) << 16) | (ports >>> 16)
     const head = portOwner[owner]
-    if (head === 0) return refuse(i, NO_MAPPING)
+    if (head === 0) return unsolicited(i, NO_MAPPING)
     const base = head << FLOW_BITS
     const inside = F[base + INSIDE]
     // @req RFC7857 6a, 6b
@@ -461,18 +517,18 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     // RFC 5189 2.3.9: a binding admits what its rules do, and nobody by acquaintance; nor does a mapping that only rules can open.
     const isOpen = bound ? isForward(portOwner[owner]) && admits(kind & 255, F[base + INSIDE], peer, ports)
       : isAcquainted(i, owner & 0xffff)
-    // @req RFC5382 REQ-4 partly[silence for ever, where port unreachable should follow after six seconds]
-    // @req RFC5382 REQ-4a
     const said = rule === NO_RULE ? ask4(i, DIR_IN, F[base + INSIDE], ports) : PERMITTED
     if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL)
-    if (said === SILENT && !isOpen) return refuse(i, FILTERED)
-    const state = opening(i, DIR_IN)
-    if (state < 0) return refuse(i, TCP_MIDSTREAM)
-    if (rival !== 0) supersede(rival)
+    if (said === SILENT && !isOpen) return unsolicited(i, FILTERED)
+    const state = opening(i, DIR_IN, keep)
+    if (state < 0) return 0
+    // Unless it was half-open, and has just made room.
+    if (rival !== 0 && F[(rival << FLOW_BITS) + KIND] !== 0) supersede(rival)
     const slot = openIn(owner, peer, portsColumn[i] & 0xffff, kind, state, keep, $now[0])
     if (slot === 0) return refuse(i, NO_MAPPING)
     rememberOpener(slot, DIR_IN, rule)
     adopt(slot, DIR_IN, rule)
+    guard.opened(i, slot, DIR_IN, keep)
     showAlias(slot)
     return slot
   }
@@ -482,8 +538,9 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     // @req RFC4787 REQ-8
     // @req RFC5382 REQ-3, REQ-3b
     // @req RFC6888 REQ-7 partly[the default is address-dependent, endpoint-independent is a setting]
-    if (!outboundPermit || filtering === FILTER_ENDPOINT_INDEPENDENT) return outboundPermit
-    return filtering === FILTER_ADDRESS_DEPENDENT && findPeer(localColumn[i], outsidePort, peerColumn[i], kindColumn[i]) !== 0
+    const filter = (kindColumn[i] & 255) === TCP ? tcpFiltering : filtering
+    if (!outboundPermit || filter === FILTER_ENDPOINT_INDEPENDENT) return outboundPermit
+    return filter === FILTER_ADDRESS_DEPENDENT && findPeer(localColumn[i], outsidePort, peerColumn[i], kindColumn[i]) !== 0
   }
 
   /** A flow opened from outside: the inside sees its peer by the name that the configuration gives it, if it does. */
@@ -512,7 +569,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   /** Opens a flow from outside to an address that is bound as a whole, where no port is mapped yet. 0: dropped. */
   function admitBound4(i: number, keep: number): number {
     const inside = addressOwner[indexOf(localColumn[i])]
-    if (inside === 0) return refuse(i, NO_MAPPING)
+    if (inside === 0) return unsolicited(i, NO_MAPPING)
     const peer = peerColumn[i]
     // @req RFC7857 12a
     if (isTwice && hasInside(peer)) return refuse(i, MARTIAN_SOURCE)
@@ -521,15 +578,16 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE)
     const said = rule === NO_RULE ? ask4(i, DIR_IN, inside, portsColumn[i]) : PERMITTED
     if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL)
-    if (said === SILENT && !isOpenWhole(i, inside)) return refuse(i, FILTERED)
-    const state = opening(i, DIR_IN)
-    if (state < 0) return refuse(i, TCP_MIDSTREAM)
+    if (said === SILENT && !isOpenWhole(i, inside)) return unsolicited(i, FILTERED)
+    const state = opening(i, DIR_IN, keep)
+    if (state < 0) return 0
     const rival = find4(hash4(inside, peer, portsColumn[i], kindColumn[i]), inside, peer, portsColumn[i], kindColumn[i])
     if (rival !== 0) supersede(rival)
     const slot = openOut(inside, peer, portsColumn[i], kindColumn[i], state, keep, $now[0])
     if (slot <= 0) return refuse(i, PROTOCOL_CONFLICT)
     rememberOpener(slot, DIR_IN, rule)
     adopt(slot, DIR_IN, rule)
+    guard.opened(i, slot, DIR_IN, keep)
     showAlias(slot)
     return slot
   }
@@ -587,6 +645,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const slot = openPlain4(localColumn[i], peerColumn[i], portsColumn[i], kindColumn[i], state, $now[0])
     rememberOpener(slot, DIR_IN, rule)
     adopt(slot, DIR_IN, rule)
+    guard.opened(i, slot, DIR_IN, 0)
     return slot
   }
 
@@ -597,9 +656,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const said = rule !== NO_RULE ? PERMITTED : kindColumn[i] >>> 8 === 4 ? ask4(i, DIR_IN, localColumn[i], portsColumn[i])
       : ask6(i, DIR_IN, $key, portsColumn[i])
     if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL) - 1
-    if (said === SILENT && !inboundPermit) return refuse(i, DENIED) - 1
-    const state = opening(i, DIR_IN)
-    return state < 0 ? refuse(i, TCP_MIDSTREAM) - 1 : state
+    if (said === SILENT && !inboundPermit) return unsolicited(i, DENIED) - 1
+    return opening(i, DIR_IN, 0)
   }
 
   /* IPv6. */
@@ -632,6 +690,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const slot = open6(hashColumn[i], $key, portsColumn[i], kindColumn[i], state, $now[0])
     rememberOpener(slot, dir, rule)
     adopt(slot, dir, rule)
+    guard.opened(i, slot, dir, 0)
     return slot
   }
 
@@ -643,8 +702,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const said = rule === NO_RULE ? ask6(i, DIR_OUT, $key, portsColumn[i]) : PERMITTED
     if (said === REFUSED) return prohibit(i, DENIED_BY_FIREWALL) - 1
     if (said === SILENT && !outboundPermit) return prohibit(i, DENIED) - 1
-    const state = opening(i, DIR_OUT)
-    return state < 0 ? refuse(i, TCP_MIDSTREAM) - 1 : state
+    return opening(i, DIR_OUT, 0)
   }
 
   /* One packet. */
@@ -674,7 +732,13 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     return isInside === (dir === DIR_IN)
   }
 
+  function isIcmp(i: number): boolean {
+    const kind = kindColumn[i]
+    return kind === (4 << 8 | ICMP) || kind === (6 << 8 | ICMP6)
+  }
+
   function decide(i: number, which: number): void {
+    if (isIcmpBounded && which >= PATH_4 && isIcmp(i) && !takeIcmp($now[0])) return drop(i, ICMP_RATE)
     switch (which) {
       case PATH_DROP: return drop(i, frames.reason[i])
       case PATH_EXPIRED:
@@ -692,6 +756,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   }
 
   function fragment(i: number, which: number): void {
+    if (areFragmentsBounded && !takeFragment($now[0])) return drop(i, FRAGMENT_RATE)
     if (which === PATH_LATER && refusesLater(i)) return drop(i, DENIED_BY_FIREWALL)
     const datagram = arrive(i, $now[0])
     if (datagram === 0) return
@@ -701,10 +766,11 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   }
 
   return {
-    lookAhead, look, forward, extras, finish, expire, applyCommands, replaceRules, firewall, rows, flows, pool, rewriteQuote,
+    lookAhead, look, forward, late, lateAbout: syns.about, heldSyns: syns.count, extras, finish, expire, applyCommands,
+    replaceRules, firewall, rows, flows, pool, rewriteQuote,
     isUntranslated: (protocol, local, peer, ports, hasPorts) =>
       hasPorts ? isUntranslated(protocol, local, peer, ports) : mayBeUntranslated(local, peer),
-    ruleOf: links.ruleOf, ruleDecided: rules.decided, tableBytes: flows.bytes,
+    ruleOf: links.ruleOf, ruleDecided: rules.decided, tableBytes: flows.bytes + windows.bytes + halfOpen.bytes,
     ruleBytes: () => midcom === null ? 0 : rules.bytes() + insideBindings.bytes(),
   }
 }

@@ -8,6 +8,8 @@ import type { Frames } from '../wire/frames.ts'
 export const EXTRA_RELEASED = 0
 /** A network packet of our own, without a link header. */
 export const EXTRA_REPLY = 1
+/** The same about a frame that came some time ago: see `Engine.late`. */
+export const EXTRA_LATE_REPLY = 2
 
 /** Room for one held frame: a jumbo frame's packet, and its link header with as many tags as are read. */
 export const HOLD_NET_BYTES = 9216

@@ -20,7 +20,7 @@ import { forwardedPorts } from './nat-options.ts'
 import type { EngineOptions } from './options.ts'
 import type { Pool } from './pool.ts'
 import { CLASSES, CLASS_NONE, CLASS_OF, createPorts } from './ports.ts'
-import { timeoutsByState } from './tcp-state.ts'
+import { timeoutsByState, wasMaybeNeverOpen } from './tcp-state.ts'
 
 export const FLOW_BITS = 4
 export const FLOW_WORDS = 1 << FLOW_BITS
@@ -63,10 +63,14 @@ const EVICTION_SAMPLE = 8
 export type Flows = ReturnType<typeof createFlows>
 
 /**
- * `unlink` is told of every flow with RULED before its record goes.
+ * Before its record goes, `unlink` is told of every flow with RULED, and `forgetHalfOpen` of every TCP flow that may never have been
+ * open.
  */
 // @req RFC6888 REQ-4c, REQ-5, REQ-5a, REQ-5b no[flows of an inside host are not limited]
-export function createFlows(options: EngineOptions, pool: Pool, counters: Counters, unlink: (slot: number) => void = () => {}) {
+export function createFlows(
+  options: EngineOptions, pool: Pool, counters: Counters, unlink: (slot: number) => void = () => {},
+  forgetHalfOpen: ((slot: number) => void) | null = null,
+) {
   const capacity = options.flows
   const midcom = options.nat44 ? options.midcom ?? null : null
   const forwarded = options.nat44 && options.nat ? forwardedPorts(options.nat) : 0
@@ -336,6 +340,7 @@ export function createFlows(options: EngineOptions, pool: Pool, counters: Counte
   function remove(slot: number): void {
     const base = slot << FLOW_BITS
     if ((F[base + KIND] & RULED) !== 0) unlink(slot)
+    if (forgetHalfOpen !== null && wasMaybeNeverOpen((F[base + KIND] >>> 8) & 255)) forgetHalfOpen(slot)
     cancel(slot)
     indexDelete(hashOf(base), slot)
     if ((F[base + KIND] & MAPPED) !== 0) detach(slot)

@@ -62,14 +62,15 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     }
     counters[ORIGINATED]++
     const toInside = side[i] === SIDE_INSIDE
-    const bytes = rows.kind[i] >>> 8 === 4 ? write4(i, type4, code4, toInside) : write6(i, type6, code6)
+    const present = Math.min(netBytes[i], off[i] + capBytes[i] - l3[i])
+    const bytes = rows.kind[i] >>> 8 === 4 ? write4(l3[i], present, type4, code4, toInside) : write6(l3[i], present, type6, code6)
     extras.push(EXTRA_REPLY, toInside ? TO_INSIDE : TO_OUTSIDE, start, start, bytes, bytes, link[i], iface[i])
   }
 
-  function write4(i: number, type: number, code: number, toInside: boolean): number {
-    const p = l3[i]
+  /** An error about the packet at `p`, of which `present` bytes are there. Its length. */
+  function write4(p: number, present: number, type: number, code: number, toInside: boolean): number {
     const l4 = start + ipv4.HEADER_BYTES
-    const quoted = Math.min(netBytes[i], off[i] + capBytes[i] - p, MOST_BYTES_4 - ipv4.HEADER_BYTES - icmp.HEADER_BYTES)
+    const quoted = Math.min(present, MOST_BYTES_4 - ipv4.HEADER_BYTES - icmp.HEADER_BYTES)
     const total = ipv4.HEADER_BYTES + icmp.HEADER_BYTES + quoted
     copyBytes(frames, p, l4 + icmp.HEADER_BYTES, quoted)
     const dst = ipv4.dst(view, p)
@@ -86,10 +87,9 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     return total
   }
 
-  function write6(i: number, type: number, code: number): number {
-    const p = l3[i]
+  function write6(p: number, present: number, type: number, code: number): number {
     const l4 = start + ipv6.HEADER_BYTES
-    const quoted = Math.min(netBytes[i], off[i] + capBytes[i] - p, MOST_BYTES_6 - ipv6.HEADER_BYTES - icmp.HEADER_BYTES)
+    const quoted = Math.min(present, MOST_BYTES_6 - ipv6.HEADER_BYTES - icmp.HEADER_BYTES)
     const payload = icmp.HEADER_BYTES + quoted
     copyBytes(frames, p, l4 + icmp.HEADER_BYTES, quoted)
     view.setInt32(start, 6 << 28)
@@ -117,5 +117,19 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     reply(i, icmp.UNREACHABLE, icmp.ADMINISTRATIVELY_PROHIBITED, icmp.V6_UNREACHABLE, icmp.V6_ADMINISTRATIVELY_PROHIBITED, nowMs)
   }
 
-  return { timeExceeded, prohibited }
+  /**
+   * Writes at `start` the answer to an unsolicited SYN from outside, which lies at `p`: port unreachable (RFC 5382 REQ-4), or
+   * prohibited for IPv6 (RFC 6092). Its length, or 0 if the rate forbids it.
+   */
+  function refuseSyn(p: number, present: number, version: number, nowMs: number): number {
+    if (!take(nowMs)) {
+      counters[SUPPRESSED]++
+      return 0
+    }
+    counters[ORIGINATED]++
+    return version === 4 ? write4(p, present, icmp.UNREACHABLE, icmp.PORT_UNREACHABLE, false)
+      : write6(p, present, icmp.V6_UNREACHABLE, icmp.V6_ADMINISTRATIVELY_PROHIBITED)
+  }
+
+  return { timeExceeded, prohibited, refuseSyn }
 }

@@ -16,6 +16,11 @@ export const SPOOFING_IGNORE = 0
 export const SPOOFING_OUTSIDE = 1
 export const SPOOFING_BOTH = 2
 
+/** Are sequence numbers of TCP looked at: not, for resets alone, for all? */
+export const WINDOW_OFF = 0
+export const WINDOW_LOOSE = 1
+export const WINDOW_STRICT = 2
+
 /** Answers whether an address is in the inside network. Words are host-order int32. */
 export interface InsidePrefixes {
   has4(address: number): boolean
@@ -65,8 +70,10 @@ export interface EngineOptions {
   portLow: number
   portHigh: number
   portPreservation: boolean
-  /** FILTER_ constant. */
+  /** FILTER_ constants; that of TCP is its own (RFC 5382 REQ-3b). */
   filtering: number
+  /** Absent: as `filtering`. */
+  tcpFiltering?: number
   hairpinning: boolean
   /** May the inside open flows; may the outside, where no mapping stands in its way (IPv6, or IPv4 without NAT)? */
   outboundPermit: boolean
@@ -90,10 +97,21 @@ export interface EngineOptions {
   fragmentDatagrams: number
   fragmentHold: number
   icmpErrorsPerSecond: number
+  /** Forwarded packets a second, at most 10^6; 0: no bound. */
+  icmpPerSecond: number
+  fragmentsPerSecond: number
+  /** TCP flows that were never open, at once; 0: no bound. The first is never more than half of `flows`. */
+  halfOpen: number
+  halfOpenPerSource: number
+  /** Unsolicited SYNs from outside that are remembered at once, 0 … 512, and how long; 0: none is ever answered. */
+  heldSyns: number
+  unsolicitedSynMs: number
   /** CHECKSUM_ constant. */
   ipv4Checksum: number
   /** Drop segments whose flags no connection has? */
   tcpFlags: boolean
+  /** WINDOW_ constant. With any but off a flow takes 64 bytes more. */
+  tcpWindow: number
   /** SPOOFING_ constant. Where a source decides the side, SPOOFING_IGNORE does the same and costs nothing. */
   spoofing: number
   /** Sources of the ICMP errors that the box originates. */

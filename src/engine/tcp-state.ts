@@ -40,7 +40,6 @@ function nextState(state: number, dir: number, event: number): number {
   switch (state) {
     case SYN_OUT: case SYN_IN: case MID_OUT: case MID_IN:
       // @req RFC7857 2.2a, 2.2b
-      // @req RFC7857 2.2c no[sequence numbers are not checked]
       if (event === EVENT_RST) return RESET
       if (own) return state
       if (event === EVENT_FIN) return forth ? FIN_OUT : FIN_IN
@@ -82,6 +81,11 @@ export function isEstablished(state: number): boolean {
 /** States that live by the timer of closing; the other ones of TCP by that of opening. */
 export function isClosing(state: number): boolean {
   return state === FIN_BOTH || state === RESET
+}
+
+/** May a connection in this state never have been open? */
+export function wasMaybeNeverOpen(state: number): boolean {
+  return state < ESTABLISHED || state === RESET
 }
 
 /** Idle time by state, in milliseconds. */

@@ -3,7 +3,7 @@ import { createCounters, readCounters, type Counters } from '../channel/counters
 import { DROP_REASONS, type DropReason } from '../channel/reasons.ts'
 import { DROP, HELD, LINK_RAW, NET_IPV4, NET_IPV6, createFrames, type Frames } from '../wire/frames.ts'
 import { createEngine, engineScratchBytes, type Engine } from './engine.ts'
-import { CHECKSUM_REPAIR_ZERO, FILTER_ADDRESS_DEPENDENT, SPOOFING_IGNORE, type EngineOptions } from './options.ts'
+import { CHECKSUM_REPAIR_ZERO, FILTER_ADDRESS_DEPENDENT, SPOOFING_IGNORE, WINDOW_OFF, type EngineOptions } from './options.ts'
 
 /** 203.0.113.1 */
 export const OUTSIDE_ADDRESS = 0xcb007101 | 0
@@ -19,7 +19,8 @@ export const TEST_OPTIONS: EngineOptions = {
   udpMs: 300_000, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 240_000,
   tcpClosingMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000, fragmentMs: 2000,
   flows: 1024, fragmentDatagrams: 64, fragmentHold: 16, icmpErrorsPerSecond: 100, ipv4Checksum: CHECKSUM_REPAIR_ZERO,
-  tcpFlags: true, spoofing: SPOOFING_IGNORE,
+  icmpPerSecond: 0, fragmentsPerSecond: 0, halfOpen: 0, halfOpenPerSource: 0, heldSyns: 64, unsolicitedSynMs: 6000,
+  tcpFlags: true, tcpWindow: WINDOW_OFF, spoofing: SPOOFING_IGNORE,
   boxAddress4: 0xc0000008 | 0, boxAddress6: [0xfe800000 | 0, 0, 0, 1], seed: 1, scratchStart: 0,
 }
 

@@ -129,6 +129,38 @@ test('plane: a reply of our own goes back by the way its cause came, with link a
   assert.deepEqual([count('out-inside-packets'), count('drop-ttl-exceeded-packets')], [1, 1])
 })
 
+test('plane: a SYN is answered at the end of its silence, by the way it came, however late the next packet is (RFC 5382 REQ-4)', () => {
+  const macs = { link: 'ethernet', vlan: [7], srcMac: [2, 0, 0, 0, 0, 9], dstMac: [2, 0, 0, 0, 0, 8] } as const
+  const syn = (srcPort: number) => buildPacket({ proto: 'tcp', tcpFlags: 2, src: b, dst: nat, srcPort, dstPort: 5000, ...macs })
+  for (const leapMs of [6010, 60_000, ...LEAPS]) {
+    for (const nsec of [0, 999_999_999]) {
+      const { put } = createPlaneRig({ world: false })
+      const first = { sec: 1000, nsec, link: LINK_ETHERNET }
+      assert.deepEqual(put({ data: syn(1), ...first }, { data: syn(2), ...first, nsec: nsec === 0 ? 5_000_000 : 4_999_999, sec: nsec === 0 ? 1000 : 1001 }), [])
+      const whole = 1000 * 1000 + leapMs
+      const sent = put({ data: udp(), sec: Math.floor(whole / 1000) + (nsec === 0 ? 0 : 1), nsec: whole % 1000 * 1e6, link: LINK_RAW })
+      assert.equal(sent.length, 3, `a leap of ${leapMs}`)
+      assert.deepEqual(sent.slice(0, 2).map((frame) => [frame.to, frame.sec, frame.nsec, frame.link]), nsec === 0
+        ? [[TO_OUTSIDE, 1006, 0, LINK_ETHERNET], [TO_OUTSIDE, 1006, 5_000_000, LINK_ETHERNET]]
+        : [[TO_OUTSIDE, 1006, 999_999_999, LINK_ETHERNET], [TO_OUTSIDE, 1007, 4_999_999, LINK_ETHERNET]])
+      const [{ data }] = sent
+      assert.deepEqual([...data.slice(0, 18)], [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8, 0x81, 0, 0, 7, 8, 0], 'link addresses exchanged')
+      assert.deepEqual(verify(data.slice(18)), [])
+    }
+  }
+})
+
+test('plane: an answer to a SYN of some time ago leaves after the packets before it, in whatever batches they come', () => {
+  const syn = at(0, buildPacket({ proto: 'tcp', tcpFlags: 2, src: b, dst: nat, srcPort: 1, dstPort: 5000 }))
+  const frames = [syn, at(5999, udp()), at(6000, udp({ dstPort: 54 })), at(6001, udp({ dstPort: 55 }))]
+  const together = createPlaneRig({ world: false }), apart = createPlaneRig({ world: false })
+  together.put(...frames)
+  for (const frame of frames) apart.put(frame)
+  assert.deepEqual(together.sent.map(({ data }) => data[9]), [17, 1, 17, 17])
+  assert.equal(together.plane.digest(), apart.plane.digest())
+  assert.equal(createPlaneRig({ world: false }).put(syn, at(5999, udp())).length, 1, 'not before its time, nor when packets end')
+})
+
 test('plane: released fragments leave right after the first one, in order of arrival, and before the next packet', () => {
   const { put } = createPlaneRig()
   const [first, second, third] = fragment(udp({ id: 3, payload: new Uint8Array(1200).map((_, i) => i) }), [400, 400])

@@ -60,6 +60,9 @@ const BLOCK_BYTES = 36
 /** What one packet may cause besides itself: all held fragments of a datagram, or a reply. */
 const MOST_EXTRA_BYTES = 64 * (HOLD_BYTES + BLOCK_BYTES) + REPLY_ROOM + BLOCK_BYTES
 
+/** What a SYN that waits may cause. */
+const LATE_BYTES = REPLY_ROOM + BLOCK_BYTES
+
 /** Virtual time is modulo 2^32 ms; larger leaps are taken in steps that no timer can jump over. */
 const LEAP_MS = 2 ** 30
 const TURN_MS = 2 ** 32
@@ -67,8 +70,8 @@ const TURN_MS = 2 ** 32
 export function createPlane(options: PlaneOptions): Plane {
   const { frames, counters, engine, sides, world, inside, outside, scratchStart, clockNs } = options
   const { off, capBytes, wireBytes, l3, netBytes, side, verdict, reason, sec, nsec, link } = frames
-  const { locate, headerForReply } = createLink(frames)
-  const { lookAhead, forward, expire, extras } = engine
+  const { locate, headerForReply, headerFor } = createLink(frames)
+  const { lookAhead, forward, expire, extras, late, lateAbout, heldSyns } = engine
   const extraCount = extras.count
   const digest = createDigest(frames)
   const { sent: digestSent, dropped: digestDropped, held: digestHeld } = digest
@@ -84,6 +87,11 @@ export function createPlane(options: PlaneOptions): Plane {
   let nowMs = 0
   let nextNsec = -1
 
+  /** Milliseconds from the first packet to row i. */
+  function timeOf(i: number): number {
+    return (sec[i] - firstSec) * 1000 + Math.floor((nsec[i] - firstNsec) / 1e6)
+  }
+
   /** Moves virtual time to the stamp of row i; an earlier stamp than the latest one does not move it. */
   function tick(i: number): void {
     if (!started) {
@@ -91,7 +99,7 @@ export function createPlane(options: PlaneOptions): Plane {
       firstSec = sec[i]
       firstNsec = nsec[i]
     }
-    const at = (sec[i] - firstSec) * 1000 + Math.floor((nsec[i] - firstNsec) / 1e6)
+    const at = timeOf(i)
     // Until the next millisecond of the same second, packets need no more than two comparisons.
     measuring[SECOND] = sec[i]
     nextNsec = firstNsec + (Math.floor((nsec[i] - firstNsec) / 1e6) + 1) * 1e6
@@ -125,13 +133,37 @@ export function createPlane(options: PlaneOptions): Plane {
     measuring[SPENT] += clockNs() - start
   }
 
+  /**
+   * Time goes on to row i: SYNs from outside whose silence ends before that are answered first, each at its own moment. Returns the
+   * first row that was not handed out.
+   */
+  function answerLate(i: number, handed: number): number {
+    const at = Math.max(timeOf(i), measuring[LATEST])
+    // None waits for longer than a step of a leap.
+    const untilMs = Math.min(at, measuring[LATEST] + LEAP_MS) | 0
+    while (late(untilMs)) {
+      handed = handOut(handed, i)
+      if (extraCount() === 0) continue
+      const bytes = extras.capBytes[0]
+      const linkBytes = headerFor(lateAbout.off, lateAbout.l3, lateAbout.link, scratchStart, bytes)
+      copyBytes(frames, extras.off[0], scratchStart + linkBytes, bytes)
+      // Its stamp, from the difference to a time that is no int32.
+      const dueMs = Math.min(at, measuring[LATEST] + LEAP_MS) - ((untilMs - lateAbout.dueMs) | 0)
+      const nanos = firstNsec + dueMs % 1000 * 1e6
+      const wire = linkBytes + bytes
+      send(extras.verdict[0], scratchStart, scratchStart + linkBytes, wire, wire, firstSec + Math.floor(dueMs / 1000)
+        + Math.floor(nanos / 1e9), nanos % 1e9, lateAbout.link)
+    }
+    return handed
+  }
+
   function hasRoom(bytes: number): boolean {
     return (inside === null || inside.room(bytes)) && (outside === null || outside.room(bytes))
   }
 
   function run(from: number, to: number): number {
     // Most batches fit as a whole; the rest is let through row by row.
-    let bytes = MOST_EXTRA_BYTES
+    let bytes = mostExtraBytes()
     for (let i = from; i < to; i++) bytes += capBytes[i] + BLOCK_BYTES
     const fits = hasRoom(bytes)
     let handed = from
@@ -140,13 +172,16 @@ export function createPlane(options: PlaneOptions): Plane {
       if (!fits) {
         measuring[SPENT] += clockNs() - start
         handed = handOut(handed, i)
-        if (!hasRoom(MOST_EXTRA_BYTES + capBytes[i] + BLOCK_BYTES)) {
+        if (!hasRoom(mostExtraBytes() + capBytes[i] + BLOCK_BYTES)) {
           countArrivals(from, i)
           return i
         }
         start = clockNs()
       }
-      if (nsec[i] >= nextNsec || sec[i] !== measuring[SECOND]) tick(i)
+      if (nsec[i] >= nextNsec || sec[i] !== measuring[SECOND]) {
+        if (heldSyns() !== 0) handed = answerLate(i, handed)
+        tick(i)
+      }
       if (world !== null && side[i] === SIDE_OUTSIDE) world.meet(i)
       forward(i, nowMs)
       if (extraCount() !== 0) {
@@ -160,6 +195,11 @@ export function createPlane(options: PlaneOptions): Plane {
     measuring[SPENT] += clockNs() - start
     handOut(handed, to)
     return to
+  }
+
+  /** What may leave besides the packets of a batch. */
+  function mostExtraBytes(): number {
+    return MOST_EXTRA_BYTES + heldSyns() * LATE_BYTES
   }
 
   function countArrivals(from: number, to: number): void {

@@ -34,6 +34,8 @@ export interface Link {
    * group.
    */
   headerForReply(i: number, to: number, netBytes: number): number
+  /** The same for a frame that is in no row: from `from` in the pool, its network header at `p`, of link type `type`. */
+  headerFor(from: number, p: number, type: number, to: number, netBytes: number): number
 }
 
 export function createLink(frames: Frames): Link {
@@ -144,9 +146,13 @@ export function createLink(frames: Frames): Link {
   }
 
   function headerForReply(i: number, to: number, netBytes: number): number {
-    const from = off[i], bytes = l3[i] - from
-    pool.copyWithin(to, from, l3[i])
-    if (link[i] !== LINK_ETHERNET) return bytes
+    return headerFor(off[i], l3[i], link[i], to, netBytes)
+  }
+
+  function headerFor(from: number, p: number, type: number, to: number, netBytes: number): number {
+    const bytes = p - from
+    pool.copyWithin(to, from, p)
+    if (type !== LINK_ETHERNET) return bytes
     ethernet.swapAddresses(view, to)
     // An 802.3 header ends with the length of what follows it: LLC, SNAP and the packet.
     const header = ethernet.check(view, to, to + bytes)
@@ -154,5 +160,5 @@ export function createLink(frames: Frames): Link {
     return bytes
   }
 
-  return { locate, headerForReply }
+  return { locate, headerForReply, headerFor }
 }

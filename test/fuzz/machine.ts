@@ -55,6 +55,9 @@ export function someOptions(prng: Prng): Omit<EngineOptions, 'scratchStart'> {
     tcpEstablishedMs: short ? 90 : 7_440_000, icmpQueryMs: short ? 20 : 60_000, otherMs: short ? 50 : 300_000,
     fragmentMs: short ? 25 : 2000, flows: pick(prng, [16, 23, 64, 1000]), fragmentDatagrams: pick(prng, [1, 3, 16]),
     fragmentHold: pick(prng, [0, 1, 4, 16]), icmpErrorsPerSecond: pick(prng, [0, 2, 1000]), ipv4Checksum: prng.below(3),
+    tcpFiltering: prng.below(3), icmpPerSecond: pick(prng, [0, 0, 3]), fragmentsPerSecond: pick(prng, [0, 0, 3]),
+    halfOpen: pick(prng, [0, 2, 8]), halfOpenPerSource: pick(prng, [0, 1, 3]), heldSyns: pick(prng, [0, 1, 16]),
+    unsolicitedSynMs: short ? 30 : 6000, tcpWindow: prng.below(3),
     tcpFlags: prng.below(2) === 0, spoofing: prng.below(3),
     boxAddress4: number4('192.0.0.8'), boxAddress6: [0xfd000000 | 0, 0, 0, 0xff], seed: prng.next(),
   }

@@ -10,9 +10,10 @@ const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 
 /** An outcome as text, so that differences print well. */
 export function told(outcome: Outcome): string {
-  const sent = outcome.sent.map(s => `${s.kind} to ${s.side} ${s.wireBytes}: ${hex(s.bytes)}`)
+  const line = (s: Outcome['sent'][number]) => `${s.kind} to ${s.side} ${s.wireBytes}: ${hex(s.bytes)}`
+  const sent = outcome.sent.map(line)
   const held = outcome.heldDrops.map(h => h.reason).sort()
-  const lines = [`${outcome.verdict} ${outcome.reason ?? ''}`, ...sent]
+  const lines = [...outcome.late.map(one => `late: ${line(one)}`), `${outcome.verdict} ${outcome.reason ?? ''}`, ...sent]
   if (held.length > 0) lines.push('held: ' + held.join(' '))
   return lines.join('\n')
 }
@@ -36,7 +37,8 @@ export function tallyOf(model: Model): Totals {
   const mappings = all.flatMap(f => f.mapping === null || isPort(f.mapping) ? [] : [JSON.stringify(f.mapping)])
   return {
     flows: all.length, mappings: new Set(mappings).size, suppressed: model.icmpSuppressed(),
-    held: model.fragments.heldCount(), rules: activity.slice(1),
+    halfOpen: model.options.halfOpen + model.options.halfOpenPerSource === 0 ? 0 : all.filter(f => f.halfOpen !== null).length,
+    syns: model.waiting(), held: model.fragments.heldCount(), rules: activity.slice(1),
     firewall: model.firewall.hits,
   }
 }

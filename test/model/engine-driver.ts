@@ -12,7 +12,7 @@ import { createEngine, engineScratchBytes } from '../../src/engine/engine.ts'
 import { EXTRA_RELEASED } from '../../src/engine/extras.ts'
 import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
-  FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE,
+  FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE, WINDOW_LOOSE, WINDOW_OFF, WINDOW_STRICT,
 } from '../../src/engine/options.ts'
 import { createPrefixSet } from '../../src/base/address.ts'
 import { createRuleSet } from '../../src/engine/firewall-set.ts'
@@ -28,11 +28,14 @@ const FILTERING = {
   'address-and-port-dependent': FILTER_ADDRESS_AND_PORT_DEPENDENT,
 }
 const CHECKSUM = { verify: CHECKSUM_VERIFY, 'repair-zero': CHECKSUM_REPAIR_ZERO, ignore: CHECKSUM_IGNORE }
+const WINDOW = { off: WINDOW_OFF, loose: WINDOW_LOOSE, strict: WINDOW_STRICT }
 const SPOOFING = { ignore: SPOOFING_IGNORE, outside: SPOOFING_OUTSIDE, both: SPOOFING_BOTH }
 const GUARD = 0xa5, GUARD_BYTES = 32
 
 /** Counters that the contract lets us predict. */
-export interface Totals { flows: number; mappings: number; suppressed: number; held: number; rules: Activity[]; firewall: Hits[] }
+export interface Totals {
+  flows: number; mappings: number; suppressed: number; halfOpen: number; syns: number; held: number; rules: Activity[]; firewall: Hits[]
+}
 export interface Hits { packets: number; bytes: number }
 /** A packet, or commands that are carried out before the next one. */
 export type Doing = ModelInput | { commands: readonly Command[]; nowMs: number }
@@ -56,7 +59,7 @@ export class EngineDriver {
 
   /** With `replay` the outside world re-addresses what comes from outside. */
   constructor(o: ModelOptions, linkBytes = 0, replay = false, poolBytes = 1 << 20) {
-    const scratchBytes = engineScratchBytes({ fragmentHold: o.fragmentHold })
+    const scratchBytes = engineScratchBytes(o)
     this.linkBytes = linkBytes
     this.options = o
     this.scratchStart = poolBytes
@@ -68,10 +71,12 @@ export class EngineDriver {
     this.activity = createRuleActivity(midcom?.rules ?? 0)
     this.engine = createEngine({
       inside, nat44: o.nat44, pool: o.pool, portLow: o.portLo, portHigh: o.portHi,
-      portPreservation: o.portPreservation, filtering: FILTERING[o.filtering], hairpinning: o.hairpinning,
+      portPreservation: o.portPreservation, filtering: FILTERING[o.filtering], tcpFiltering: FILTERING[o.tcpFiltering], hairpinning: o.hairpinning,
       outboundPermit: o.outboundPermit, inboundPermit: o.inboundPermit, tcpMidstream: o.tcpMidstream, ...o.timers,
       flows: o.flows, fragmentDatagrams: o.fragmentDatagrams, fragmentHold: o.fragmentHold,
-      icmpErrorsPerSecond: o.icmpErrorsPerSecond, ipv4Checksum: CHECKSUM[o.ipv4Checksum],
+      icmpErrorsPerSecond: o.icmpErrorsPerSecond,
+      icmpPerSecond: o.icmpPerSecond, fragmentsPerSecond: o.fragmentsPerSecond, halfOpen: o.halfOpen, halfOpenPerSource: o.halfOpenPerSource,
+      heldSyns: o.heldSyns, tcpWindow: WINDOW[o.tcpWindow], ipv4Checksum: CHECKSUM[o.ipv4Checksum],
       tcpFlags: o.tcpFlags, spoofing: SPOOFING[o.spoofing], boxAddress4: o.boxAddress4,
       boxAddress6: [w0, w1, w2, w3], seed: o.seed, nat: o.nat ?? null, scratchStart: poolBytes,
       midcom: midcom === null ? null : {
@@ -163,7 +168,15 @@ export class EngineDriver {
 
   private forward(i: number, nowMs: number): Outcome {
     const { frames, engine, linkBytes } = this, { extras } = engine
-    const before = this.counted
+    const before = this.counted, late: Sent[] = []
+    while (engine.late(nowMs)) {
+      assert.ok(extras.count() <= 1)
+      if (extras.count() === 0) continue
+      const { off, l3 } = engine.lateAbout
+      // The link header of the SYN is there for the one of the answer.
+      assert.ok(l3 - off === linkBytes && frames.pool.subarray(off, l3).every(byte => byte === GUARD))
+      late.push({ side: 'outside', kind: 'reply', bytes: frames.pool.slice(extras.l3[0], extras.l3[0] + extras.capBytes[0]), wireBytes: extras.wireBytes[0] })
+    }
     if (this.world !== null && frames.side[i] === SIDE_OUTSIDE) {
       engine.expire(nowMs)
       this.world.meet(i)
@@ -191,7 +204,7 @@ export class EngineDriver {
     const reason: DropReason | undefined = verdict === DROP ? DROP_REASONS[frames.reason[i]][0] : undefined
     if (verdict === DROP) dropped[frames.reason[i]]--
     const outcome: Outcome = {
-      verdict: verdict === DROP ? 'drop' : verdict === HELD ? 'held' : sideOf(verdict), sent,
+      verdict: verdict === DROP ? 'drop' : verdict === HELD ? 'held' : sideOf(verdict), late, sent,
       heldDrops: heldOf(dropped),
     }
     return reason === undefined ? outcome : { ...outcome, reason }
@@ -206,7 +219,7 @@ export class EngineDriver {
     const count = (name: BaseCounter) => this.counters[counterIndex(name)]
     return {
       flows: count('flows-current'), mappings: count('mappings-opened') - count('mappings-closed'),
-      suppressed: count('icmp-errors-suppressed'), held: count('fragments-held-current'),
+      suppressed: count('icmp-errors-suppressed'), halfOpen: count('half-open-current'), syns: count('syns-held-current'), held: count('fragments-held-current'),
       rules: Array.from(this.activity.packets, (packets, rule) =>
         ({ packets, bytes: this.activity.bytes[rule], lastUsedMs: this.activity.lastUsedMs[rule] })).slice(1),
       firewall: this.hits(),

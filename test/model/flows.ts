@@ -9,6 +9,7 @@ import { pairedIndexOf } from './fixed.ts'
 import { addrOf, ICMP, type Addr } from './packet.ts'
 import type { Opener } from './firewall.ts'
 import type { TcpState, Way } from './tcp.ts'
+import type { Ends } from './window.ts'
 
 export interface Endpoint { addr: Addr; port: number }
 /** `bound`: by a port or address binding, else dynamic. */
@@ -25,6 +26,9 @@ export interface Flow {
   deadline: number
   tcp: TcpState | null
   openedBy: Way
+  /** TCP that was never open: its source if that is counted, else ''; null: it is none. */
+  halfOpen: string | null
+  ends: Ends | null
   halves: Record<Way, Half>
   /** Does it show A1 to the inside (twice-NAT)? */
   twice: boolean

@@ -23,12 +23,13 @@ export const IN6 = 'fd00::1', OUT6 = '2001:db8::1'
 export const OPTIONS: ModelOptions = {
   insidePrefixes: [prefix('10.0.0.0/8'), prefix('fc00::/7')],
   pool: POOL.map(int32), nat44: true, portLo: 1024, portHi: 65535, portPreservation: true,
-  filtering: 'address-dependent', hairpinning: true, outboundPermit: true, inboundPermit: false, tcpMidstream: true,
+  filtering: 'address-dependent', tcpFiltering: 'address-dependent', hairpinning: true, outboundPermit: true, inboundPermit: false, tcpMidstream: true,
   timers: {
     udpMs: 300_000, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 240_000, tcpClosingMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
-    fragmentMs: 2000,
+    fragmentMs: 2000, unsolicitedSynMs: 6000,
   },
-  flows: 16, fragmentDatagrams: 4, fragmentHold: 4, icmpErrorsPerSecond: 10, ipv4Checksum: 'repair-zero', tcpFlags: true, spoofing: 'ignore',
+  flows: 16, fragmentDatagrams: 4, fragmentHold: 4, icmpErrorsPerSecond: 10, icmpPerSecond: 0, fragmentsPerSecond: 0,
+  halfOpen: 0, halfOpenPerSource: 0, heldSyns: 4, ipv4Checksum: 'repair-zero', tcpFlags: true, tcpWindow: 'off', spoofing: 'ignore',
   boxAddress4: int32('192.0.0.8'), boxAddress6: words('fe80::1'), seed: 1,
   midcom: null, firewall: null,
 }

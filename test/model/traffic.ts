@@ -43,6 +43,11 @@ const STEPS_MS = [
   LONGEST_MS,
 ]
 
+/** Sequence numbers that lie near each other, around 2^31 and 2^32, and far away; windows, and options of a SYN. */
+const SEQS = [100, 101, 102, 110, 0, 0xffffffff, 0x7fffffff, 0x80000000, 70_000, 700_000, 66_101, 66_102]
+const WINDOWS = [65535, 65535, 1000, 10, 1, 0]
+const TCP_OPTIONS = [[], [], [3, 3, 7], [1, 3, 3, 2], [2, 4, 5, 180, 3, 3, 14], [3, 3, 200], [0, 3, 3, 1], [3, 2, 1], [8, 1], [2, 40, 1]]
+
 /** A step: what kind, and numbers that choose. Meanings are given by `play`. */
 export interface Step {
   kind: 'fresh' | 'odd' | 'reply' | 'error' | 'again' | 'bend' | 'split' | 'piece' | 'many' | 'zero' | 'world'
@@ -112,24 +117,29 @@ export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
   portLo: fc.constant(1024), portHi: fc.constantFrom(1024, 1025, 1027, 1030, 1039, 65535),
   portPreservation: fc.boolean(),
   filtering: fc.constantFrom('endpoint-independent', 'address-dependent', 'address-and-port-dependent'),
+  tcpFiltering: fc.constantFrom('endpoint-independent', 'address-dependent', 'address-and-port-dependent'),
   hairpinning: fc.nat({ max: 7 }).map(v => v !== 7), outboundPermit: fc.nat({ max: 15 }).map(v => v !== 15),
   inboundPermit: fc.boolean(), tcpMidstream: fc.boolean(),
   timers: fc.constantFrom(
     {
       udpMs: 100, udpPorts: [{ port: 80, idleMs: 10 }, { port: 1, idleMs: 120 }], udpInboundRefresh: true, tcpOpeningMs: 80, tcpClosingMs: 50,
-      tcpEstablishedMs: 300, icmpQueryMs: 50, otherMs: 120, fragmentMs: 30,
+      tcpEstablishedMs: 300, icmpQueryMs: 50, otherMs: 120, fragmentMs: 30, unsolicitedSynMs: 20,
     },
     {
       udpMs: 100, udpPorts: [{ port: 80, idleMs: 10 }], udpInboundRefresh: false, tcpOpeningMs: 50, tcpClosingMs: 80, tcpEstablishedMs: 120,
-      icmpQueryMs: 50, otherMs: 120, fragmentMs: 30,
+      icmpQueryMs: 50, otherMs: 120, fragmentMs: 30, unsolicitedSynMs: 20,
     },
-    { udpMs: 100, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 100, tcpClosingMs: 100, tcpEstablishedMs: 100, icmpQueryMs: 100, otherMs: 100, fragmentMs: 100 },
+    { udpMs: 100, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 100, tcpClosingMs: 100, tcpEstablishedMs: 100, icmpQueryMs: 100, otherMs: 100, fragmentMs: 100, unsolicitedSynMs: 60 },
     OPTIONS.timers,
-    { udpMs: 1, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 1, tcpClosingMs: 1, tcpEstablishedMs: 2 ** 30, icmpQueryMs: 1, otherMs: 1, fragmentMs: 1 },
+    { udpMs: 1, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 1, tcpClosingMs: 1, tcpEstablishedMs: 2 ** 30, icmpQueryMs: 1, otherMs: 1, fragmentMs: 1, unsolicitedSynMs: 1 },
   ),
   flows: fc.constantFrom(16, 17, 20, 24, 31, 32), fragmentDatagrams: fc.constantFrom(1, 2, 4, 16),
   fragmentHold: fc.constantFrom(0, 1, 2, 4, 16, 100), icmpErrorsPerSecond: fc.constantFrom(0, 1, 3, 10, 1000),
+  icmpPerSecond: fc.constantFrom(0, 0, 0, 1, 20), fragmentsPerSecond: fc.constantFrom(0, 0, 0, 2, 20),
+  halfOpen: fc.constantFrom(0, 2, 3, 8, 100), halfOpenPerSource: fc.constantFrom(0, 0, 1, 2, 4), heldSyns: fc.constantFrom(0, 1, 3, 16),
+ 
   ipv4Checksum: fc.constantFrom('verify', 'repair-zero', 'ignore'), tcpFlags: fc.boolean(),
+  tcpWindow: fc.constantFrom('off', 'off', 'loose', 'strict'),
   spoofing: fc.constantFrom('ignore', 'ignore', 'outside', 'both'),
   boxAddress4: fc.constant(int32('192.0.0.8')), boxAddress6: fc.constant(words('fe80::1')), seed: fc.integer(),
   midcom: fc.constant(null), firewall: fc.constant(null),
@@ -454,7 +464,8 @@ function freshSpec({ n, six }: Step, side: Side, replay: boolean, { bound, shown
     src: pick(side === 'inside' ? inside : outside, n[0]), dst: pick(far, n[1]), proto,
     srcPort: pick(PORTS, n[3]), dstPort: pick(PORTS, n[4]), tcpFlags: pick(FLAGS, n[5]), icmpId: pick(PORTS, n[3]),
     icmpType: pick(types, n[5]), payload: payloadOf(pick(LENGTHS, n[6])), ttl: n[7] < 200 ? 64 : pick(TTLS, n[7]),
-    id: n[8] % 3, tos: n[12] % 4 === 0 ? n[13] : 0,
+    id: n[8] % 3, seq: pick(SEQS, n[12] % 3 > 0 ? n[7] % 4 : n[7]), ack: pick(SEQS, n[13] % 3 > 0 ? n[9] % 4 : n[9]),
+    window: pick(WINDOWS, n[10]), tcpOptions: Uint8Array.from(pick(TCP_OPTIONS, n[8])), tos: n[12] % 4 === 0 ? n[13] : 0,
   }
   if (n[13] < 50) spec.tcpOptions = Uint8Array.from(pick([[2, 4, 5, 180], [3, 3, 7], [1, 4, 2, 8, 2], [8, 10], [2, 1], [11, 6, 0, 0, 0, 0]], n[13]))
   if (typeof proto === 'number' && n[6] % 2 === 0) spec.payload = payloadOf(24)
@@ -494,7 +505,15 @@ function replyTo(bytes: Uint8Array, { n }: Step): Uint8Array {
   if ((protocol === 6 || protocol === 17) && out.length >= l4 + 4) {
     out.set(bytes.slice(l4, l4 + 2), l4 + 2)
     out.set(bytes.slice(l4 + 2, l4 + 4), l4)
-    if (protocol === 6 && out.length > l4 + 13) out[l4 + 13] = pick([18, 16, 16, 17, ...FLAGS], n[2])
+    if (protocol === 6 && out.length > l4 + 13) {
+      out[l4 + 13] = pick([18, 16, 16, 17, ...FLAGS], n[2])
+      // Mostly it acknowledges what it answers, and goes on where that has acknowledged.
+      const view = new DataView(out.buffer), [seq, ack] = [view.getUint32(l4 + 4), view.getUint32(l4 + 8)]
+      if (n[5] < 200) {
+        view.setUint32(l4 + 4, ack + pick([0, 0, 0, 1, -1, 500], n[6]) >>> 0)
+        view.setUint32(l4 + 8, seq + pick([1, 0, 1, 2, 20, 1000, -70_000], n[7]) >>> 0)
+      }
+    }
     if (n[3] < 24) out[l4 + 1] ^= 1                       // from another port of the same peer
   }
   if (protocol === 1 || protocol === 58) {

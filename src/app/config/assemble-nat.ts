@@ -25,6 +25,7 @@ export function assembleNat(read: (data: unknown, before: string) => Reader, dat
     reserve: list<Ports>('nat.reserve')!,
     portPreservation: plain('nat.port-preservation'),
     filtering: plain<Filtering>('nat.filtering'),
+    tcpFiltering: plain<string>('nat.tcp-filtering') === 'same' ? plain('nat.filtering') : plain('nat.tcp-filtering'),
     hairpinning: plain('nat.hairpinning'),
     statics: entries('nat.static').map((one) => {
       const { address, bits } = one.value<Hosts>('inside')

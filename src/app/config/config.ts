@@ -31,6 +31,7 @@ export interface Config {
     reserve: Ports[]
     portPreservation: boolean
     filtering: Filtering
+    tcpFiltering: Filtering
     hairpinning: boolean
     statics: StaticNat[]
     forwards: PortForward[]
@@ -41,6 +42,7 @@ export interface Config {
     outbound: Policy
     inbound6: Policy
     tcpMidstream: boolean
+    unsolicitedSyn: 'reject' | 'drop'
     /** In order. */
     rules: FirewallRule[]
   }
@@ -55,16 +57,24 @@ export interface Config {
     icmpQueryMs: number
     otherMs: number
     fragmentMs: number
+    unsolicitedSynMs: number
   }
   limits: {
     flows: number
     fragmentDatagrams: number
     fragmentHold: number
     icmpErrorsPerSecond: number
+    /** 0: any number, of these four. */
+    icmpPerSecond: number
+    fragmentsPerSecond: number
+    halfOpen: number
+    halfOpenPerSource: number
+    heldSyns: number
   }
   checks: {
     ipv4Checksum: ChecksumCheck
     tcpFlags: boolean
+    tcpWindow: WindowCheck
     spoofing: SpoofingCheck
   }
   midcom: MidcomConfig
@@ -131,6 +141,7 @@ export interface AgentConfig {
 
 export type Filtering = 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent'
 export type Policy = 'permit' | 'deny'
+export type WindowCheck = 'off' | 'loose' | 'strict'
 export type SpoofingCheck = 'ignore' | 'outside' | 'both'
 export type ChecksumCheck = 'verify' | 'repair-zero' | 'ignore'
 

@@ -274,9 +274,9 @@ test('config: the defaults are those that the RFCs recommend or demand', () => {
   const { timers, limits, nat, inside, box } = defaultConfig()
   assert.deepEqual(timers, {
     udpMs: 300_000, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 240_000, tcpClosingMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
-    fragmentMs: 2000,
+    fragmentMs: 2000, unsolicitedSynMs: 6000,
   })
-  assert.deepEqual(limits, { flows: 262_144, fragmentDatagrams: 1024, fragmentHold: 256, icmpErrorsPerSecond: 100 })
+  assert.deepEqual(limits, { flows: 262_144, fragmentDatagrams: 1024, fragmentHold: 256, icmpErrorsPerSecond: 100, icmpPerSecond: 0, fragmentsPerSecond: 0, halfOpen: 16_384, halfOpenPerSource: 4096, heldSyns: 512 })
   assert.equal(nat.filtering, 'address-dependent')
   assert.deepEqual(nat.pool.map(word => (word >>> 0).toString(16)), ['cb007101', 'cb007102', 'cb007103', 'cb007104'])
   assert.equal(box.insideAddress >>> 0, 0xc0000008)
@@ -298,11 +298,12 @@ nat:
   ports: 2000-3000
   port-preservation: false
   filtering: endpoint-independent
+  tcp-filtering: same
   hairpinning: false
-firewall: {outbound: deny, inbound6: permit, tcp-midstream: false}
-timers: {udp: 2m, udp-ports: [{port: 53, idle: 5s}, {port: '123', idle: 30s}], udp-inbound-refresh: false, tcp-opening: 30s, tcp-closing: 1h, tcp-established: 12d, icmp-query: 1m30s, other: 1s500ms, fragment: 1000ms}
-limits: {flows: 4M, fragment-datagrams: 2k, fragment-hold: 0, icmp-errors-per-second: 1e3}
-checks: {ipv4-checksum: ignore, tcp-flags: ignore, spoofing: both}
+firewall: {outbound: deny, inbound6: permit, tcp-midstream: false, unsolicited-syn: drop}
+timers: {udp: 2m, udp-ports: [{port: 53, idle: 5s}, {port: '123', idle: 30s}], udp-inbound-refresh: false, tcp-opening: 30s, tcp-closing: 1h, tcp-established: 12d, icmp-query: 1m30s, other: 1s500ms, fragment: 1000ms, unsolicited-syn: 60s}
+limits: {flows: 4M, fragment-datagrams: 2k, fragment-hold: 0, icmp-errors-per-second: 1e3, icmp-per-second: 5, fragments-per-second: 6, half-open: 7, half-open-per-source: 8, held-syns: 9}
+checks: {ipv4-checksum: ignore, tcp-flags: ignore, tcp-window: loose, spoofing: both}
 midcom:
   enabled: true
   ports: 1-3
@@ -362,17 +363,18 @@ midcom:
     nat: {
       nat44: false,
       pool: [0xc6336407, 0xc6336410, 0xc6336411, 0xc6336412, 0xc6336413, 0xc6336401, 0xc6336402].map(word => word | 0),
-      ports: { first: 2000, last: 3000 }, portPreservation: false, filtering: 'endpoint-independent', hairpinning: false,
+      ports: { first: 2000, last: 3000 }, portPreservation: false, filtering: 'endpoint-independent',
+      tcpFiltering: 'endpoint-independent', hairpinning: false,
       // See nat.test.ts and compose.test.ts.
       pools: [], reserve: [], statics: [], forwards: [], untranslated: [], aliases: [],
     },
-    firewall: { outbound: 'deny', inbound6: 'permit', tcpMidstream: false, rules: [] },
+    firewall: { outbound: 'deny', inbound6: 'permit', tcpMidstream: false, unsolicitedSyn: 'drop', rules: [] },
     timers: {
       udpMs: 120_000, udpPorts: [{ port: 53, idleMs: 5000 }, { port: 123, idleMs: 30_000 }], udpInboundRefresh: false, tcpOpeningMs: 30_000, tcpClosingMs: 3_600_000, tcpEstablishedMs: 1_036_800_000, icmpQueryMs: 90_000, otherMs: 1500,
-      fragmentMs: 1000,
+      fragmentMs: 1000, unsolicitedSynMs: 60_000,
     },
-    limits: { flows: 4_194_304, fragmentDatagrams: 2048, fragmentHold: 0, icmpErrorsPerSecond: 1000 },
-    checks: { ipv4Checksum: 'ignore', tcpFlags: false, spoofing: 'both' },
+    limits: { flows: 4_194_304, fragmentDatagrams: 2048, fragmentHold: 0, icmpErrorsPerSecond: 1000, icmpPerSecond: 5, fragmentsPerSecond: 6, halfOpen: 7, halfOpenPerSource: 8, heldSyns: 9 },
+    checks: { ipv4Checksum: 'ignore', tcpFlags: false, tcpWindow: 'loose', spoofing: 'both' },
     midcom: {
       enabled: true, ports: { first: 1, last: 3 }, addresses: [], insidePool: [], service: 'traditional', strictNatMode: false,
       maxLifetimeSec: 86_400, idleTimeoutSec: 30, extend: false, disableRules: false,

@@ -9,7 +9,9 @@ import type { FirewallRule } from '../../engine/firewall-rule.ts'
 import type { Range } from './address.ts'
 import { betweenSettings } from './between.ts'
 import { assembleNat, rangeWords } from './assemble-nat.ts'
-import type { AgentConfig, ChecksumCheck, Config, MidcomConfig, Policy, SpoofingCheck } from './config.ts'
+import type {
+  AgentConfig, ChecksumCheck, Config, MidcomConfig, Policy, SpoofingCheck, WindowCheck,
+} from './config.ts'
 import { ruleOf } from './firewall.ts'
 import { readDocument, type Problem } from './document.ts'
 import { schemaProblems } from './problems.ts'
@@ -113,6 +115,7 @@ function assemble(data: unknown, folder: string, lineOf: (pointer: string) => nu
       outbound: plain<Policy>('firewall.outbound'),
       inbound6: plain<Policy>('firewall.inbound6'),
       tcpMidstream: plain('firewall.tcp-midstream'),
+      unsolicitedSyn: plain('firewall.unsolicited-syn'),
       rules: plain<unknown[]>('firewall.rules').map((entry, i) => assembleRule(entry, lineOf(`/firewall/rules/${i}`))),
     },
     timers: {
@@ -125,16 +128,23 @@ function assemble(data: unknown, folder: string, lineOf: (pointer: string) => nu
       icmpQueryMs: value('timers.icmp-query'),
       otherMs: value('timers.other'),
       fragmentMs: value('timers.fragment'),
+      unsolicitedSynMs: value('timers.unsolicited-syn'),
     },
     limits: {
       flows: value('limits.flows'),
       fragmentDatagrams: value('limits.fragment-datagrams'),
       fragmentHold: value('limits.fragment-hold'),
       icmpErrorsPerSecond: value('limits.icmp-errors-per-second'),
+      icmpPerSecond: value('limits.icmp-per-second'),
+      fragmentsPerSecond: value('limits.fragments-per-second'),
+      halfOpen: value('limits.half-open'),
+      halfOpenPerSource: value('limits.half-open-per-source'),
+      heldSyns: value('limits.held-syns'),
     },
     checks: {
       ipv4Checksum: plain<ChecksumCheck>('checks.ipv4-checksum'),
       tcpFlags: plain<string>('checks.tcp-flags') === 'drop',
+      tcpWindow: plain<WindowCheck>('checks.tcp-window'),
       spoofing: plain<SpoofingCheck>('checks.spoofing'),
     },
     midcom: assembleMidcom(data, folder),

@@ -32,6 +32,9 @@ export const NAT = section('Translation of addresses and ports (RFC 4787, RFC 53
     ['endpoint-independent', 'address-dependent', 'address-and-port-dependent'],
     'Who outside may send to a mapping: anybody, the addresses that the inside host has sent to, or only the '
     + 'addresses and ports that it has sent to (RFC 4787 REQ-8).'),
+  // @req RFC5382 REQ-3b
+  'tcp-filtering': choice('same', ['same', 'endpoint-independent', 'address-dependent', 'address-and-port-dependent'],
+    'The same for TCP, if it shall not be as `filtering` (RFC 5382 REQ-3).'),
   hairpinning: flag(true, 'Let inside hosts reach each other by their outside addresses (RFC 4787 REQ-9).'),
   static: sections('Inside addresses that have outside addresses to themselves, with every protocol and port.', 1024,
     'An address, or a prefix that goes with another one address by address.', ['inside', 'outside'], {

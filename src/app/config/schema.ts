@@ -38,6 +38,10 @@ export const SCHEMA: Schema = {
         'New IPv6 flows from outside, and with nat44 false new IPv4 flows too (RFC 6092).'),
       'tcp-midstream': flag(true,
         'Let a TCP segment without SYN open a flow: captures begin in the middle of connections.'),
+      // @req RFC5382 REQ-4a
+      'unsolicited-syn': choice('reject', ['reject', 'drop'],
+        'A SYN from outside that no mapping or filter lets in: after some seconds of silence its sender is told by ICMP, or never '
+        + '(RFC 5382 REQ-4, RFC 6092).'),
       rules: RULES,
     }),
     timers: section('How long a flow that says nothing is kept. Units: d, h, m, s, ms, as in 2h4m.', {
@@ -63,6 +67,8 @@ export const SCHEMA: Schema = {
       'icmp-query': duration('60s', '60s', LONGEST, 'RFC 5508 REQ-2', 'ICMP echo and the like (RFC 5508 REQ-2).'),
       other: duration('5m', '1s', LONGEST, '', 'Protocols without ports: GRE, ESP and all others.'),
       fragment: duration('2s', '1s', '60s', '', 'How long fragments wait for the first one of their datagram.'),
+      'unsolicited-syn': duration('6s', '6s', '60s', 'RFC 5382 REQ-4',
+        'How long nobody is told of a SYN from outside that was not let in (RFC 5382 REQ-4).'),
     }),
     limits: section('Bounds of memory and of work. k is 1024, M is 1048576.', {
       flows: count('256k', '16', '4M', 'flows',
@@ -73,6 +79,17 @@ export const SCHEMA: Schema = {
         'Fragments held at once because they came before the first one of their datagram. With 0 these are dropped.'),
       'icmp-errors-per-second': count(100, '0', '1000000', 'errors a second',
         'ICMP errors that the box itself originates; the burst is the same number. With 0 it sends none.'),
+      'icmp-per-second': count(0, '0', '1000000', 'packets a second',
+        'ICMP packets, queries and errors together, that are forwarded; the burst is the same number. With 0 there is no bound.'),
+      'fragments-per-second': count(0, '0', '1000000', 'fragments a second',
+        'Fragments that are forwarded; the burst is the same number. With 0 there is no bound.'),
+      'half-open': count('16k', '0', '4M', 'connections',
+        'TCP connections at once that were never open, and never more than half of `flows`: one more ends the oldest. With 0 '
+        + 'there is no bound.'),
+      'half-open-per-source': count('4k', '0', '4M', 'connections',
+        'The same of one host, or of one IPv6 /64, which gets no more until some are open or over. With 0 there is no bound.'),
+      'held-syns': count(512, '0', '512', 'segments',
+        'SYNs from outside that wait at once for the end of their silence; those beyond are never answered.'),
     }),
     checks: section('What is checked beyond the lengths, which always are.', {
       'ipv4-checksum': choice('repair-zero', ['verify', 'repair-zero', 'ignore'],
@@ -80,6 +97,10 @@ export const SCHEMA: Schema = {
         + 'packet was captured, and fill it in; or do not look.'),
       'tcp-flags': choice('drop', ['drop', 'ignore'],
         'TCP segments whose flags no connection has: none at all, SYN with FIN or RST, FIN with RST or without ACK (RFC 9293).'),
+      'tcp-window': choice('off', ['off', 'loose', 'strict'],
+        'Sequence numbers of TCP: do not look at them; drop an RST that is not of the connection; or drop every segment outside of '
+        + 'the window and doubt resets and SYNs in it (RFC 5961). Looking costs some nanoseconds a packet, and an RST ends no flow '
+        + 'at once anyway. Captures with gaps do not suit `strict`.'),
       spoofing: choice('outside', ['ignore', 'outside', 'both'],
         'Sources against the prefixes of `inside`, where interfaces decide the side: drop inside sources that come from outside, '
         + 'and with `both` also sources that are not inside and come from there (RFC 2827).'),

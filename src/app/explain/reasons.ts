@@ -138,6 +138,12 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     hint: 'The sender has to use a larger TTL. In a traceroute this is what is meant to happen.',
     settings: [],
   },
+  'fragment-rate': {
+    clause: 'limits.fragments-per-second',
+    why: 'More fragments came in this second than the box forwards.',
+    hint: 'Raise limits.fragments-per-second, or set it to 0.',
+    settings: ['limits.fragments-per-second'],
+  },
   'transport-truncated': {
     clause: 'docs/behaviour.md, Order of checks 6',
     why: 'The captured bytes end inside the transport header, so that ports or flags are unknown.',
@@ -282,6 +288,36 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     hint: 'The connection has to begin with a SYN; firewall.tcp-midstream: true takes over connections in the middle.',
     settings: ['firewall.tcp-midstream'],
   },
+  'half-open-source': {
+    clause: 'limits.half-open-per-source',
+    why: 'The source has as many TCP connections waiting for an answer as one host may: a SYN flood, or a scan.',
+    hint: 'If it is an honest host, raise limits.half-open-per-source, or shorten timers.tcp-opening.',
+    settings: ['limits.half-open-per-source', 'timers.tcp-opening'],
+  },
+  'tcp-out-of-window': {
+    clause: 'checks.tcp-window, RFC 9293 3.10.7.4',
+    why: 'The sequence number lies outside of the window that the other end has offered.',
+    hint: 'If packets are missing in the capture, checks.tcp-window: loose or off.',
+    settings: ['checks.tcp-window'],
+  },
+  'tcp-bad-ack': {
+    clause: 'checks.tcp-window, RFC 9293 3.10.7.4',
+    why: 'The segment acknowledges what the other end has not sent, or what is long past.',
+    hint: 'If packets are missing in the capture, checks.tcp-window: loose or off.',
+    settings: ['checks.tcp-window'],
+  },
+  'tcp-rst-out-of-window': {
+    clause: 'checks.tcp-window, RFC 7857 2.2, RFC 5961 3',
+    why: 'By its sequence number the RST is not of this connection: somebody else may have sent it.',
+    hint: 'To let resets pass unseen: checks.tcp-window: off.',
+    settings: ['checks.tcp-window'],
+  },
+  'tcp-syn-in-window': {
+    clause: 'checks.tcp-window, RFC 5961 4',
+    why: 'A SYN inside of the window of an open connection would make an old receiver reset it.',
+    hint: 'To let it pass: checks.tcp-window: loose or off.',
+    settings: ['checks.tcp-window'],
+  },
   'no-outside-port': {
     clause: 'nat.ports, nat.pool (RFC 4787 REQ-3b)',
     why: 'Every outside port that this inside host may use is taken, and ports are never shared.',
@@ -317,5 +353,11 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     why: 'This ICMP type is between neighbours or for the router itself: redirects, router and neighbour discovery and such.',
     hint: 'Nothing to change: no router forwards it between the sides.',
     settings: [],
+  },
+  'icmp-rate': {
+    clause: 'limits.icmp-per-second',
+    why: 'More ICMP packets came in this second than the box forwards.',
+    hint: 'Raise limits.icmp-per-second, or set it to 0.',
+    settings: ['limits.icmp-per-second'],
   },
 }

@@ -63,7 +63,9 @@ export interface Watched {
 const STATES = ['SYN_OUT', 'SYN_IN', 'MID_OUT', 'MID_IN', 'ESTABLISHED', 'FIN_OUT', 'FIN_IN', 'FIN_BOTH', 'RESET'] as const
 const STATE_NAMES = new Map<number, string>([
   ...STATES.map((name): [number, string] => [tcpState[name], name.replace('_', '-')]),
-  [tcpState.UDP_FLOW, 'open'], [tcpState.ICMP_FLOW, 'open'], [tcpState.OTHER_FLOW, 'open'],
+  [tcpState.UDP_FLOW, 'open'],
+  ...Array.from({ length: tcpState.MOST_UDP_PORTS }, (_, n): [number, string] => [tcpState.UDP_PORT_FIRST + n, 'open']),
+  [tcpState.ICMP_FLOW, 'open'], [tcpState.OTHER_FLOW, 'open'],
 ])
 const DENIED_BY_RULE = reasonIndex('denied-by-rule')
 const ALSO: Record<number, 'answer' | 'released'> = { [EXTRA_REPLY]: 'answer', [EXTRA_RELEASED]: 'released' }
@@ -153,6 +155,12 @@ export function createWatch(
     if (options.asksOutcome && !options.match(packet)) return
     current = explain(i, nowMs, key, path, flow, slot, rules)
     options.explained?.(current)
+  }
+
+  /** An answer to a packet of some time ago: no comment of the last one belongs to it. */
+  function late(nowMs: number): boolean {
+    current = null
+    return engine.late(nowMs)
   }
 
   interface Before { slot: number; state: string; endsInMs: number }
@@ -346,7 +354,7 @@ export function createWatch(
   }
 
   return {
-    engine: { ...engine, forward }, inside: commenting(outlets.inside), outside: commenting(outlets.outside), arrived,
+    engine: { ...engine, forward, late }, inside: commenting(outlets.inside), outside: commenting(outlets.outside), arrived,
   }
 }
 

@@ -11,7 +11,8 @@ const report: Report = {
   out: { inside: { packets: 0, bytes: 0 }, outside: { packets: 7, bytes: 70 } },
   dropped: { packets: 1111, bytes: 2222 }, drops: { arp: 1, multicast: 1100, 'no-mapping': 10 },
   flows: { opened: 5, expired: 4, evicted: 3, current: 2, peak: 1, capacity: 262_144 }, mappings: { opened: 6, closed: 5 }, hairpinPackets: 8,
-  icmpErrors: { translated: 1, originated: 2, suppressed: 3 }, fragments: { held: 9, released: 8 }, firewall: null, midcom: null,
+  icmpErrors: { translated: 1, originated: 2, suppressed: 3 }, fragments: { held: 9, released: 8 },
+  tcp: { halfOpenEvicted: 0, synsHeld: 0, synsSolicited: 0, synsUnheld: 0, outOfWindowPassed: 0, challengesExpected: 0 }, firewall: null, midcom: null,
   measured: {
     wallNs: 2_345_000_000, engineNs: 1, packetsPerSecond: 1_000_000, nsPerPacket: { mean: 55.55, p50: 50, p99: 99.94, max: 1000 },
     residentBytes: 3 * 2 ** 20, tableBytes: 2 ** 19, poolBytes: 0,
@@ -31,6 +32,7 @@ test('report: the summary has every figure, grouped by thousands, with its unit'
     'mappings     6 opened, 8 packets hairpinned',
     'icmp errors  1 translated, 2 originated, 3 suppressed by the rate limit',
     'fragments    9 held, 8 released',
+    'tcp          0 half-open evicted; 0 unsolicited SYNs held, 0 of them solicited later, 0 not held',
     'speed        1,000,000 packets/s from file to end in 2.35 s',
     'engine       55.5 ns/packet; by batch p50 50.0, p99 99.9, max 1000.0',
     'memory       3.0 MiB resident, 0.5 MiB flow tables, 0.0 MiB frame pool',

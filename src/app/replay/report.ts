@@ -90,6 +90,11 @@ export function packetReport(counters: Record<string, number>, flowCapacity: num
       suppressed: counters['icmp-errors-suppressed'],
     },
     fragments: { held: counters['fragments-held'], released: counters['fragments-released'] },
+    tcp: {
+      halfOpenEvicted: counters['half-open-evicted'], synsHeld: counters['syns-held'], synsSolicited: counters['syns-solicited'],
+      synsUnheld: counters['syns-unheld'], outOfWindowPassed: counters['tcp-out-of-window-passed'],
+      challengesExpected: counters['tcp-challenges-expected'],
+    },
   }
 }
 
@@ -131,7 +136,7 @@ export function inColumns(lines: string[][]): string {
 }
 
 export function packetLines(report: ReturnType<typeof packetReport>): string[][] {
-  const { in: came, out, flows, fragments, icmpErrors } = report
+  const { in: came, out, flows, fragments, icmpErrors, tcp } = report
   return [
     ['in', side(came)],
     ['out', side(out)],
@@ -143,6 +148,8 @@ export function packetLines(report: ReturnType<typeof packetReport>): string[][]
     ['icmp errors', `${grouped(icmpErrors.translated)} translated, ${grouped(icmpErrors.originated)} originated, `
       + `${grouped(icmpErrors.suppressed)} suppressed by the rate limit`],
     ['fragments', `${grouped(fragments.held)} held, ${grouped(fragments.released)} released`],
+    ['tcp', `${grouped(tcp.halfOpenEvicted)} half-open evicted; ${grouped(tcp.synsHeld)} unsolicited SYNs held, `
+      + `${grouped(tcp.synsSolicited)} of them solicited later, ${grouped(tcp.synsUnheld)} not held`],
   ]
 }
 
