@@ -63,8 +63,8 @@ const EVICTION_SAMPLE = 8
 export type Flows = ReturnType<typeof createFlows>
 
 /**
- * Before its record goes, `unlink` is told of every flow with RULED, and `forgetHalfOpen` of every TCP flow that may never have been
- * open.
+ * Before its record goes, `unlink` is told of every flow with RULED, and `forgetHalfOpen` of every TCP flow that may never
+ * have been open.
  */
 // @req RFC6888 REQ-4c, REQ-5, REQ-5a, REQ-5b no[flows of an inside host are not limited]
 export function createFlows(

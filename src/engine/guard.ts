@@ -76,8 +76,10 @@ export function createGuard(shared: Shared, { halfOpen, syns, windows, key, proh
   function solicit(i: number, base: number): void {
     if (kindColumn[i] >>> 8 === 6) return syns.solicited6(i)
     const peerPort = F[base + PORTS] & 0xffff
-    if ((F[base + KIND] & MAPPED) !== 0) syns.solicited4(F[base + OUTSIDE], F[base + OUTSIDE_PORTS] >>> 16, F[base + PEER], peerPort)
-    else syns.solicited4(F[base + INSIDE], F[base + PORTS] >>> 16, F[base + PEER], peerPort)
+    if ((F[base + KIND] & MAPPED) !== 0) {
+      return syns.solicited4(F[base + OUTSIDE], F[base + OUTSIDE_PORTS] >>> 16, F[base + PEER], peerPort)
+    }
+    syns.solicited4(F[base + INSIDE], F[base + PORTS] >>> 16, F[base + PEER], peerPort)
   }
 
   /** A flow is open now, or ends: it is not half-open. */

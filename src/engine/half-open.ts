@@ -1,7 +1,7 @@
 /**
  * TCP flows that were never open: a bound for each source and one for all of them (docs/behaviour.md, Half-open TCP), so that a
- * flood of SYNs takes a part of the table and of the ports and no more. A queue in order of opening tells which is the oldest; sources
- * are counted in a hash table whose records cannot run out. Everything here is off the path of a known flow.
+ * flood of SYNs takes a part of the table and of the ports and no more. A queue in order of opening tells which is the oldest;
+ * sources are counted in a hash table whose records cannot run out. Everything here is off the path of a known flow.
  */
 import type { EngineOptions } from './options.ts'
 

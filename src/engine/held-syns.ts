@@ -1,7 +1,7 @@
 /**
  * Unsolicited SYNs from outside (RFC 5382 REQ-4): each was dropped, but is remembered for some seconds of silence, because an
- * inside host may be about to open the same connection from its end. If it does, the SYN is forgotten; else the sender is told that nobody
- * listens. A fixed number of them, in order of arrival, which is the order of their deadlines too.
+ * inside host may be about to open the same connection from its end. If it does, the SYN is forgotten; else the sender is told
+ * that nobody listens. A fixed number of them, in order of arrival, which is the order of their deadlines too.
  */
 import { counterIndex } from '../channel/counters.ts'
 import { TO_OUTSIDE } from '../wire/frames.ts'
