@@ -573,7 +573,8 @@ export function createModel(options: ModelOptions) {
     if (flow.mapping === null) return { drop: null, to: 'outside', packet: p }
     const { addr, port } = flow.mapping.outside
     const bytes = requote(p.bytes, p.l4, readdress4(quote.bytes, 'dst', addr, port))
-    const out = { ...p, src: addr, bytes: readdressOuter(bytes, 'src', addr) }
+    const src = bindings.addressOf(p.src) ?? addr
+    const out = { ...p, src, bytes: readdressOuter(bytes, 'src', src) }
     return ours.includes(p.dst) ? errorFromOutside(out) : { drop: null, to: 'outside', packet: out }
   }
 

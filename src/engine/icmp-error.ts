@@ -34,7 +34,7 @@ CHECKSUM_AT[ICMP] = 2
 export function createIcmpError(shared: Shared, inside: InsideBindings, standing: (slot: number) => number) {
   const { options, frames, rows, pool, flows, counters } = shared
   const { view, off, capBytes, l3, netBytes, side, verdict } = frames
-  const { F, portOwner, addressOwner, find4, find6, findPeer, hash4, hash6 } = flows
+  const { F, portOwner, addressOwner, find4, find6, findPeer, boundIndex, hash4, hash6 } = flows
   const TRANSLATED = counterIndex('icmp-errors-translated'), HAIRPINS = counterIndex('hairpin-packets')
   const walk = ipv6.createWalk()
   const $key = new Int32Array(8)
@@ -112,8 +112,9 @@ export function createIcmpError(shared: Shared, inside: InsideBindings, standing
     // @req RFC5508 REQ-5a
     if (isMapped) rewriteQuote(i, e, ipv4.DST, l4, protocol, outside, F[base + OUTSIDE_PORTS] >>> 16, 2)
     // @req RFC5508 REQ-5b
-    // @req RFC5508 REQ-5c partly[an inside router with an outside address of its own does not show that]
-    rewriteAddresses(view, p, outside, peer)
+    // @req RFC5508 REQ-5c
+    const own = isMapped ? boundIndex(ipv4.src(view, p)) : -1
+    rewriteAddresses(view, p, own >= 0 ? pool.addressAt(own) : outside, peer)
     verdict[i] = TO_OUTSIDE
     // @req RFC5508 REQ-7, REQ-7a
     // @req RFC7857 12b

@@ -264,6 +264,20 @@ test('a host bound to a whole address keeps its ports, for every protocol', () =
   assert.equal(box.go(OUT, udp(host, 777, stranger, 53)), `out ${ADDRESS}:777 > ${stranger}:53`)
 })
 
+// @req RFC5508 REQ-5c
+test('an error from inside has the outside address of who sent it, if there is one of its own (RFC 5508 REQ-5c)', () => {
+  const box = createBox()
+  box.bindAddress(command.OP_BIND_ADDRESS, host)
+  box.go(OUT, udp(other, 5000, peer, 53))
+  const came = box.send(IN, buildPacket(udp(peer, 53, ADDRESS, 5000)), 0).bytes!
+  // The host with the whole address is a router on the way, or a host further inside is.
+  for (const [src, seen] of [[host, WHOLE], ['10.0.0.7', ADDRESS], [other, ADDRESS]]) {
+    const error = box.send(OUT, icmpError({ src, original: came, icmpType: 3, icmpCode: 1 }), 0)
+    assert.equal(show(error), `out ${seen} > ${peer}`)
+    assert.equal(print4(ipv4.dst(new DataView(error.bytes!.buffer, 28), 0)), ADDRESS, 'the quote is of the flow')
+  }
+})
+
 // @req RFC5508 REQ-7
 // @req RFC7857 12a
 test('a ping to a whole outside address reaches its host, from outside and from inside (RFC 5508 REQ-7, RFC 7857 12)', () => {
