@@ -9,6 +9,7 @@ import { registerClassify } from './classify.ts'
 import { registerCtl } from './ctl.ts'
 import { registerInit } from './init.ts'
 import { registerReplay } from './replay.ts'
+import { registerRules } from './rules.ts'
 import { registerRun } from './run.ts'
 import { registerWhy } from './why.ts'
 import { Failure, STATUS, STATUS_HELP, type Status } from './status.ts'
@@ -32,6 +33,7 @@ ${STATUS_HELP}`)
   registerRun(program)
   registerWhy(program)
   registerCheck(program)
+  registerRules(program)
   registerInit(program)
   registerCtl(program)
   registerClassify(program)

@@ -1,7 +1,8 @@
 /** What the program answers to the shell. Documented by `pinhole --help`; scripts rely on it: numbers never change. */
 export const STATUS = {
   ok: 0,
-  /** `check` found errors; a comparison found a regression; an answer was not the one that a script expects. */
+  /** `check` found errors, or flows that would change; a comparison found a regression; an answer was not the one that a script
+   * expects. */
   found: 1,
   /** The command line or the configuration cannot be used, or an input cannot be opened. */
   usage: 2,
@@ -41,7 +42,8 @@ export class Failure extends Error {
 export const STATUS_HELP = `
 Exit status:
   0   done; 'check' found nothing wrong
-  1   'check' found errors, a comparison found a regression, an answer is not the one that a script expects, or the
+  1   'check' found errors or flows that would change, a comparison found a regression,
+    an answer is not the one that a script expects, or the
       packet that 'why' asks about does not pass
   2   the command line or the configuration cannot be used, or an input cannot be opened
   3   an input file is truncated or corrupt; everything before the fault was processed
