@@ -5,7 +5,7 @@
 import test from 'node:test'
 import fc from 'fast-check'
 import { compare, survive } from './model/compare.ts'
-import { natBoxes, ruledNatBoxes, ruledSteps, steps } from './model/traffic.ts'
+import { longSteps, narrowBoxes, natBoxes, ruledNatBoxes, ruledSteps, steps } from './model/traffic.ts'
 
 const RUNS = Math.ceil(Number(process.env['PINHOLE_RUNS'] ?? 1500) / 6)
 const starts = fc.constantFrom(0, 0, 0x7fffff00, -50), batches = fc.constantFrom(1, 1, 7, 40)
@@ -32,4 +32,10 @@ test('when all that agents bound is gone, only what the configuration fixes is l
   fc.assert(fc.property(ruledNatBoxes, ruledSteps(60), starts, fc.integer({ min: 1, max: 9 }), (options, list, startMs, budget) => {
     survive(options, list, startMs, budget)
   }), { numRuns: Math.ceil(RUNS / 4), includeErrorInReport: true })
+})
+
+test('packets leave by narrow links as the model says: cut, refused, with a smaller MSS and their own identification', () => {
+  fc.assert(fc.property(fc.oneof(narrowBoxes, natBoxes), longSteps(50), starts, batches, (options, list, startMs, batch) => {
+    compare(options, list, startMs, 14, batch)
+  }), { numRuns: RUNS, includeErrorInReport: true })
 })

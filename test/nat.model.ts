@@ -17,6 +17,7 @@ import { Flows, same, type Endpoint, type Flow, type Mapping } from './model/flo
 import { Fragments, type Leaving } from './model/fragments.ts'
 import { Midcom, type MidcomOptions } from './model/midcom.ts'
 import type { Command } from './model/commands.ts'
+import { Egress, fit, mayFragment, sharedAddresses, withId, type EgressOptions } from './model/egress.ts'
 import { Fixed } from './model/fixed.ts'
 import type { Asked, Rule } from './model/rules.ts'
 import { begun, judged } from './model/window.ts'
@@ -73,6 +74,8 @@ export interface ModelOptions {
   nat?: NatOptions | null
   /** null: none, and none can come. */
   firewall: readonly FirewallRule[] | null
+  /** Absent: nothing is done to a packet whose way is known. */
+  egress?: EgressOptions
 }
 
 export type Side = 'inside' | 'outside'
@@ -123,6 +126,8 @@ export function createModel(options: ModelOptions) {
   const fixed = new Fixed(nat44 ? options.nat ?? null : null, bindings)
   const firewall = new Firewall(options.firewall ?? [], options.insidePrefixes)
   const pool = options.pool.map(word => addrOf([word]))
+  const egress = new Egress(options.egress, options.seed, nat44
+    ? sharedAddresses(options.pool, (options.nat?.forwards ?? []).map(f => f.outside)) : [])
   // Reading: without NAT the box has no outside addresses.
   const ours = nat44 ? [...pool, ...(options.midcom?.addresses ?? []).map(word => addrOf([word])), ...fixed.outside()] : []
   const insidePool = nat44 ? [...(options.midcom?.insidePool ?? []).map(word => addrOf([word])), ...fixed.aliases()] : []
@@ -597,7 +602,9 @@ export function createModel(options: ModelOptions) {
     return may
   }
 
-  function answerTo(p: Packet, side: Side, kind: 'time-exceeded' | 'prohibited' | 'port-unreachable', nowMs: number): Sent[] {
+  function answerTo(
+    p: Packet, side: Side, kind: 'time-exceeded' | 'prohibited' | 'port-unreachable' | 'too-big', nowMs: number, mtu = 0,
+  ): Sent[] {
     if (p.piece !== null && p.piece.start > 0) return []
     // Reading: an ICMP packet whose type was not captured may be an error. Redirect and source quench are errors here.
     const errorTypes = p.version === 4 ? [3, 4, 5, 11, 12] : [...Array(128).keys(), 137]
@@ -606,8 +613,10 @@ export function createModel(options: ModelOptions) {
     const four = p.version === 4, most = four ? 576 - 28 : 1280 - 48
     // Reading: a header checksum that was filled in is quoted so; who gets the error may check it.
     const quote = p.bytes.slice(0, most), body = new Uint8Array(8 + quote.length)
-    body[0] = four ? kind === 'time-exceeded' ? 11 : 3 : kind === 'time-exceeded' ? 3 : 1
-    body[1] = kind === 'time-exceeded' ? 0 : !four ? 1 : kind === 'prohibited' ? 13 : 3
+    const numbers = { 'time-exceeded': [11, 0, 3, 0], 'prohibited': [3, 13, 1, 1], 'port-unreachable': [3, 3, 1, 1], 'too-big': [3, 4, 2, 0] }
+    const [type4, code4, type6, code6] = numbers[kind]
+    body.set(four ? [type4, code4] : [type6, code6])
+    body.set(put16(new Uint8Array(4), 2, mtu), 4)
     body.set(quote, 8)
     let src = four ? addrOf([options.boxAddress4]) : addrOf(options.boxAddress6)
     if (four && side === 'outside' && nat44) src = ours.includes(p.dst) ? p.dst : pool[0]
@@ -650,6 +659,18 @@ export function createModel(options: ModelOptions) {
     return { side: to, kind, bytes: hop(p.version, p.bytes), wireBytes: p.netBytes }
   }
 
+  function isTooBig({ side, bytes, wireBytes }: Sent): boolean {
+    return egress.mtu(side) !== 0 && wireBytes > egress.mtu(side) && !mayFragment(bytes[0] >> 4 === 6 ? 6 : 4, bytes)
+  }
+
+  /** In pieces, if the link wants that. Those after the first are none that came. */
+  function cut(sent: Sent): Sent[] {
+    const mtu = egress.mtu(sent.side)
+    if (mtu === 0) return [sent]
+    return fit({ bytes: sent.bytes, netBytes: sent.wireBytes }, mtu).map(({ bytes, netBytes }, i) =>
+      ({ side: sent.side, kind: i === 0 ? sent.kind : 'release', bytes, wireBytes: netBytes }))
+  }
+
   function packet(input: ModelInput): Outcome {
     const nowMs = advance(input.nowMs), late = answerLate(nowMs)
     cameBy = input.interface ?? 0
@@ -675,9 +696,19 @@ export function createModel(options: ModelOptions) {
       return refused('ttl-exceeded', wouldCross ? answerTo(p, input.side, 'time-exceeded', nowMs) : [])
     }
 
+    const tooBig = (to: Side) => refused('too-big', answerTo(p, input.side, 'too-big', nowMs, egress.mtu(to)))
+    let firstId: number | null = null
     const conclude = (decision: Decision): Outcome => {
       if (decision.drop === null) {
-        return { verdict: decision.to, late, sent: [emit(decision.packet, decision.to, 'packet')], heldDrops }
+        const { to } = decision, mtu = egress.mtu(to), out = decision.packet
+        // Another source than it came with is one of ours.
+        const identify = () => out.version === 4 && out.src !== p.src ? egress.identify(out.src) : null
+        const open = mayFragment(p.version, p.bytes), isAll = open && egress.options.identification === 'all'
+        const isBig = mtu !== 0 && out.netBytes > mtu
+        if (p.piece !== null || isAll || isBig && open) firstId = identify()
+        const clamped = egress.clamp(firstId === null ? out : { ...out, bytes: withId(out.bytes, firstId) })
+        if (isBig && !open) return tooBig(to)
+        return { verdict: to, late, sent: cut(emit(clamped, to, 'packet')), heldDrops }
       }
       return refused(decision.drop, decision.answer ? answerTo(p, input.side, decision.answer, nowMs) : [])
     }
@@ -694,17 +725,22 @@ export function createModel(options: ModelOptions) {
     if (p.piece.start > 0) {
       if (datagram.first === null) return { verdict: 'held', late, sent: [], heldDrops }
       fragments.sent(datagram, [came])
-      return { verdict: datagram.first.to, late, sent: [follow(p, datagram.first, 'packet')], heldDrops }
+      const out = follow(p, datagram.first, 'packet')
+      if (isTooBig(out)) return tooBig(out.side)
+      return { verdict: out.side, late, sent: cut(out), heldDrops }
     }
     const decision = steps6to8(p, input.side, nowMs)
     const outcome = conclude(decision)
-    if (decision.drop !== null) {
+    if (decision.drop !== null || outcome.verdict === 'drop') {
       dropHeld(fragments.mark(datagram, 'fragment-of-dropped'), 'fragment-of-dropped')
       return outcome
     }
-    const leaving = { to: decision.to, src: decision.packet.src, dst: decision.packet.dst }
+    const leaving = { to: decision.to, src: decision.packet.src, dst: decision.packet.dst, id: firstId }
     datagram.first = leaving
-    for (const { packet: held } of datagram.held) outcome.sent.push(follow(held, leaving, 'release'))
+    const leavers = datagram.held.map(({ packet: held }) => follow(held, leaving, 'release'))
+    dropHeld(leavers.filter(isTooBig).length, 'too-big')
+    const cuts = leavers.filter(one => !isTooBig(one)).map(cut)
+    outcome.sent.push(...cuts.map(([one]) => one), ...cuts.flatMap(([, ...rest]) => rest))
     const released = datagram.held
     datagram.held = []
     fragments.sent(datagram, [came, ...released.map(h => h.came)])
@@ -716,6 +752,7 @@ export function createModel(options: ModelOptions) {
     let { bytes } = p
     if (p.src !== first.src) bytes = readdressOuter(bytes, 'src', first.src)
     if (p.dst !== first.dst) bytes = readdressOuter(bytes, 'dst', first.dst)
+    if (first.id !== null) bytes = withId(bytes, first.id)
     return emit({ ...p, bytes }, first.to, kind)
   }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
-  FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_OUTSIDE, WINDOW_LOOSE, WINDOW_OFF, WINDOW_STRICT,
+  FILTER_ENDPOINT_INDEPENDENT, IDENTIFY_ALL, IDENTIFY_FRAGMENTS, SPOOFING_BOTH, SPOOFING_OUTSIDE, WINDOW_LOOSE, WINDOW_OFF, WINDOW_STRICT,
 } from '../engine/options.ts'
 import { plainNat } from '../engine/nat-options.ts'
 import { composeAuthorizer, createChannel, engineOptions, policyOptions, profileOf } from './compose.ts'
@@ -23,7 +23,7 @@ test('compose: the defaults reach the engine', () => {
     fragmentMs: 2000, unsolicitedSynMs: 6000, flows: 262_144, fragmentDatagrams: 1024, fragmentHold: 256, icmpErrorsPerSecond: 100,
     icmpPerSecond: 0, fragmentsPerSecond: 0, halfOpen: 16_384, halfOpenPerSource: 4096, heldSyns: 512, tcpWindow: WINDOW_OFF,
     ipv4Checksum: CHECKSUM_REPAIR_ZERO, tcpFlags: true, spoofing: SPOOFING_OUTSIDE, boxAddress4: 0xc0000008 | 0, boxAddress6: [0xfe800000 | 0, 0, 0, 1], seed: 1, scratchStart: 64, firewall: null, midcom: null,
-    nat: plainNat(4),
+    nat: plainNat(4), mtuInside: 0, mtuOutside: 0, mss: 0, identification: IDENTIFY_FRAGMENTS,
   })
   for (const [address, is] of [[0x0a000001, true], [0xac1fffff, true], [0xc0a80001, true], [0x08080808, false], [0xac200000, false]] as const) {
     assert.equal(inside.has4(address | 0), is)
@@ -34,8 +34,8 @@ test('compose: the defaults reach the engine', () => {
 test('compose: every setting reaches the engine', () => {
   const { inside, ...options } = optionsOf(`
 inside: [100.64.0.0/10]
-box: {inside-address: 100.64.0.1, address6: 'fe80::2'}
-nat: {nat44: false, pool: [192.0.2.1], ports: 2000-2999, port-preservation: false, filtering: endpoint-independent, tcp-filtering: address-dependent, hairpinning: false}
+box: {inside-address: 100.64.0.1, address6: 'fe80::2', mtu-inside: 1500, mtu-outside: 1400, mss: mtu}
+nat: {identification: all, nat44: false, pool: [192.0.2.1], ports: 2000-2999, port-preservation: false, filtering: endpoint-independent, tcp-filtering: address-dependent, hairpinning: false}
 firewall: {outbound: deny, inbound6: permit, tcp-midstream: false, unsolicited-syn: drop}
 timers: {udp: 3m, udp-ports: [{port: 53, idle: 9s}], udp-inbound-refresh: false, tcp-opening: 1m, tcp-closing: 5m, tcp-established: 3h, icmp-query: 61s, other: 7s, fragment: 3s, unsolicited-syn: 7s}
 limits: {flows: 32, fragment-datagrams: 5, fragment-hold: 6, icmp-errors-per-second: 8, icmp-per-second: 9, fragments-per-second: 10, half-open: 11, half-open-per-source: 12, held-syns: 13}
@@ -49,6 +49,7 @@ checks: {ipv4-checksum: verify, tcp-window: strict, tcp-flags: ignore, spoofing:
     tcpEstablishedMs: 10_800_000, icmpQueryMs: 61_000, otherMs: 7000, fragmentMs: 3000, flows: 32, fragmentDatagrams: 5, fragmentHold: 6,
     icmpErrorsPerSecond: 8, ipv4Checksum: CHECKSUM_VERIFY, tcpFlags: false, spoofing: SPOOFING_BOTH, boxAddress4: 0x64400001, boxAddress6: [0xfe800000 | 0, 0, 0, 2], seed: 7,
     scratchStart: 4096, firewall: null, midcom: null, nat: plainNat(1),
+    mtuInside: 1500, mtuOutside: 1400, mss: -1, identification: IDENTIFY_ALL,
   })
   assert.deepEqual([inside.has4(0x64400001), inside.has4(0x0a000001)], [true, false])
   assert.equal(optionsOf('nat: {filtering: address-and-port-dependent}').filtering, FILTER_ADDRESS_AND_PORT_DEPENDENT)

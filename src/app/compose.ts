@@ -7,7 +7,8 @@ import { createEngine, engineScratchBytes, type Engine } from '../engine/engine.
 import { createRuleSet } from '../engine/firewall-set.ts'
 import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
-  FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE, WINDOW_LOOSE, WINDOW_OFF, WINDOW_STRICT,
+  FILTER_ENDPOINT_INDEPENDENT, IDENTIFY_ALL, IDENTIFY_FRAGMENTS, IDENTIFY_KEEP,
+  SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE, WINDOW_LOOSE, WINDOW_OFF, WINDOW_STRICT,
   type EngineOptions, type FirewallOptions,
 } from '../engine/options.ts'
 import { captureBytes } from '../phy/capture-reader.ts'
@@ -35,6 +36,7 @@ const FILTERS = {
   'address-dependent': FILTER_ADDRESS_DEPENDENT,
   'address-and-port-dependent': FILTER_ADDRESS_AND_PORT_DEPENDENT,
 }
+const IDENTIFICATIONS = { keep: IDENTIFY_KEEP, fragments: IDENTIFY_FRAGMENTS, all: IDENTIFY_ALL }
 const CHECKSUMS = { verify: CHECKSUM_VERIFY, 'repair-zero': CHECKSUM_REPAIR_ZERO, ignore: CHECKSUM_IGNORE }
 const WINDOWS = { off: WINDOW_OFF, loose: WINDOW_LOOSE, strict: WINDOW_STRICT }
 const SPOOFING = { ignore: SPOOFING_IGNORE, outside: SPOOFING_OUTSIDE, both: SPOOFING_BOTH }
@@ -70,6 +72,7 @@ export function engineOptions(
     ...timers, ...limits, heldSyns: firewall.unsolicitedSyn === 'drop' ? 0 : limits.heldSyns,
     ipv4Checksum: CHECKSUMS[checks.ipv4Checksum], tcpFlags: checks.tcpFlags,
     tcpWindow: WINDOWS[checks.tcpWindow], spoofing: SPOOFING[checks.spoofing],
+    mtuInside: box.mtuInside, mtuOutside: box.mtuOutside, mss: box.mss, identification: IDENTIFICATIONS[nat.identification],
     boxAddress4: box.insideAddress, boxAddress6: [word0, word1, word2, word3],
     seed, scratchStart,
     firewall: firewallOptions,
@@ -170,7 +173,7 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
   const sourceStart = share(captureBytes())
   const insideStart = share(options.outInside === undefined ? 0 : writerBytes(WRITER_BUFFER_BYTES))
   const outsideStart = share(options.outOutside === undefined ? 0 : writerBytes(WRITER_BUFFER_BYTES))
-  const engineStart = share(engineScratchBytes(config.limits))
+  const engineStart = share(engineScratchBytes({ ...config.limits, ...config.box }))
   const planeStart = share(PLANE_SCRATCH_BYTES)
 
   const frames = createFrames({ capacity: BATCH_FRAMES, poolBytes })

@@ -55,6 +55,7 @@ export const DROP_REASONS = [
   ['tcp-syn-in-window', 'a SYN inside of the window of an open connection (RFC 5961 4)'],
   ['no-outside-port', 'every outside port this inside host may use is taken'],
   ['protocol-conflict', 'another inside host talks to the same remote end by this port-less protocol'],
+  ['too-big', 'larger than the MTU of the link it would leave by, and not to be fragmented (RFC 1191, RFC 8201)'],
   ['icmp-bad-checksum', 'the checksum of an ICMP error is wrong (RFC 5508 REQ-3a)'],
   ['icmp-bad-error', 'the packet inside an ICMP error is cut short or malformed'],
   ['icmp-error-no-flow', 'the packet inside an ICMP error belongs to no flow (RFC 5508 REQ-4, REQ-5)'],

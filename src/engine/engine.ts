@@ -22,6 +22,7 @@ import {
   createFlows, type Flows,
 } from './flows.ts'
 import { CLASS_ICMP, CLASS_NONE, CLASS_OF, CLASS_TCP, CLASSES } from './ports.ts'
+import { createEgress, egressBytes, egressExtras } from './egress.ts'
 import { createEnds } from './ends.ts'
 import { aliasAddresses, createFixedNat, fixedAddresses } from './fixed-nat.ts'
 import { PERMITTED, REFUSED, SILENT, createFirewall, type Firewall } from './firewall.ts'
@@ -38,8 +39,8 @@ import { plainNat } from './nat-options.ts'
 import { type EngineOptions, FILTER_ADDRESS_DEPENDENT, FILTER_ENDPOINT_INDEPENDENT } from './options.ts'
 import { type Pool, createPool } from './pool.ts'
 import {
-  FIRST_FRAGMENT, NO_PATH, PATH_4, PATH_4_ERROR, PATH_4_OTHER, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_DROP, PATH_EXPIRED,
-  PATH_LATER, createRows, type Rows,
+  EGRESS, FIRST_FRAGMENT, NO_PATH, PATH_4, PATH_4_ERROR, PATH_4_OTHER, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_DROP,
+  PATH_EXPIRED, PATH_LATER, createRows, type Rows,
 } from './rows.ts'
 import { createRuleLinks } from './rule-links.ts'
 import { DISABLED, NO_RULE, createRules } from './rules.ts'
@@ -120,8 +121,8 @@ export interface Engine {
 }
 
 /** Bytes of the frame pool that the engine needs for itself, from `scratchStart` on. */
-export function engineScratchBytes(options: Pick<EngineOptions, 'fragmentHold' | 'heldSyns'>): number {
-  return options.fragmentHold * HOLD_BYTES + REPLY_BYTES + options.heldSyns * HELD_SYN_BYTES
+export function engineScratchBytes(options: Pick<EngineOptions, 'fragmentHold' | 'heldSyns' | 'mtuInside' | 'mtuOutside'>): number {
+  return options.fragmentHold * HOLD_BYTES + REPLY_BYTES + options.heldSyns * HELD_SYN_BYTES + egressBytes(options)
 }
 
 // @req RFC6888 REQ-1, REQ-1a, REQ-1b, REQ-1c partly[as far as the rows of those RFCs are obeyed]
@@ -140,11 +141,14 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const halfOpen = createHalfOpen(options)
   const flows = createFlows(options, pool, counters, links.unlinkFlow, halfOpen.isOn ? (slot) => leaveHalfOpen(slot) : null)
   const rows = createRows(frames.capacity)
-  const extras = createExtras()
+  const extras = createExtras(egressExtras(options))
   const shared: Shared = { options, frames, counters, rows, pool, flows, extras }
   const { look, lookAhead } = createLook(shared)
   const replyStart = options.scratchStart + options.fragmentHold * HOLD_BYTES
-  const { timeExceeded, prohibited, refuseSyn } = createIcmpReply(shared, replyStart)
+  const { timeExceeded, prohibited, refuseSyn, tooBig } = createIcmpReply(shared, replyStart)
+  const {
+    before: beforeEgress, after: afterEgress, afterReleased, identification, setIdentification,
+  } = createEgress(shared, replyStart + REPLY_BYTES + options.heldSyns * HELD_SYN_BYTES, tooBig)
   const { arrive, first, later, expire: expireFragments, finish, reclaim } = createFragments(shared, options.scratchStart)
   const insidePool = options.nat44 ? [...midcom?.insidePool ?? [], ...aliasAddresses(nat)] : []
   const insideBindings = createInsideBindings(insidePool, options.seed | 0)
@@ -330,7 +334,6 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     let sum = (~word2 & 0xffff) + (delta >>> 16) + HOP_DELTA
     sum = (sum & 0xffff) + (sum >>> 16)
     sum = (sum & 0xffff) + (sum >>> 16)
-    // @req RFC7857 10 no[the identification stays as it came]
     // TTL less one, protocol, checksum: one store.
     view.setInt32(p + ipv4.TTL, ((word2 & ~0xffff) - 0x01000000) | (~sum & 0xffff))
     view.setInt32(p + ipv4.SRC + (dir << 2), F[base + OUTSIDE - dir])
@@ -716,7 +719,16 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const which = path[i]
     if (which === $direct[0]) pass4(i)
     else if (which < PATH_LATER) decide(i, which)
-    else fragment(i, which)
+    else if ((which & (PATH_LATER | FIRST_FRAGMENT)) !== 0) fragment(i, which & ~EGRESS, which >= EGRESS)
+    else egress(i, which & ~EGRESS)
+  }
+
+  /** A packet that is more than its headers to the link it leaves by, or to the host it goes to (egress.ts). */
+  function egress(i: number, which: number): void {
+    const src = view.getInt32(l3[i] + ipv4.SRC)
+    beforeEgress(i)
+    decide(i, which)
+    afterEgress(i, src, -1, $now[0])
   }
 
   /** Is row i between the sides, so that we are the router whose TTL it is? Captures hold much that is not. */
@@ -743,7 +755,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       case PATH_DROP: return drop(i, frames.reason[i])
       case PATH_EXPIRED:
         drop(i, TTL_EXCEEDED)
-        // @req RFC5508 REQ-10 partly[see REQ-10a1]
+        // @req RFC5508 REQ-10
         // @req RFC5508 REQ-10a2
         return wouldCross(i) ? timeExceeded(i, $now[0]) : undefined
       case PATH_4: return $direct[0] === PATH_4 ? pass4(i) : miss4(i, side[i])
@@ -755,14 +767,30 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     }
   }
 
-  function fragment(i: number, which: number): void {
+  function fragment(i: number, which: number, isMore: boolean): void {
     if (areFragmentsBounded && !takeFragment($now[0])) return drop(i, FRAGMENT_RATE)
     if (which === PATH_LATER && refusesLater(i)) return drop(i, DENIED_BY_FIREWALL)
     const datagram = arrive(i, $now[0])
     if (datagram === 0) return
-    if (which === PATH_LATER) return later(i, datagram)
+    const src = view.getInt32(l3[i] + ipv4.SRC)
+    beforeEgress(i)
+    if (which === PATH_LATER) {
+      later(i, datagram)
+      if (isMore) afterEgress(i, src, 0, $now[0])
+      return
+    }
     decide(i, which - FIRST_FRAGMENT)
-    first(i, datagram, verdict[i] === TO_INSIDE || verdict[i] === TO_OUTSIDE)
+    // @req RFC7857 10
+    const id = isSent(i) && kindColumn[i] >>> 8 === 4 ? identification(l3[i], src) : -1
+    if (id >= 0) setIdentification(l3[i], id)
+    if (isMore) afterEgress(i, src, Math.max(id, 0), $now[0])
+    const already = extras.count()
+    first(i, datagram, isSent(i), id)
+    afterReleased(already)
+  }
+
+  function isSent(i: number): boolean {
+    return verdict[i] === TO_INSIDE || verdict[i] === TO_OUTSIDE
   }
 
   return {

@@ -18,7 +18,7 @@ export const HOLD_BYTES = HOLD_NET_BYTES + HOLD_LINK_BYTES
 /** Room for one ICMP error of ours. */
 export const REPLY_BYTES = 1280
 /** Most pieces of one datagram, and one reply. */
-const MOST = 65
+export const LEAST_FRAMES = 65
 
 export interface Extras {
   count(): number
@@ -37,13 +37,17 @@ export interface ExtrasStore extends Extras {
     kind: number, verdict: number, off: number, l3: number, capBytes: number, wireBytes: number, link: number, iface: number,
   ): void
   clear(): void
+  /** Takes out what has this verdict; the others keep their order. */
+  drop(verdict: number): void
 }
 
-export function createExtras(): ExtrasStore {
+/** @param more frames beside the pieces of a datagram and a reply */
+export function createExtras(more = 0): ExtrasStore {
   let count = 0
-  const column = () => new Int32Array(MOST)
+  const most = LEAST_FRAMES + more
+  const column = () => new Int32Array(most)
   const store = {
-    kind: new Uint8Array(MOST), verdict: new Uint8Array(MOST), off: column(), l3: column(), capBytes: column(),
+    kind: new Uint8Array(most), verdict: new Uint8Array(most), off: column(), l3: column(), capBytes: column(),
     wireBytes: column(), link: column(), iface: column(),
   }
   function push(
@@ -59,7 +63,16 @@ export function createExtras(): ExtrasStore {
     store.iface[count] = iface
     count++
   }
-  return { ...store, push, count: () => count, clear: () => { count = 0 } }
+  function drop(verdict: number): void {
+    const all = count
+    count = 0
+    for (let n = 0; n < all; n++) {
+      if (store.verdict[n] === verdict) continue
+      push(store.kind[n], store.verdict[n], store.off[n], store.l3[n], store.capBytes[n], store.wireBytes[n], store.link[n],
+        store.iface[n])
+    }
+  }
+  return { ...store, push, drop, count: () => count, clear: () => { count = 0 } }
 }
 
 /** Copies bytes inside the pool without allocating. */

@@ -6,6 +6,7 @@
 import { counterIndex } from '../channel/counters.ts'
 import { reasonIndex } from '../channel/reasons.ts'
 import { HELD, type Frames } from '../wire/frames.ts'
+import { apply, delta16 } from '../wire/checksum.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
 import { EXTRA_RELEASED, HOLD_BYTES, HOLD_LINK_BYTES, HOLD_NET_BYTES, copyBytes } from './extras.ts'
@@ -21,13 +22,14 @@ const TIMEOUT = reasonIndex('fragment-timeout')
 export const MOST_PIECES = 64
 const TCP = 6
 
-// A datagram is 32 words, of which 25 are used.
+// A datagram is 32 words, of which 26 are used.
 const DATAGRAM_BITS = 5
 const SRC = 0, DST = 4                       // four words each; IPv4 uses the first
 const ID = 8, KIND = 9                       // KIND is side << 16 | version << 8 | protocol, for IPv6 without the protocol
 const DEADLINE = 10, CHAIN = 11, QUEUE_NEXT = 12, QUEUE_PREV = 13
 const STATE = 14, MARK = 15                  // MARK is the reason that its fragments are dropped for
 const NEW_SRC = 16, NEW_DST = 17, VERDICT = 18
+const NEW_ID = 25                           // that the pieces leave with, or -1
 const PIECES = 19, GOT_BYTES = 20, TOTAL_BYTES = 21, HELD_FIRST = 22, HELD_LAST = 23, BUCKET = 24
 
 const WAITING = 0, OPEN = 1, MARKED = 2
@@ -247,13 +249,23 @@ export function createFragments(shared: Shared, scratch: number) {
 
   /** What a later fragment at `p` becomes: the addresses of the first, and a hop less. */
   function rewrite(base: number, p: number): void {
-    if (((D[base + KIND] >>> 8) & 255) === 4) rewriteAddresses(view, p, D[base + NEW_SRC], D[base + NEW_DST])
-    else ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
+    if (((D[base + KIND] >>> 8) & 255) === 4) {
+      rewriteAddresses(view, p, D[base + NEW_SRC], D[base + NEW_DST])
+      if (D[base + NEW_ID] >= 0) {
+        const delta = delta16(ipv4.id(view, p), D[base + NEW_ID])
+        view.setUint16(p + ipv4.ID, D[base + NEW_ID])
+        ipv4.setChecksum(view, p, apply(ipv4.checksum(view, p), delta))
+      }
+    } else ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
   }
 
-  /** The first fragment in row i has been decided: `sent` to a side, or dropped. Releases or drops the held ones. */
-  function first(i: number, datagram: number, sent: boolean): void {
+  /**
+   * The first fragment in row i has been decided: `sent` to a side, or dropped. Releases or drops the held ones. `id`: the
+   * identification that it leaves with, if that is another than it came with, else -1.
+   */
+  function first(i: number, datagram: number, sent: boolean, id: number): void {
     const base = datagram << DATAGRAM_BITS
+    D[base + NEW_ID] = id
     if (!sent) return mark(base, OF_DROPPED)
     D[base + STATE] = OPEN
     D[base + VERDICT] = verdict[i]

@@ -2,8 +2,6 @@
  * ICMP errors that the box itself originates: time exceeded, and unreachable for administrative reasons (RFC 1812 4.3, RFC 4443,
  * RFC 5508 REQ-8). At a limited rate, never about an ICMP error, never about a fragment after the first.
  *
- * @req RFC4787 REQ-13, REQ-13a no[there is no MTU]
- * @req RFC5508 REQ-10a1 partly[errors of others pass, but there is no MTU]
  */
 import { counterIndex } from '../channel/counters.ts'
 import { createTokenBucket } from '../storage/token-bucket.ts'
@@ -52,7 +50,7 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
   }
 
   /** Answers row i, as it came in, with an ICMP error of that type (ICMPv4 numbers for IPv4, ICMPv6 numbers for IPv6). */
-  function reply(i: number, type4: number, code4: number, type6: number, code6: number, nowMs: number): void {
+  function reply(i: number, type4: number, code4: number, type6: number, code6: number, word: number, nowMs: number): void {
     // @req RFC5508 REQ-10e
     if (!mayAnswer(i)) return
     // @req RFC5508 REQ-9, REQ-10f
@@ -63,12 +61,13 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     counters[ORIGINATED]++
     const toInside = side[i] === SIDE_INSIDE
     const present = Math.min(netBytes[i], off[i] + capBytes[i] - l3[i])
-    const bytes = rows.kind[i] >>> 8 === 4 ? write4(l3[i], present, type4, code4, toInside) : write6(l3[i], present, type6, code6)
+    const bytes = rows.kind[i] >>> 8 === 4 ? write4(l3[i], present, type4, code4, word, toInside)
+      : write6(l3[i], present, type6, code6, word)
     extras.push(EXTRA_REPLY, toInside ? TO_INSIDE : TO_OUTSIDE, start, start, bytes, bytes, link[i], iface[i])
   }
 
   /** An error about the packet at `p`, of which `present` bytes are there. Its length. */
-  function write4(p: number, present: number, type: number, code: number, toInside: boolean): number {
+  function write4(p: number, present: number, type: number, code: number, word: number, toInside: boolean): number {
     const l4 = start + ipv4.HEADER_BYTES
     const quoted = Math.min(present, MOST_BYTES_4 - ipv4.HEADER_BYTES - icmp.HEADER_BYTES)
     const total = ipv4.HEADER_BYTES + icmp.HEADER_BYTES + quoted
@@ -83,11 +82,11 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     view.setInt32(start + 12, from)
     view.setInt32(start + 16, ipv4.src(view, p))
     ipv4.setChecksum(view, start, ~ipv4.headerSum(view, start) & 0xffff)
-    writeIcmp(l4, type, code, start + total, 0)
+    writeIcmp(l4, type, code, word, start + total, 0)
     return total
   }
 
-  function write6(p: number, present: number, type: number, code: number): number {
+  function write6(p: number, present: number, type: number, code: number, word: number): number {
     const l4 = start + ipv6.HEADER_BYTES
     const quoted = Math.min(present, MOST_BYTES_6 - ipv6.HEADER_BYTES - icmp.HEADER_BYTES)
     const payload = icmp.HEADER_BYTES + quoted
@@ -99,22 +98,23 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     view.setInt32(start + 16, box2)
     view.setInt32(start + 20, box3)
     for (let at = 0; at < 16; at += 4) view.setInt32(start + ipv6.DST + at, view.getInt32(p + ipv6.SRC + at))
-    writeIcmp(l4, type, code, l4 + payload, pseudo6(view, start, ICMP6, payload))
+    writeIcmp(l4, type, code, word, l4 + payload, pseudo6(view, start, ICMP6, payload))
     return ipv6.HEADER_BYTES + payload
   }
 
-  function writeIcmp(l4: number, type: number, code: number, end: number, pseudo: number): void {
+  function writeIcmp(l4: number, type: number, code: number, word: number, end: number, pseudo: number): void {
     view.setInt32(l4, (type << 24) | (code << 16))
-    view.setInt32(l4 + 4, 0)
+    view.setInt32(l4 + 4, word)
     icmp.setChecksum(view, l4, ~fold(sumBytes(view, l4, end, pseudo)) & 0xffff)
   }
 
   function timeExceeded(i: number, nowMs: number): void {
-    reply(i, icmp.TIME_EXCEEDED, 0, icmp.V6_TIME_EXCEEDED, 0, nowMs)
+    reply(i, icmp.TIME_EXCEEDED, 0, icmp.V6_TIME_EXCEEDED, 0, 0, nowMs)
   }
 
   function prohibited(i: number, nowMs: number): void {
-    reply(i, icmp.UNREACHABLE, icmp.ADMINISTRATIVELY_PROHIBITED, icmp.V6_UNREACHABLE, icmp.V6_ADMINISTRATIVELY_PROHIBITED, nowMs)
+    reply(i, icmp.UNREACHABLE, icmp.ADMINISTRATIVELY_PROHIBITED, icmp.V6_UNREACHABLE, icmp.V6_ADMINISTRATIVELY_PROHIBITED,
+      0, nowMs)
   }
 
   /**
@@ -127,9 +127,14 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
       return 0
     }
     counters[ORIGINATED]++
-    return version === 4 ? write4(p, present, icmp.UNREACHABLE, icmp.PORT_UNREACHABLE, false)
-      : write6(p, present, icmp.V6_UNREACHABLE, icmp.V6_ADMINISTRATIVELY_PROHIBITED)
+    return version === 4 ? write4(p, present, icmp.UNREACHABLE, icmp.PORT_UNREACHABLE, 0, false)
+      : write6(p, present, icmp.V6_UNREACHABLE, icmp.V6_ADMINISTRATIVELY_PROHIBITED, 0)
   }
 
-  return { timeExceeded, prohibited, refuseSyn }
+  /** RFC 1191 4, RFC 4443 3.2: the link that row i would leave by takes packets of `mtu` bytes. */
+  function tooBig(i: number, mtu: number, nowMs: number): void {
+    reply(i, icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, icmp.V6_TOO_BIG, 0, mtu, nowMs)
+  }
+
+  return { timeExceeded, prohibited, refuseSyn, tooBig }
 }

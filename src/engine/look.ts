@@ -14,9 +14,9 @@ import * as ipv6 from '../wire/ipv6.ts'
 import * as tcp from '../wire/tcp.ts'
 import { FLOW_BITS, INSIDE, OUTSIDE_PORTS, PEER, PORTS } from './flows.ts'
 import { CLASSES, CLASS_NONE, CLASS_OF, CLASS_TCP } from './ports.ts'
-import { CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, SPOOFING_BOTH, SPOOFING_IGNORE } from './options.ts'
+import { CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, IDENTIFY_ALL, SPOOFING_BOTH, SPOOFING_IGNORE } from './options.ts'
 import {
-  FIRST_FRAGMENT, PATH_4, PATH_4_ERROR, PATH_4_OTHER, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_DROP, PATH_EXPIRED,
+  EGRESS, FIRST_FRAGMENT, PATH_4, PATH_4_ERROR, PATH_4_OTHER, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_DROP, PATH_EXPIRED,
   PATH_LATER,
 } from './rows.ts'
 import { type Shared, reject } from './shared.ts'
@@ -33,6 +33,8 @@ const MULTICAST = reasonIndex('multicast'), LINK_LOCAL = reasonIndex('link-local
 const TRANSPORT_TRUNCATED = reasonIndex('transport-truncated'), TRANSPORT_BAD_LENGTH = reasonIndex('transport-bad-length')
 const FRAGMENT_TINY = reasonIndex('fragment-tiny')
 const ICMP_NOT_FORWARDED = reasonIndex('icmp-not-forwarded')
+/** Of bytes in a packet. */
+const NO_LIMIT = 1 << 24
 
 const LINK_REASON = new Uint8Array(16)
 LINK_REASON[NET_LINK_UNSUPPORTED] = reasonIndex('link-unsupported')
@@ -98,6 +100,10 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
   const hasWhole = pool.size > pool.shared
   const poolStart = pool.start ?? 0
   const isContiguous = pool.start !== null
+  const mostBytes = Math.min(options.mtuInside || NO_LIMIT, options.mtuOutside || NO_LIMIT)
+  const clampsMss = (options.mss ?? 0) !== 0
+  const identifiesAll = nat44 && options.identification === IDENTIFY_ALL
+  const watchesMore = clampsMss || identifiesAll, mayNeedMore = watchesMore || mostBytes !== NO_LIMIT
   const walk = ipv6.createWalk()
   const sink = new Int32Array(1)
   const CURRENT = counterIndex('flows-current')
@@ -159,6 +165,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
       if (word0 >>> 24 !== 0x45 || (sum & 0xffff) + (sum >>> 16) !== 0xffff || (word1 & 0x3fff) !== 0 || word2 >>> 24 <= 1
         || CLASS_OF[protocol] > CLASS_TCP || payload < need || captured < ipv4.HEADER_BYTES + need
         || total > captured + wireBytes[i] - capBytes[i]
+        || total > mostBytes || (watchesMore && needsMore(i, l4, protocol, word1))
         || (closerSource[src >>> 24] | closerDestination[dst >>> 24] | group[i]) !== 0 || src === dst
         || (isGuarded && isSpoofed(side[i], count4(src)))) {
         lookCloser(i)
@@ -178,6 +185,21 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
       word2Column[i] = word2
       setKey(i, src, dst, view.getInt32(l4), (4 << 8) | protocol)
     }
+  }
+
+  /** Does a whole IPv4 packet with ports need more once its way is known: a SYN a smaller MSS, or its own identification? */
+  function needsMore(i: number, l4: number, protocol: number, word1: number): boolean {
+    if (clampsMss && protocol === TCP && (view.getUint8(l4 + 13) & tcp.SYN) !== 0) return true
+    return identifiesAll && side[i] !== SIDE_OUTSIDE && (word1 & ipv4.DONT_FRAGMENT) === 0
+  }
+
+  /** The same for a packet that was looked at closer: EGRESS or 0. */
+  function more(i: number, p: number, l4: number, protocol: number): number {
+    if (netBytes[i] > mostBytes) return EGRESS
+    if (identifiesAll && kindColumn[i] >>> 8 === 4 && side[i] !== SIDE_OUTSIDE
+      && (ipv4.fragment(view, p) & ipv4.DONT_FRAGMENT) === 0) return EGRESS
+    if (!clampsMss || protocol !== TCP || (path[i] & PATH_LATER) !== 0) return 0
+    return (view.getUint8(l4 + 13) & tcp.SYN) !== 0 ? EGRESS : 0
   }
 
   /** Key, place and path of an IPv4 packet with ports. `raw` has the source port above the destination port. */
@@ -277,6 +299,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
     const fragment = ipv4.fragment(view, p) & (ipv4.MORE_FRAGMENTS | ipv4.OFFSET_MASK)
     if ((fragment & ipv4.OFFSET_MASK) !== 0) {
       path[i] = PATH_LATER
+      if (mayNeedMore) path[i] |= more(i, p, l4, protocol)
       return
     }
     const first = fragment !== 0 ? FIRST_FRAGMENT : 0
@@ -292,6 +315,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
       }
     }
     path[i] |= first
+    if (mayNeedMore && path[i] !== PATH_DROP) path[i] |= more(i, p, l4, protocol)
   }
 
   /** Checks the header of UDP and TCP; sets PATH_4 or rejects. Other protocols have none here. */
@@ -382,6 +406,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
       const word = view.getUint16(fragment + 2)
       if ((word & 0xfff8) !== 0) {
         path[i] = PATH_LATER
+        if (mayNeedMore) path[i] |= more(i, p, l4, protocol)
         return
       }
       if ((word & ipv6.FRAGMENT_MORE) !== 0) first = FIRST_FRAGMENT
@@ -391,6 +416,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
     if (path[i] === PATH_4_ERROR) path[i] = PATH_6_ERROR
     else if (path[i] !== PATH_DROP) setKey6(i, p, l4, protocol)
     path[i] |= first
+    if (mayNeedMore && path[i] !== PATH_DROP) path[i] |= more(i, p, l4, protocol)
   }
 
   function setKey6(i: number, p: number, l4: number, protocol: number): void {

@@ -7,6 +7,13 @@ export const FILTER_ENDPOINT_INDEPENDENT = 0
 export const FILTER_ADDRESS_DEPENDENT = 1
 export const FILTER_ADDRESS_AND_PORT_DEPENDENT = 2
 
+/** Which translated packets get an identification that is unique on their outside address (RFC 6864 5.3.1). */
+export const IDENTIFY_KEEP = 0
+/** Those that are in fragments, or become so here. */
+export const IDENTIFY_FRAGMENTS = 1
+/** All that may be fragmented on their way. */
+export const IDENTIFY_ALL = 2
+
 export const CHECKSUM_VERIFY = 0
 export const CHECKSUM_REPAIR_ZERO = 1
 export const CHECKSUM_IGNORE = 2
@@ -62,6 +69,13 @@ export interface EngineOptions {
   inside: InsidePrefixes
   /** False: a firewall only, IPv4 addresses stay as they are. */
   nat44: boolean
+  /** Bytes of a packet that fit each link, from 1280 on; 0 or absent: any. */
+  mtuInside?: number
+  mtuOutside?: number
+  /** Most MSS that a SYN may say; 0 or absent: any; -1: what fits both links. */
+  mss?: number
+  /** IDENTIFY_ constant; absent: none. */
+  identification?: number
   /** Outside addresses that hosts share, 1 … 1024 when `nat44`. */
   pool: readonly number[]
   /** Absent or null: the pool is all there is. */

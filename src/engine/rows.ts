@@ -22,6 +22,8 @@ export const PATH_LATER = 8
 export const NO_PATH = -1
 /** Added to the path of a first fragment. */
 export const FIRST_FRAGMENT = 16
+/** Added to the path of a packet that needs more once its way is known (egress.ts). */
+export const EGRESS = 32
 
 export interface Rows {
   readonly path: Uint8Array

@@ -4,7 +4,7 @@
  */
 import { type Counters, counterIndex } from '../channel/counters.ts'
 import type { Engine } from '../engine/engine.ts'
-import { EXTRA_REPLY, HOLD_BYTES, copyBytes } from '../engine/extras.ts'
+import { EXTRA_REPLY, HOLD_BYTES, LEAST_FRAMES, copyBytes } from '../engine/extras.ts'
 import { DROP, HELD, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, type Frames } from '../wire/frames.ts'
 import { createLink } from '../wire/link.ts'
 import { createDigest } from './digest.ts'
@@ -57,7 +57,9 @@ const REPLY_ROOM = 1400
 export const PLANE_SCRATCH_BYTES = LINK_BYTES + REPLY_ROOM
 /** pcapng: what a packet takes beside its bytes, padding included. */
 const BLOCK_BYTES = 36
-/** What one packet may cause besides itself: all held fragments of a datagram, or a reply. */
+/** Link header and IPv4 header, of each piece that a packet is cut into for the link. */
+const HEADER_BYTES = 64 + 60
+/** What one packet may cause besides itself, where no link is narrow: all held fragments of a datagram, or a reply. */
 const MOST_EXTRA_BYTES = 64 * (HOLD_BYTES + BLOCK_BYTES) + REPLY_ROOM + BLOCK_BYTES
 
 /** What a SYN that waits may cause. */
@@ -72,6 +74,7 @@ export function createPlane(options: PlaneOptions): Plane {
   const { off, capBytes, wireBytes, l3, netBytes, side, verdict, reason, sec, nsec, link } = frames
   const { locate, headerForReply, headerFor } = createLink(frames)
   const { lookAhead, forward, expire, extras, late, lateAbout, heldSyns } = engine
+  const mostPieceBytes = MOST_EXTRA_BYTES + (extras.kind.length - LEAST_FRAMES) * (HEADER_BYTES + BLOCK_BYTES)
   const extraCount = extras.count
   const digest = createDigest(frames)
   const { sent: digestSent, dropped: digestDropped, held: digestHeld } = digest
@@ -199,7 +202,7 @@ export function createPlane(options: PlaneOptions): Plane {
 
   /** What may leave besides the packets of a batch. */
   function mostExtraBytes(): number {
-    return MOST_EXTRA_BYTES + heldSyns() * LATE_BYTES
+    return mostPieceBytes + heldSyns() * LATE_BYTES
   }
 
   function countArrivals(from: number, to: number): void {

@@ -12,7 +12,7 @@ import type { Engine } from '../engine/engine.ts'
 import { FLOW_BITS, INSIDE, KIND, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS } from '../engine/flows.ts'
 import { CLASS_NONE, CLASS_OF } from '../engine/ports.ts'
 import type { InsidePrefixes } from '../engine/options.ts'
-import { FIRST_FRAGMENT, PATH_4_ERROR, PATH_4_PLAIN, PATH_LATER } from '../engine/rows.ts'
+import { EGRESS, FIRST_FRAGMENT, PATH_4_ERROR, PATH_4_PLAIN, PATH_LATER } from '../engine/rows.ts'
 
 const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, UDP_LITE = 136
 
@@ -61,7 +61,7 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
   }
 
   function meet(i: number): void {
-    const which = path[i]
+    const which = path[i] & ~EGRESS
     const whole = which & (FIRST_FRAGMENT - 1)
     if (whole !== PATH_4_PLAIN && which !== PATH_LATER && whole !== PATH_4_ERROR) return
     if (kindColumn[i] >>> 8 !== 4 || !has4(localColumn[i])) return

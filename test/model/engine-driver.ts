@@ -12,7 +12,8 @@ import { createEngine, engineScratchBytes } from '../../src/engine/engine.ts'
 import { EXTRA_RELEASED } from '../../src/engine/extras.ts'
 import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
-  FILTER_ENDPOINT_INDEPENDENT, SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE, WINDOW_LOOSE, WINDOW_OFF, WINDOW_STRICT,
+  FILTER_ENDPOINT_INDEPENDENT, IDENTIFY_ALL, IDENTIFY_FRAGMENTS, IDENTIFY_KEEP,
+  SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE, WINDOW_LOOSE, WINDOW_OFF, WINDOW_STRICT,
 } from '../../src/engine/options.ts'
 import { createPrefixSet } from '../../src/base/address.ts'
 import { createRuleSet } from '../../src/engine/firewall-set.ts'
@@ -30,6 +31,7 @@ const FILTERING = {
 const CHECKSUM = { verify: CHECKSUM_VERIFY, 'repair-zero': CHECKSUM_REPAIR_ZERO, ignore: CHECKSUM_IGNORE }
 const WINDOW = { off: WINDOW_OFF, loose: WINDOW_LOOSE, strict: WINDOW_STRICT }
 const SPOOFING = { ignore: SPOOFING_IGNORE, outside: SPOOFING_OUTSIDE, both: SPOOFING_BOTH }
+const IDENTIFY = { keep: IDENTIFY_KEEP, fragments: IDENTIFY_FRAGMENTS, all: IDENTIFY_ALL }
 const GUARD = 0xa5, GUARD_BYTES = 32
 
 /** Counters that the contract lets us predict. */
@@ -59,7 +61,8 @@ export class EngineDriver {
 
   /** With `replay` the outside world re-addresses what comes from outside. */
   constructor(o: ModelOptions, linkBytes = 0, replay = false, poolBytes = 1 << 20) {
-    const scratchBytes = engineScratchBytes(o)
+    const { mtuInside = 0, mtuOutside = 0, mss = 0, identification = 'keep' } = o.egress ?? {}
+    const scratchBytes = engineScratchBytes({ fragmentHold: o.fragmentHold, heldSyns: o.heldSyns, mtuInside, mtuOutside })
     this.linkBytes = linkBytes
     this.options = o
     this.scratchStart = poolBytes
@@ -78,7 +81,8 @@ export class EngineDriver {
       icmpPerSecond: o.icmpPerSecond, fragmentsPerSecond: o.fragmentsPerSecond, halfOpen: o.halfOpen, halfOpenPerSource: o.halfOpenPerSource,
       heldSyns: o.heldSyns, tcpWindow: WINDOW[o.tcpWindow], ipv4Checksum: CHECKSUM[o.ipv4Checksum],
       tcpFlags: o.tcpFlags, spoofing: SPOOFING[o.spoofing], boxAddress4: o.boxAddress4,
-      boxAddress6: [w0, w1, w2, w3], seed: o.seed, nat: o.nat ?? null, scratchStart: poolBytes,
+      boxAddress6: [w0, w1, w2, w3], seed: o.seed, nat: o.nat ?? null,
+      mtuInside, mtuOutside, mss, identification: IDENTIFY[identification], scratchStart: poolBytes,
       midcom: midcom === null ? null : {
         rules: midcom.rules, boundPorts: midcom.boundPorts, portLow: midcom.portLo, portHigh: midcom.portHi,
         addresses: midcom.addresses, insidePool: midcom.insidePool, ring, activity: this.activity,

@@ -8,7 +8,8 @@ import { TCP, transportBytes, type Addr, type Packet, type Piece } from './packe
 export const MOST_PIECES = 64, MOST_HELD_BYTES = 9216
 
 /** What the first piece had when it left. */
-export interface Leaving { to: 'inside' | 'outside'; src: Addr; dst: Addr }
+/** `id`: of its own, or null: as it came. */
+export interface Leaving { to: 'inside' | 'outside'; src: Addr; dst: Addr; id: number | null }
 
 interface Came { piece: Piece; sent: boolean }
 export interface Datagram {

@@ -1,6 +1,7 @@
 /** Settings of translation drawn at random, for the universe of traffic.ts: few addresses, so that packets meet them. */
 import fc from 'fast-check'
 import type { NatOptions, PeerAlias, PortRange } from '../../src/engine/nat-options.ts'
+import type { EgressOptions } from './egress.ts'
 import { int32, prefix } from './setup.ts'
 
 const p4 = (text: string) => { const { words, prefixBits } = prefix(text); return { address: words[0], bits: prefixBits } }
@@ -39,6 +40,12 @@ const aliases = maybe(fc.constantFrom<PeerAlias[][]>(
 ))
 const reserved = maybe(fc.constantFrom<PortRange[][]>([{ low: 1025, high: 1026 }],
   [{ low: 80, high: 80 }, { low: 5000, high: 5001 }]))
+
+/** MTUs around the lengths that `egress` steps send. */
+export const egressSettings: fc.Arbitrary<EgressOptions> = fc.record({
+  mtuInside: fc.constantFrom(0, 1280, 1281, 1287, 1500), mtuOutside: fc.constantFrom(0, 1280, 1286, 1400),
+  mss: fc.constantFrom(0, 0, -1, 536, 1220), identification: fc.constantFrom('keep', 'fragments', 'fragments', 'all'),
+})
 
 /** For a pool of `size` addresses. */
 export function natSettings(size: number): fc.Arbitrary<NatOptions> {

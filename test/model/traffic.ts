@@ -12,7 +12,7 @@ import { randomRules } from '../../src/engine/firewall-testing.ts'
 import { Agents, addressOf } from './agents.ts'
 import type { Command } from './commands.ts'
 import type { MidcomOptions } from './midcom.ts'
-import { natSettings } from './nat-settings.ts'
+import { egressSettings, natSettings } from './nat-settings.ts'
 import { addrOf, carried, complement, get16, hasPorts, int32Of, put16, sumOf } from './packet.ts'
 import { OPTIONS, int32, prefix, words } from './setup.ts'
 import { enter } from './world.model.ts'
@@ -51,7 +51,7 @@ const TCP_OPTIONS = [[], [], [3, 3, 7], [1, 3, 3, 2], [2, 4, 5, 180, 3, 3, 14], 
 /** A step: what kind, and numbers that choose. Meanings are given by `play`. */
 export interface Step {
   kind: 'fresh' | 'odd' | 'reply' | 'error' | 'again' | 'bend' | 'split' | 'piece' | 'many' | 'zero' | 'world'
-    | 'aim' | 'crowd' | 'enable' | 'disable' | 'end' | 'replace' | 'rules'
+    | 'aim' | 'long' | 'crowd' | 'enable' | 'disable' | 'end' | 'replace' | 'rules'
   dt: number
   /** Which earlier packet, counted back from the latest. */
   back: number
@@ -97,6 +97,11 @@ export const steps = (most: number): fc.Arbitrary<Step[]> => fc.noBias(fc.oneof(
   fc.array(step(WILD, false), { minLength: 1, maxLength: most, size: 'max' }),
   fc.array(step(CALM, true), { minLength: 1, maxLength: 2 * most, size: 'max' }),
 ))
+
+/** With packets too long for a narrow link. */
+export const longSteps = (most: number): fc.Arbitrary<Step[]> => fc.noBias(
+  fc.array(step([...CALM, 'long', 'long', 'long', 'long', 'long', 'split', 'error', 'reply'], true),
+    { minLength: 1, maxLength: most, size: 'max' }))
 
 /** The same with commands between the packets. */
 export const ruledSteps = (most: number): fc.Arbitrary<Step[]> => fc.noBias(fc.oneof(
@@ -147,7 +152,10 @@ export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
 
 /** A box that translates as its configuration says in more words than a pool. */
 export const natBoxes: fc.Arbitrary<ModelOptions> = modelOptions.chain(options =>
-  natSettings(options.pool.length).map(nat => ({ ...options, nat44: true, nat })))
+  fc.tuple(natSettings(options.pool.length), egressSettings).map(([nat, egress]) => ({ ...options, nat44: true, nat, egress })))
+/** A box whose links are narrow, with NAT or without. */
+export const narrowBoxes: fc.Arbitrary<ModelOptions> = fc.tuple(modelOptions, egressSettings)
+  .map(([options, egress]) => ({ ...options, egress }))
 
 const midcomOptions: fc.Arbitrary<MidcomOptions> = fc.record({
   rules: fc.constantFrom(1, 2, 4, 8, 8, 40), boundPorts: fc.constantFrom(8, 64), block: fc.constantFrom(...BLOCKS),
@@ -310,6 +318,9 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
       case 'rules':
         order(step, [{ op: 'replace-rules', rules: randomRules(createPrng(n[0] << 16 | n[1] << 8 | n[2]), n[3] % 9) }])
         break
+      case 'long':
+        sendLong(step, side)
+        break
       case 'enable':
         order(step, agents.enable(n, step.six))
         break
@@ -349,6 +360,30 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
       const parts = fragment(bytes, [pick([8, 16, 40, 48], n[11])], { id: n[13] % 3 })
       for (const part of parts) send(step, about.side, part)
     } else send(step, about.side, bytes, cap)
+  }
+
+  /** A packet around the MTU of a narrow link, or a SYN that names its MSS. */
+  function sendLong(step: Step, side: Side): void {
+    const { n } = step, spec = { ...freshSpec(step, side, replay, places), ttl: 64, id: n[9] }
+    if (n[12] % 4 === 0) {
+      const mss = [2, 4, n[6], n[10]]
+      const options = pick([[...mss], [1, ...mss, 1, 1, 1], [3, 3, 7, ...mss, 0], [2, 4, 5], [1, 1, 2, 2]], n[11])
+      const tcpFlags = pick([2, 18, 2, 16], n[5])
+      send(step, side, buildPacket({ ...spec, proto: 'tcp', tcpFlags, tcpOptions: Uint8Array.from(options) }))
+      return
+    }
+    const payload = payloadOf(pick([1226, 1232, 1238, 1240, 1252, 1258, 1260, 1260, 1268, 1400, 2500, 4000], n[10]))
+    const whole = buildPacket({ ...spec, dontFragment: n[11] % 4 === 0, payload })
+    if (n[12] % 4 > 1) {
+      send(step, side, whole, n[13] < 40 ? 40 + n[13] * 32 : Infinity)
+      return
+    }
+    try {
+      const parts = fragment(whole, [1296, 1304], { id: n[9] % 3 })
+      for (const part of pick([[0, 1, 2], [1, 0, 2], [2, 1, 0]], n[0]).map(i => parts[i])) if (part) send(step, side, part)
+    } catch {
+      send(step, side, whole)
+    }
   }
 
   function split(step: Step, side: Side, ended: { side: Side; bytes: Uint8Array } | undefined): void {

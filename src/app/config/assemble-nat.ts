@@ -27,6 +27,7 @@ export function assembleNat(read: (data: unknown, before: string) => Reader, dat
     filtering: plain<Filtering>('nat.filtering'),
     tcpFiltering: plain<string>('nat.tcp-filtering') === 'same' ? plain('nat.filtering') : plain('nat.tcp-filtering'),
     hairpinning: plain('nat.hairpinning'),
+    identification: plain('nat.identification'),
     statics: entries('nat.static').map((one) => {
       const { address, bits } = one.value<Hosts>('inside')
       return { inside: address, outside: one.value<Hosts>('outside').address, bits, from: one.list<Hosts>('from')! }

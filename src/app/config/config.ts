@@ -21,6 +21,11 @@ export interface Config {
     insideAddress: number
     /** Four host-order int32. */
     address6: Int32Array
+    /** 0: no limit. */
+    mtuInside: number
+    mtuOutside: number
+    /** 0: none, -1: by the MTUs. */
+    mss: number
   }
   nat: {
     nat44: boolean
@@ -33,6 +38,7 @@ export interface Config {
     filtering: Filtering
     tcpFiltering: Filtering
     hairpinning: boolean
+    identification: 'keep' | 'fragments' | 'all'
     statics: StaticNat[]
     forwards: PortForward[]
     untranslated: Untranslated[]

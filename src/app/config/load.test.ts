@@ -47,11 +47,11 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
     '6:7: timers.udp-ports[3]: idle is missing; add idle: 30s']],
   ['nothing like a setting', 'frobnicate: 1\nbox:\n  frobnicate: 1\n', [
     '1:1: frobnicate: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom',
-    '3:3: box.frobnicate: no such setting; known in box: inside-address, address6']],
+    '3:3: box.frobnicate: no such setting; known in box: inside-address, address6, mtu-inside, mtu-outside, mss']],
   ['names that JavaScript gives a meaning', '__proto__: 1\nconstructor: {}\nbox:\n  __proto__: 2\n', [
     '1:1: __proto__: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom',
     '2:1: constructor: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom',
-    '4:3: box.__proto__: no such setting; known in box: inside-address, address6']],
+    '4:3: box.__proto__: no such setting; known in box: inside-address, address6, mtu-inside, mtu-outside, mss']],
   ['a merge key', '<<: {a: 1}\n',
     ['1:1: <<: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom']],
 
@@ -291,7 +291,7 @@ const octets = (text: string) => Uint8Array.from(Buffer.from(text))
 test('config: every setting is read', () => {
   const config = good(`
 inside: [100.64.0.0/10, "2001:db8::/32"]
-box: {inside-address: 192.0.2.1, address6: "2001:db8::1"}
+box: {inside-address: 192.0.2.1, address6: "2001:db8::1", mtu-inside: 9000, mtu-outside: 1500, mss: 1300}
 nat:
   nat44: false
   pool: [198.51.100.7, 198.51.100.16/30, 198.51.100.1 - 198.51.100.2]
@@ -359,14 +359,14 @@ midcom:
       { version: 4, words: Int32Array.of(0x64400000), prefixBits: 10, hostBits: false },
       { version: 6, words: Int32Array.of(0x20010db8, 0, 0, 0), prefixBits: 32, hostBits: false },
     ],
-    box: { insideAddress: 0xc0000201 | 0, address6: Int32Array.of(0x20010db8, 0, 0, 1) },
+    box: { insideAddress: 0xc0000201 | 0, address6: Int32Array.of(0x20010db8, 0, 0, 1), mtuInside: 9000, mtuOutside: 1500, mss: 1300 },
     nat: {
       nat44: false,
       pool: [0xc6336407, 0xc6336410, 0xc6336411, 0xc6336412, 0xc6336413, 0xc6336401, 0xc6336402].map(word => word | 0),
       ports: { first: 2000, last: 3000 }, portPreservation: false, filtering: 'endpoint-independent',
       tcpFiltering: 'endpoint-independent', hairpinning: false,
       // See nat.test.ts and compose.test.ts.
-      pools: [], reserve: [], statics: [], forwards: [], untranslated: [], aliases: [],
+      identification: 'fragments', pools: [], reserve: [], statics: [], forwards: [], untranslated: [], aliases: [],
     },
     firewall: { outbound: 'deny', inbound6: 'permit', tcpMidstream: false, unsolicitedSyn: 'drop', rules: [] },
     timers: {

@@ -109,7 +109,11 @@ function assemble(data: unknown, folder: string, lineOf: (pointer: string) => nu
   const { plain, value, list } = reader(data, '')
   return {
     inside: list<Prefix>('inside')!,
-    box: { insideAddress: value('box.inside-address'), address6: value('box.address6') },
+    box: {
+      insideAddress: value('box.inside-address'), address6: value('box.address6'),
+      mtuInside: value('box.mtu-inside'), mtuOutside: value('box.mtu-outside'),
+      mss: plain('box.mss') === 'mtu' ? -1 : value('box.mss'),
+    },
     nat: assembleNat(reader, data),
     firewall: {
       outbound: plain<Policy>('firewall.outbound'),

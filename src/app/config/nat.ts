@@ -36,6 +36,10 @@ export const NAT = section('Translation of addresses and ports (RFC 4787, RFC 53
   'tcp-filtering': choice('same', ['same', 'endpoint-independent', 'address-dependent', 'address-and-port-dependent'],
     'The same for TCP, if it shall not be as `filtering` (RFC 5382 REQ-3).'),
   hairpinning: flag(true, 'Let inside hosts reach each other by their outside addresses (RFC 4787 REQ-9).'),
+  // @req RFC7857 10
+  identification: choice('fragments', ['keep', 'fragments', 'all'],
+    'Packets from inside that share an outside address with those of other hosts get an IPv4 identification of their own: those in '
+    + 'fragments, all that a router may fragment, or none (RFC 6864 5.3.1).'),
   static: sections('Inside addresses that have outside addresses to themselves, with every protocol and port.', 1024,
     'An address, or a prefix that goes with another one address by address.', ['inside', 'outside'], {
       inside: value('hosts', '10.0.0.16/28', 'Inside address or prefix.'),

@@ -30,6 +30,15 @@ export const SCHEMA: Schema = {
       'inside-address': value('ipv4', '192.0.0.8',
         'Source of the ICMP errors sent towards inside. The default is the IPv4 dummy address (RFC 7600).', '192.0.0.8'),
       address6: value('ipv6', 'fe80::1', 'Source of the ICMPv6 errors sent to either side.', 'fe80::1'),
+      'mtu-inside': count(0, '1280', '65535', 'bytes',
+        'Longest packet that the inside link takes; 0: any. IPv4 that may be fragmented is, anything else is refused with an ICMP '
+        + 'error that names the MTU (RFC 4787 REQ-13, RFC 8200 5).', { off: true }),
+      'mtu-outside': count(0, '1280', '65535', 'bytes', 'The same of the outside link.', { off: true }),
+      mss: {
+        ...count(0, '536', '65495', 'bytes', 'Longest TCP segment that a SYN may announce, by a number, or what fits both links: '
+          + 'a larger MSS is lowered on its way. 0: none is. A SYN that says none gets none.', { off: true, word: 'mtu' }),
+        pattern: '^(\\d+[kM]?|mtu)$',
+      },
     }),
     nat: NAT,
     firewall: section('Which packets may open a flow.', {

@@ -106,10 +106,12 @@ export function duration(
   }
 }
 
-export function count(fallback: number | string, min: string, max: string, unit: string, description: string): Setting {
+export function count(
+  fallback: number | string, min: string, max: string, unit: string, description: string, more: Duration = {},
+): Setting {
   return {
     type: ['integer', 'string'], description, default: fallback, examples: [fallback], pattern: COUNT_PATTERN,
-    'x-value': { kind: 'count', min, max, unit },
+    'x-value': { kind: 'count', min, max, unit, ...more },
   }
 }
 

@@ -330,6 +330,12 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     hint: 'Add addresses to nat.pool, so that the hosts get different ones.',
     settings: ['nat.pool'],
   },
+  'too-big': {
+    clause: 'RFC 4787 REQ-13, RFC 1191 4, RFC 8200 5',
+    why: 'The packet does not fit the link it would leave by, and may not be fragmented; its sender is told the MTU.',
+    hint: 'Raise the MTU of that side, or let TCP agree on less (box.mss).',
+    settings: ['box.mtu-inside', 'box.mtu-outside', 'box.mss'],
+  },
   'icmp-bad-checksum': {
     clause: 'RFC 5508 REQ-3',
     why: 'The checksum of the ICMP error is wrong.',

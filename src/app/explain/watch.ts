@@ -12,7 +12,7 @@ import {
   BLOCK_IN, BLOCK_OUT, DEADLINE, FLOW_BITS, INSIDE, KIND, MAPPED, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, RING_NEXT,
 } from '../../engine/flows.ts'
 import { DECIDED_RULE, DECISIONS } from '../../engine/firewall.ts'
-import { PATH_4_ERROR, PATH_6_ERROR } from '../../engine/rows.ts'
+import { EGRESS, PATH_4_ERROR, PATH_6_ERROR } from '../../engine/rows.ts'
 import * as tcpState from '../../engine/tcp-state.ts'
 import type { Outlet } from '../../plane/plane.ts'
 import { DROP, HELD, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, TO_OUTSIDE, type Frames } from '../../wire/frames.ts'
@@ -146,7 +146,7 @@ export function createWatch(
       enteredView = new DataView(entered.buffer)
     }
     entered.set(pool.subarray(off[i], off[i] + capBytes[i]))
-    const key = keyOf(i), path = rows.path[i]
+    const key = keyOf(i), path = rows.path[i] & ~EGRESS
     const flow = flowBefore(key, i, nowMs)
     engine.forward(i, nowMs)
     const slot = flowAfter(key, i, flow), rules = rulesOf(i, slot)

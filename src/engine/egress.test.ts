@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { buildPacket, fragment, type PacketSpec } from '../wire/build.ts'
+import { SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
+import { IDENTIFY_ALL, IDENTIFY_FRAGMENTS } from './options.ts'
+import { createRig, type Outcome } from './testing.ts'
+
+const HOST = '10.0.0.5', PEER = '198.51.100.7', HOST6 = 'fd00::5', PEER6 = '2001:db8::7'
+const payload = (bytes: number) => Uint8Array.from({ length: bytes }, (_, n) => n * 7 & 255)
+const out = (bytes: number, more: Partial<PacketSpec> = {}) =>
+  buildPacket({ src: HOST, dst: PEER, proto: 'udp', srcPort: 5000, dstPort: 53, payload: payload(bytes), ...more })
+const word = (bytes: Uint8Array, at: number) => bytes[at] << 8 | bytes[at + 1]
+const all = ({ bytes, extras }: Outcome) => [bytes!, ...extras.map((one) => one.bytes)]
+
+// @req RFC4787 REQ-13
+// @req RFC5508 REQ-10, REQ-10a1
+test('a packet that is too big and has DF is refused with code 4 and the MTU, quoted as it came (RFC 4787 REQ-13, RFC 1191)', () => {
+  const rig = createRig({ mtuOutside: 1400 })
+  const packet = out(1400, { dontFragment: true })
+  const { verdict, reason, extras } = rig.send(SIDE_INSIDE, packet, 0)
+  assert.deepEqual([verdict, reason, extras.length], [0, 'too-big', 1])
+  const reply = extras[0].bytes
+  assert.deepEqual([extras[0].verdict, reply[20], reply[21], word(reply, 26), reply.length], [TO_INSIDE, 3, 4, 1400, 576])
+  assert.deepEqual(reply.slice(28), packet.slice(0, 548))
+  assert.equal(rig.count('drop-too-big-packets'), 1)
+})
+
+// @req RFC4787 REQ-13a
+test('a packet that is too big and has no DF leaves in fragments, in order, which hold its bytes (RFC 4787 REQ-13a)', () => {
+  const rig = createRig({ mtuOutside: 1280 })
+  const outcome = rig.send(SIDE_INSIDE, out(3000), 0), pieces = all(outcome)
+  assert.equal(outcome.verdict, TO_OUTSIDE)
+  assert.deepEqual(pieces.map((one) => [one.length, word(one, 2), word(one, 6)]),
+    [[1276, 1276, 0x2000], [1276, 1276, 0x2000 | 157], [516, 516, 314]])
+  const data = Uint8Array.from(pieces.flatMap((one) => [...one.slice(20)]))
+  assert.deepEqual(data.slice(8), payload(3000))
+  for (const one of pieces) {
+    let sum = 0
+    for (let at = 0; at < 20; at += 2) sum += word(one, at)
+    assert.equal(sum % 65535, 0, 'the header checksum is right')
+  }
+})
+
+test('options that ask for it are in every fragment, the others in the first alone (RFC 791 3.1)', () => {
+  const rig = createRig({ mtuOutside: 1280 })
+  const options = Uint8Array.of(7, 3, 4, 1, 148, 4, 0, 0)      // record route, router alert
+  const pieces = all(rig.send(SIDE_INSIDE, out(2000, { options }), 0))
+  assert.deepEqual(pieces.map((one) => (one[0] & 15) * 4), [28, 24])
+  assert.deepEqual([...pieces[1].slice(20, 24)], [148, 4, 0, 0])
+  assert.equal(word(pieces[1], 6), (1280 - 28 & ~7) / 8)
+})
+
+test('a fragment that is too big is cut again, and what was the middle stays it', () => {
+  const rig = createRig({ mtuOutside: 1280 })
+  const [first, second] = fragment(out(3500), [2000], { id: 7 })
+  assert.deepEqual(all(rig.send(SIDE_INSIDE, first, 0)).map((one) => word(one, 6)), [0x2000, 0x2000 | 157])
+  assert.deepEqual(all(rig.send(SIDE_INSIDE, second, 0)).map((one) => word(one, 6)), [0x2000 | 250, 250 + 157])
+})
+
+test('held fragments that are too big are cut when they leave', () => {
+  const rig = createRig({ mtuOutside: 1280 })
+  const [first, second] = fragment(out(3500), [2000], { id: 7 })
+  rig.send(SIDE_INSIDE, second, 0)
+  const pieces = all(rig.send(SIDE_INSIDE, first, 0))
+  assert.deepEqual(pieces.map((one) => word(one, 6) & 0x1fff), [0, 157, 250, 407])
+})
+
+test('IPv6 is never cut: packet too big goes back (RFC 8200 5)', () => {
+  const rig = createRig({ mtuOutside: 1300 })
+  const packet = buildPacket({ src: HOST6, dst: PEER6, proto: 'udp', srcPort: 5, dstPort: 6, payload: payload(1300) })
+  const { reason, extras } = rig.send(SIDE_INSIDE, packet, 0)
+  assert.equal(reason, 'too-big')
+  const reply = extras[0].bytes
+  assert.deepEqual([reply[40], reply[41], word(reply, 46), reply.length], [2, 0, 1300, 1280])
+})
+
+test('each side has an MTU of its own', () => {
+  const rig = createRig({ mtuInside: 1300 })
+  assert.equal(rig.send(SIDE_INSIDE, out(1400, { dontFragment: true }), 0).verdict, TO_OUTSIDE)
+  const back = buildPacket({ src: PEER, dst: '203.0.113.1', proto: 'udp', srcPort: 53, dstPort: 5000, payload: payload(1400), dontFragment: true })
+  const { reason, extras } = rig.send(SIDE_OUTSIDE, back, 0)
+  assert.deepEqual([reason, extras[0].verdict, word(extras[0].bytes, 26)], ['too-big', TO_OUTSIDE, 1300])
+})
+
+test('packets too big that nobody waits for are dropped for that, and not answered', () => {
+  const rig = createRig({ mtuInside: 1300 })
+  const stray = buildPacket({ src: PEER, dst: '203.0.113.1', proto: 'udp', srcPort: 53, dstPort: 5000, payload: payload(1400), dontFragment: true })
+  const { reason, extras } = rig.send(SIDE_OUTSIDE, stray, 0)
+  assert.deepEqual([reason, extras.length], ['no-mapping', 0])
+})
+
+test('errors about what is too big keep to the rate of all errors', () => {
+  const rig = createRig({ mtuOutside: 1400, icmpErrorsPerSecond: 2 })
+  for (let n = 0; n < 5; n++) rig.send(SIDE_INSIDE, out(1400, { dontFragment: true }), 0)
+  assert.deepEqual([rig.count('icmp-errors-originated'), rig.count('icmp-errors-suppressed')], [2, 3])
+})
+
+// @req RFC7857 10
+test('two hosts that send the same identification in fragments do not share it outside (RFC 6864 5.3.1)', () => {
+  const rig = createRig({ identification: IDENTIFY_FRAGMENTS })
+  const ids = ['10.0.0.1', '10.0.0.2'].map((src) => {
+    const pieces = fragment(out(100, { src }), [48], { id: 77 }).map((piece) => rig.send(SIDE_INSIDE, piece, 0).bytes!)
+    assert.equal(word(pieces[0], 4), word(pieces[1], 4), 'all pieces of a datagram have one')
+    return word(pieces[0], 4)
+  })
+  assert.notEqual(ids[0], ids[1])
+  // What is whole keeps its own.
+  assert.equal(word(rig.send(SIDE_INSIDE, out(100, { id: 77 }), 0).bytes!, 4), 77)
+})
+
+test('with identification: all whatever may be fragmented has its own, and what may not keeps it (RFC 6864 4.1)', () => {
+  const rig = createRig({ identification: IDENTIFY_ALL })
+  const seen = new Set<number>()
+  for (let n = 0; n < 65_536; n++) seen.add(word(rig.send(SIDE_INSIDE, out(8, { id: 1 }), 0).bytes!, 4))
+  assert.equal(seen.size, 65_536, 'none comes twice before all have')
+  assert.equal(word(rig.send(SIDE_INSIDE, out(8, { id: 1, dontFragment: true }), 0).bytes!, 4), 1)
+})
+
+test('a SYN that announces more than fits announces what fits, with a right checksum; others stay', () => {
+  const rig = createRig({ mtuOutside: 1400, mss: -1 })
+  const syn = (mss: number, before: number[] = []) => buildPacket({
+    src: HOST, dst: PEER, proto: 'tcp', srcPort: 9, dstPort: 80, tcpFlags: 2, tcpOptions: Uint8Array.of(...before, 2, 4, mss >> 8, mss & 255),
+  })
+  const mssOf = (packet: Uint8Array, at = 42) => word(rig.send(SIDE_INSIDE, packet, 0).bytes!, at)
+  assert.deepEqual([mssOf(syn(1460)), mssOf(syn(1360)), mssOf(syn(536)), mssOf(syn(1460, [1]), 43)], [1360, 1360, 536, 1360])
+  const sent = rig.send(SIDE_INSIDE, syn(1460, [1]), 0).bytes!
+  const twin = buildPacket({
+    src: '203.0.113.1', dst: PEER, proto: 'tcp', srcPort: 9, dstPort: 80, tcpFlags: 2, tcpOptions: Uint8Array.of(1, 2, 4, 5, 80),
+  })
+  assert.deepEqual(sent.slice(20), twin.slice(20))
+})
