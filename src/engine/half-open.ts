@@ -26,11 +26,11 @@ export function createHalfOpen(options: Pick<EngineOptions, 'halfOpen' | 'halfOp
   const most = !isOn ? 0 : limit > 0 ? limit : options.flows
   const N = new Int32Array((most + 1) << NODE_BITS)
   // By slot: open addressing, at most half full.
-  const nodeMask = Math.max(16, 1 << (32 - Math.clz32(most * 2))) - 1
+  const nodeMask = Math.max(16, 1 << (32 - Math.clz32(Math.max(most * 2 - 1, 1)))) - 1
   const nodes = new Int32Array(isOn ? nodeMask + 1 : 1)
   const mostSources = perSource === 0 ? 0 : most
   const S = new Int32Array((mostSources + 1) * SOURCE_WORDS)
-  const mask = Math.max(16, 1 << (32 - Math.clz32(mostSources))) - 1
+  const mask = Math.max(16, 1 << (32 - Math.clz32(Math.max(mostSources - 1, 1)))) - 1
   const buckets = new Int32Array(mask + 1)
   let freed = 0, fresh = 1
   let freedNode = 0, freshNode = 1
