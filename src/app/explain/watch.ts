@@ -70,9 +70,10 @@ const STATE_NAMES = new Map<number, string>([
 const DENIED_BY_RULE = reasonIndex('denied-by-rule')
 const ALSO: Record<number, 'answer' | 'released'> = { [EXTRA_REPLY]: 'answer', [EXTRA_RELEASED]: 'released' }
 const MOST_PEERS = 8
-/** Longest comment in characters, on the packet and on what leaves because of it; what a write may need beyond its packet. */
-const COMMENT_CHARS = 4000, ALSO_CHARS = 500
-const COMMENT_ROOM = 3 * (COMMENT_CHARS + 65 * ALSO_CHARS) + 66 * 16
+/** Longest comment in characters, of three bytes at the most, on the packet and on what leaves because of it. */
+const COMMENT_CHARS = 4000, ALSO_CHARS = 240, CHAR_BYTES = 3
+/** Its option in the block. */
+const OPTION_BYTES = 16
 
 export function createWatch(
   frames: Frames, counters: Counters, engine: Engine, outlets: CommentingOutlets, options: WatchOptions,
@@ -343,12 +344,20 @@ export function createWatch(
     return comment(explained, also).slice(0, also < 0 ? COMMENT_CHARS : ALSO_CHARS)
   }
 
+  /** Does the next frame that leaves belong to what is explained? Answers of the box that were due by time do not. */
+  function isOurs(explained: Explanation): boolean {
+    return written < (explained.verdict === 'sent' ? 1 : 0) + explained.also.length
+  }
+
   function commenting(outlet: CommentingOutlet | null): Outlet | null {
     const { comment } = options
     if (outlet === null || comment === null) return outlet
+    const most = extras.kind.length
+    const roomBytes = CHAR_BYTES * (COMMENT_CHARS + most * ALSO_CHARS) + (most + 1) * OPTION_BYTES
     return {
-      room: (bytes) => outlet.room(bytes + COMMENT_ROOM),
-      write: (from, cap, wire, sec, nsec, type) => current === null ? outlet.write(from, cap, wire, sec, nsec, type)
+      room: (bytes) => outlet.room(bytes + roomBytes),
+      write: (from, cap, wire, sec, nsec, type) => current === null || !isOurs(current)
+        ? outlet.write(from, cap, wire, sec, nsec, type)
         : outlet.writeWithComment(from, cap, wire, sec, nsec, type, commentNow(comment, current)),
     }
   }
