@@ -81,6 +81,7 @@ export function createWatch(
   const { view, pool, off, capBytes, wireBytes, link, net, l3, side, verdict, reason, netBytes } = frames
   const { flows, rows, extras, ruleOf, ruleDecided, firewall } = engine
   const { F, isBinding } = flows
+  const configured = firewall.set()
   const { keyOf, mappingOf, flowOf, quotedFlow } = createFlowLookup(frames, engine)
   const watchedCounters = ['flows-opened', 'flows-evicted', 'mappings-opened', 'hairpin-packets', 'icmp-errors-originated',
     'icmp-errors-suppressed'] as const
@@ -205,7 +206,9 @@ export function createWatch(
 
   function firewallRule(number: number, what: string): RuleInfo {
     const { name, line } = firewall.set()!.rules[number - 1]!
-    const where = line === 0 ? null : options.rulesFile === null ? `line ${line}` : `${options.rulesFile}:${line}`
+    // Rules that came later stand in another file.
+    const file = firewall.set() === configured ? options.rulesFile : null
+    const where = line === 0 ? null : file === null ? `line ${line}` : `${file}:${line}`
     return { kind: 'firewall', rule: name ?? String(number), owner: where, what }
   }
 
