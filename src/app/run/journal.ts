@@ -3,7 +3,7 @@
  * Changes that come while the disk is busy go together in the next write, all of one call or none.
  */
 import { mkdirSync } from 'node:fs'
-import { ClassicLevel } from 'classic-level'
+import type { ClassicLevel } from 'classic-level'
 import type { Journal, JournalChange } from '../../policy/journal.ts'
 
 export interface OpenJournal extends Journal {
@@ -46,7 +46,9 @@ export async function openJournal(folder: string): Promise<OpenJournal> {
   let db: ClassicLevel
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
-    db = new ClassicLevel(folder)
+    // Native code, which only a box with a journal has to load.
+    const level = await import('classic-level')
+    db = new level.ClassicLevel(folder)
     await db.open()
     for await (const [key, text] of db.iterator()) entries.set(key, text)
   } catch (error) {
