@@ -12,6 +12,7 @@ import { Command, InvalidArgumentError } from 'commander'
 import type { Runner } from './child.ts'
 import { changedParameters, compareResults, obstacles } from './compare.ts'
 import { LOAD_DIRECTORY } from './midcom/load.ts'
+import { SNMP_DIRECTORY } from './snmp/runners.ts'
 import { newResult, rowResult, type BenchResult, type Sample } from './result.ts'
 import { allRows, type Row } from './rows.ts'
 import { BASELINE_DIRECTORY, createRunner } from './runners.ts'
@@ -79,7 +80,7 @@ function buildBaseline(): string | null {
     return null
   }
   try {
-    for (const directory of [BASELINE_DIRECTORY, LOAD_DIRECTORY]) {
+    for (const directory of [BASELINE_DIRECTORY, LOAD_DIRECTORY, SNMP_DIRECTORY]) {
       execFileSync('make', ['-s', '-C', directory], { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' })
     }
   } catch (error) {

@@ -3,6 +3,7 @@ import type { Distribution, SizeMix } from './traffic.ts'
 import { MICRO_ROWS } from './micro/rows.ts'
 import { classifyRows, type ClassifyRow } from './classify/rows.ts'
 import { midcomRows, type MidcomRow } from './midcom/rows.ts'
+import { snmpRows, type SnmpRow } from './snmp/rows.ts'
 
 export interface EngineParameters {
   flows: number
@@ -35,7 +36,7 @@ export type Row = { name: string; unit: string } & (
   | { kind: 'churn'; parameters: ChurnParameters }
   | { kind: 'replay'; parameters: ReplayParameters }
   | { kind: 'micro'; parameters: MicroParameters }
-) | MidcomRow | ClassifyRow
+) | MidcomRow | ClassifyRow | SnmpRow
 
 const SEED = 1, BATCH = 256
 const FLOW_COUNTS = [[1, '1'], [1000, '1k'], [16_384, '16k'], [100_000, '100k'], [1_000_000, '1m']] as const
@@ -84,5 +85,5 @@ export function allRows(quick: boolean): Row[] {
   for (const name of MICRO_ROWS) {
     rows.push({ name: `micro/${name}`, unit: 'ns/op', kind: 'micro', parameters: { milliseconds: quick ? 60 : 300 } })
   }
-  return [...rows, ...classifyRows(quick), ...midcomRows(quick)]
+  return [...rows, ...classifyRows(quick), ...midcomRows(quick), ...snmpRows(quick)]
 }

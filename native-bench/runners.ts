@@ -9,6 +9,7 @@ import type { Sample } from './result.ts'
 import type {
   ChurnParameters, EngineParameters, MicroParameters, NewFlowParameters, ReplayParameters, Row,
 } from './rows.ts'
+import { snmpRunner } from './snmp/runners.ts'
 import { FIRST_POOL_ADDRESS, makeFlows, writePreNat, writeSteady, writeWarm, type FlowSet } from './traffic.ts'
 
 const ENGINE_CHILD = join(ROOT, 'build/bench/replay/engine-child.js')
@@ -176,6 +177,7 @@ export function createRunner(row: Row, directory: string): Runner {
     case 'replay': return replayRunner(row.parameters, directory)
     case 'micro': return microRunner(row.name.slice('micro/'.length), row.parameters)
     case 'classify': return classifyRunner(row.parameters, directory)
+    case 'snmp-requests': case 'snmp-walk': return snmpRunner(row, directory)
     default: return midcomRunner(row, directory)
   }
 }

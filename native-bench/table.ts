@@ -4,6 +4,7 @@ import { LEAST_EFFECT } from './compare.ts'
 import type { BenchResult, RowResult } from './result.ts'
 import { classifyText } from './classify/table.ts'
 import { midcomText } from './midcom/table.ts'
+import { snmpText } from './snmp/table.ts'
 import type { TargetResult } from './targets.ts'
 
 const LEFT = new Set([0])
@@ -41,8 +42,9 @@ const HEAD = ['row', 'unit', 'TS p50', 'p99', 'C p50', 'p99', 'TS / C', 'of mean
 export function resultText(result: BenchResult): string {
   const bad = result.rows.filter(row => row.error !== null)
   const named = (beginning: string) => result.rows.filter(row => row.error === null && row.name.startsWith(beginning))
-  const ofRules = named('classify/'), ofAgents = named('midcom/')
-  const good = result.rows.filter(row => row.error === null && !ofRules.includes(row) && !ofAgents.includes(row))
+  const ofRules = named('classify/'), ofAgents = named('midcom/'), ofSnmp = named('snmp/')
+  const apart = new Set([...ofRules, ...ofAgents, ...ofSnmp])
+  const good = result.rows.filter(row => row.error === null && !apart.has(row))
   const confidence = good.find(row => row.ratio !== null)?.ratio?.confidence
   const parts = good.length === 0 ? [] : [grid(HEAD, good.map(rowCells))]
   if (confidence !== undefined) {
@@ -52,6 +54,7 @@ export function resultText(result: BenchResult): string {
   }
   if (ofRules.length > 0) parts.push(...classifyText(ofRules))
   if (ofAgents.length > 0) parts.push(...midcomText(ofAgents))
+  if (ofSnmp.length > 0) parts.push(...snmpText(ofSnmp))
   for (const row of bad) parts.push(`FAILED ${row.name}: ${row.error}`)
   return parts.join('\n')
 }

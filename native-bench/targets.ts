@@ -44,6 +44,10 @@ export const TARGETS: readonly Target[] = [
   },
   { what: 'memory of a rule, 100k rules', row: 'midcom/bytes-100k', limit: 400, unit: 'bytes', figure: value },
   { what: 'longest turn, 100k rules expire', row: 'midcom/expiry-100k', limit: 1, unit: 'ms', figure: value },
+  { what: 'GETs/s', row: 'snmp/get-w64', limit: 0.8, unit: '× snmpd', least: true, figure: rate },
+  { what: 'SETs/s', row: 'snmp/set-w64', limit: 0.8, unit: '× snmpd', least: true, figure: rate },
+  { what: 'walk of 10k rows', row: 'snmp/walk-10k', limit: 1.5, unit: '× snmpd', figure: ratio },
+  { what: 'bulkwalk of 10k rows', row: 'snmp/bulkwalk-r100-10k', limit: 100, unit: 'ms', figure: value },
   {
     what: 'memory of a rule for packets, 100k', row: 'classify/ipc1_100k', limit: 120, unit: 'bytes',
     figure: row => row.figures.ts['bytesPerRule'] ?? null,
