@@ -7,7 +7,9 @@ import { GET, RESPONSE } from '../../src/control/snmp/pdu.ts'
 import { Manager, testKeys } from '../../src/control/snmp/testing.ts'
 import { LOOPBACK } from '../midcom/servers.ts'
 
-export const USER = 'lab', PASSWORD = 'labauthpass'
+/** Those of `pinhole init --lab`. */
+export const USER = 'lab', PASSWORD = 'labauthpass', PRIV_PASSWORD = 'labprivpass'
+const KEYS = { ...testKeys('SHA-256', 'AES', PASSWORD), privKu: testKeys('SHA-256', 'AES', PRIV_PASSWORD).privKu }
 const PATIENCE_MS = 500, TRIES = 40
 
 /** One datagram and its answer, asked again until it comes. */
@@ -36,26 +38,26 @@ async function exchange(port: number, message: Uint8Array): Promise<Buffer> {
 
 /** Waits until the agent is there; knows it then. */
 export async function meet(port: number): Promise<Manager> {
-  const nobody = new Manager(USER, testKeys('SHA-256', 'AES', PASSWORD), Buffer.alloc(0))
+  const nobody = new Manager(USER, KEYS, Buffer.alloc(0))
   const discovery = nobody.seal({ type: GET, varbinds: [], flags: REPORTABLE_FLAG, userName: '', boots: 0, time: 0 })
   const report = readMessage(await exchange(port, discovery))
   if (typeof report === 'string') throw new Error(`port ${port} answers no SNMPv3 message: ${report}`)
-  const manager = new Manager(USER, testKeys('SHA-256', 'AES', PASSWORD), Uint8Array.from(report.engineId))
+  const manager = new Manager(USER, KEYS, Uint8Array.from(report.engineId))
   manager.boots = report.boots
   manager.time = report.time
   return manager
 }
 
-/** Sees that it is carried out, then writes so many of them into a file. */
+/** Sees that the first is carried out, then writes so many of them into a file. */
 export async function sealMany(
-  port: number, file: string, type: number, varbinds: readonly Varbind[], count: number,
+  port: number, file: string, type: number, varbindsOf: (id: number) => readonly Varbind[], count: number,
 ): Promise<void> {
   const manager = await meet(port)
-  const probe = manager.open(await exchange(port, manager.seal({ type, varbinds, msgId: 0 })))
+  const probe = manager.open(await exchange(port, manager.seal({ type, varbinds: varbindsOf(0), msgId: 0 })))
   if (probe.type !== RESPONSE || probe.first !== NO_ERROR) throw new Error(`port ${port} refuses: ${probe.type} ${probe.first}`)
   const parts: Buffer[] = []
   for (let id = 1; id <= count; id++) {
-    const message = manager.seal({ type, varbinds, msgId: id, requestId: id }), length = Buffer.alloc(4)
+    const message = manager.seal({ type, varbinds: varbindsOf(id), msgId: id, requestId: id }), length = Buffer.alloc(4)
     length.writeUInt32BE(message.length)
     parts.push(length, message)
   }

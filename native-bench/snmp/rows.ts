@@ -1,13 +1,13 @@
 /** What is measured of the SNMP door, against Debian's snmpd. */
 
 export interface RequestsParameters {
-  /** GET of a scalar; SET of a cell, and of a scalar at snmpd. */
+  /** GET of a rule's state, SET of its storage time; GET and SET of a scalar at snmpd. */
   request: 'get' | 'set'
   /** Requests under way. */
   window: number
   count: number
   warm: number
-  /** Rows of the table that is there meanwhile. */
+  /** Rules that are there meanwhile. */
   rows: number
 }
 export interface WalkParameters { tool: 'walk' | 'bulkwalk'; rows: number; repetitions: number }

@@ -2,17 +2,18 @@
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { integer, NULL_VALUE, text, type Varbind } from '../../src/control/snmp/mib.ts'
+import { labTemplate } from '../../src/app/config/template.ts'
+import { integer, NULL_VALUE, octets, text, unsigned32, type Varbind } from '../../src/control/snmp/mib.ts'
 import { GET, SET } from '../../src/control/snmp/pdu.ts'
-import { TEST_ROOT } from '../../src/control/snmp/testing.ts'
-import { ROOT, run, type Runner } from '../child.ts'
+import type { Oid } from '../../src/control/snmp/oid.ts'
+import { PINHOLE, ROOT, run, type Runner } from '../child.ts'
 import { freePort, isInstalled, LOOPBACK } from '../midcom/servers.ts'
 import type { Sample } from '../result.ts'
-import { meet, PASSWORD, sealMany, USER } from './manager.ts'
+import { meet, PASSWORD, PRIV_PASSWORD, sealMany, USER } from './manager.ts'
 import type { RequestsParameters, SnmpRow, WalkParameters } from './rows.ts'
 
 export const SNMP_DIRECTORY = join(ROOT, 'native-bench/snmp')
-const LOAD = join(SNMP_DIRECTORY, 'load'), CHILD = join(ROOT, 'build/bench/snmp/server-child.js')
+const LOAD = join(SNMP_DIRECTORY, 'load')
 const NO_SNMPD = 'snmpd and its tools are not installed: apt-get install snmp snmpd'
 
 interface Agent { port: number; stop: () => Promise<void> }
@@ -41,17 +42,39 @@ function started(child: ChildProcess, port: number): Agent {
   return { port, stop }
 }
 
-async function ours(rows: number): Promise<Agent> {
-  const port = await freePort()
-  const agent = started(spawn(process.execPath, [CHILD, `${port}`, `${rows}`], { stdio: 'ignore' }), port)
-  await meet(port)
+/** midcomRuleTable; its rows of owner lab, group 1. */
+const RULES: Oid = [1, 3, 6, 1, 2, 1, 171, 1, 1, 3, 1]
+const cell = (column: number, rule: number): Oid => [...RULES, column, USER.length, ...Buffer.from(USER), 1, rule]
+const OPER_STATUS = 5, STORAGE_TIME = 7
+
+/** One SET that makes a rule: UDP from anywhere to one inside endpoint of its own. */
+function ruleOf(rule: number): Varbind[] {
+  return [
+    { name: cell(27, rule), value: integer(4) }, { name: cell(STORAGE_TIME, rule), value: unsigned32(3600) },
+    { name: cell(10, rule), value: integer(1) }, { name: cell(12, rule), value: unsigned32(17) },
+    { name: cell(16, rule), value: octets(Uint8Array.of(10, 1, rule >> 8, rule & 255)) },
+    { name: cell(18, rule), value: unsigned32(5000) },
+    { name: cell(19, rule), value: octets(Uint8Array.of(0, 0, 0, 0)) }, { name: cell(20, rule), value: unsigned32(0) },
+    { name: cell(26, rule), value: unsigned32(3600) }, { name: cell(4, rule), value: integer(2) },
+  ]
+}
+
+/** A box of its own as `pinhole init --lab` makes one, with so many rules. */
+async function ours(rows: number, directory: string): Promise<Agent> {
+  const port = await freePort(), config = join(directory, 'lab.yaml'), file = join(directory, 'rules')
+  writeFileSync(config, labTemplate().replace('[127.0.0.1:1161]', `[${LOOPBACK}:${port}]`).replace('[127.0.0.1:7626]', '[]'))
+  const box = [PINHOLE, 'run', '--simulate', '--quiet', '--config', config]
+  const agent = started(spawn(process.execPath, box, { stdio: 'ignore' }), port)
+  await sealMany(port, file, SET, id => ruleOf(id + 1), rows - 1)
+  const { answered } = JSON.parse((await run(LOAD, [LOOPBACK, `${port}`, file, '16', '1'])).stdout) as LoadReport
+  if (answered < rows - 1) throw new Error(`${answered} of ${rows} rules were made`)
   return agent
 }
 
 async function snmpd(directory: string, prefix: readonly string[] = []): Promise<Agent> {
   const port = await freePort(), config = join(directory, 'snmpd.conf'), state = join(directory, 'snmpd-state')
   mkdirSync(join(state, 'cert_indexes'), { recursive: true })
-  const user = `createUser ${USER} SHA-256 ${PASSWORD} AES ${PASSWORD}\nrwuser ${USER} priv\n`
+  const user = `createUser ${USER} SHA-256 ${PASSWORD} AES ${PRIV_PASSWORD}\nrwuser ${USER} priv\n`
   writeFileSync(config, `${user}agentAddress udp:${LOOPBACK}:${port}\n`)
   const [command, ...args] = [...prefix, 'snmpd', '-f', '-Ln', '-C', '-c', config, '-I', '-smux']
   const child = spawn(command!, args, { stdio: 'ignore', env: { ...process.env, MIBS: '', SNMP_PERSISTENT_DIR: state } })
@@ -67,7 +90,7 @@ interface LoadReport { answered: number; lost: number; reports: number; perSecon
 async function loaded(agent: Agent, directory: string, p: RequestsParameters, varbind: Varbind): Promise<Sample> {
   const file = join(directory, 'messages')
   try {
-    await sealMany(agent.port, file, p.request === 'get' ? GET : SET, [varbind], p.count)
+    await sealMany(agent.port, file, p.request === 'get' ? GET : SET, () => [varbind], p.count)
     const { stdout } = await run(LOAD, [LOOPBACK, `${agent.port}`, file, `${p.window}`, `${p.warm}`])
     const { answered, lost, reports, perSecond, p50, p99 } = JSON.parse(stdout) as LoadReport
     if (lost > 0 || reports > 0) throw new Error(`${lost} requests without an answer, ${reports} refused`)
@@ -78,11 +101,13 @@ async function loaded(agent: Agent, directory: string, p: RequestsParameters, va
 }
 
 function requestsRunner(p: RequestsParameters, directory: string): Runner {
-  const cell: Varbind = { name: [...TEST_ROOT, 1, 1, p.rows >> 1], value: p.request === 'get' ? NULL_VALUE : integer(42) }
+  const middle = p.rows >> 1
+  const object: Varbind = p.request === 'get' ? { name: cell(OPER_STATUS, middle), value: NULL_VALUE }
+    : { name: cell(STORAGE_TIME, middle), value: unsigned32(3600) }
   const scalar: Varbind = p.request === 'get' ? { name: [1, 3, 6, 1, 2, 1, 1, 5, 0], value: NULL_VALUE }
     : { name: [1, 3, 6, 1, 2, 1, 1, 6, 0], value: text('somewhere') }
   return {
-    ts: async () => loaded(await ours(p.rows), directory, p, cell),
+    ts: async () => loaded(await ours(p.rows, directory), directory, p, object),
     c: isInstalled('snmpd') ? async () => loaded(await snmpd(directory), directory, p, scalar) : null,
     check: null, note: isInstalled('snmpd') ? versionNote() : NO_SNMPD, end: () => {},
   }
@@ -113,8 +138,8 @@ function removeNamespace(name: string): void {
 
 async function walked(agent: Agent, p: WalkParameters, oid: string, prefix: readonly string[] = []): Promise<Sample> {
   const args = [
-    ...prefix, `snmp${p.tool}`, '-v3', '-l', 'authPriv', '-u', USER, '-a', 'SHA-256', '-A', PASSWORD, '-x', 'AES', '-X', PASSWORD,
-    '-r0', '-t20', '-On', '-m', '',
+    ...prefix, `snmp${p.tool}`, '-v3', '-l', 'authPriv', '-u', USER, '-a', 'SHA-256', '-A', PASSWORD, '-x', 'AES',
+    '-X', PRIV_PASSWORD, '-r0', '-t20', '-On', '-m', '',
     ...p.tool === 'bulkwalk' ? [`-Cr${p.repetitions}`] : [], `udp:${LOOPBACK}:${agent.port}`, oid,
   ]
   // The first walk fills caches and compiles.
@@ -135,9 +160,9 @@ function walkRunner(p: WalkParameters, directory: string): Runner {
   const hasPeer = isInstalled('snmpd') && canSeparate
   return {
     ts: async () => {
-      const agent = await ours(p.rows)
+      const agent = await ours(p.rows, directory)
       try {
-        return await walked(agent, p, `.${TEST_ROOT.join('.')}.1.1`)
+        return await walked(agent, p, `.${[...RULES, OPER_STATUS].join('.')}`)
       } finally {
         await agent.stop()
       }
