@@ -236,3 +236,61 @@ test('server: what cannot work is refused by name before anything is counted', (
   }
   assert.equal((base.store as { boots: number }).boots, 0)
 })
+
+/* The door of a box. */
+const MAIN = path.resolve('build/src/app/cli/main.js')
+
+async function box(t: { after: (end: () => void) => void }, config: string): Promise<{ child: ChildProcess; port: number; text: () => string; ended: Promise<number | null> }> {
+  const child = spawn(process.execPath, [MAIN, 'run', '--simulate', '--config', config], { cwd: dir })
+  t.after(() => child.kill('SIGKILL'))
+  let text = ''
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (part: string) => { text += part })
+  const ended = new Promise<number | null>((resolve) => { child.on('close', resolve) })
+  let isOver = false
+  void ended.then(() => { isOver = true })
+  await until(() => isOver || /^ready: .*\n/m.test(text), () => text)
+  assert.match(text, /^(?:ready|pinhole): /m)
+  return { child, port: Number(/^ready: snmp 127\.0\.0\.1:(\d+)$/m.exec(text)?.[1]), text: () => text, ended }
+}
+
+const lab = (more: (text: string) => string = (text) => text) => {
+  const { stdout } = spawnSync(process.execPath, [MAIN, 'init', '--lab'], { encoding: 'utf8' })
+  return more(stdout.replace('listen: [127.0.0.1:7626]', 'listen: []').replace('listen: [127.0.0.1:1161]', 'listen: [127.0.0.1:0]'))
+}
+
+test('run --simulate: the ready line names the SNMP door; starts are counted across SIGKILL; SIGHUP takes away what a user sees; SIGTERM ends it', options, async (t) => {
+  fs.writeFileSync(path.join(dir, 'door.yaml'), lab())
+  const ask = async (port: number, oid = '.1.3.6.1.6.3.10.2.1.2.0') => (await run('snmpget', [...client(port), oid])).text.trim()
+  const first = await box(t, 'door.yaml')
+  assert.equal(await ask(first.port), '.1.3.6.1.6.3.10.2.1.2.0 = INTEGER: 1')
+  first.child.kill('SIGKILL')
+  await first.ended
+  const second = await box(t, 'door.yaml')
+  assert.equal(await ask(second.port), '.1.3.6.1.6.3.10.2.1.2.0 = INTEGER: 2')
+  fs.writeFileSync(path.join(dir, 'door.yaml'), lab((text) => text.replace('        agent: lab\n', '        group: nothing\n').replace('    groups: []', '    groups: [{name: nothing}]')))
+  second.child.kill('SIGHUP')
+  await until(() => /^reloaded/m.test(second.text()), second.text)
+  assert.match(await ask(second.port), /authorizationError/)
+  second.child.kill('SIGTERM')
+  assert.equal(await second.ended, 0)
+  assert.match(second.text(), /^snmp +\d+ messages, 0 SETs, 1 refused, 0 notifications$/m)
+})
+
+test('run --simulate: a door that cannot be opened, and a state that cannot be read, end it with status 2 and a reason', async (t) => {
+  const taken = createSocket('udp4')
+  await new Promise<void>((resolve) => { taken.bind(0, '127.0.0.1', resolve) })
+  t.after(() => { taken.close() })
+  const { port } = taken.address()
+  const cases: [string, RegExp][] = [
+    [lab((text) => text.replace('[127.0.0.1:0]', `[127.0.0.1:${port}]`)), new RegExp(`^pinhole: cannot open the snmp door: 127\\.0\\.0\\.1:${port} \\(EADDRINUSE\\)$`, 'm')],
+    [lab((text) => text.replace('state: pinhole-lab-state', 'state: broken')), /^pinhole: midcom\.state: .*snmp-engine\.json is damaged/m],
+  ]
+  fs.mkdirSync(path.join(dir, 'broken'))
+  fs.writeFileSync(path.join(dir, 'broken/snmp-engine.json'), '{')
+  for (const [config, reason] of cases) {
+    fs.writeFileSync(path.join(dir, 'bad.yaml'), config)
+    const { ended, text } = await box(t, 'bad.yaml')
+    assert.equal(await ended, 2, text())
+    assert.match(text(), reason)
+  }
+})

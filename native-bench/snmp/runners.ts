@@ -62,7 +62,8 @@ function ruleOf(rule: number): Varbind[] {
 /** A box of its own as `pinhole init --lab` makes one, with so many rules. */
 async function ours(rows: number, directory: string): Promise<Agent> {
   const port = await freePort(), config = join(directory, 'lab.yaml'), file = join(directory, 'rules')
-  writeFileSync(config, labTemplate().replace('[127.0.0.1:1161]', `[${LOOPBACK}:${port}]`).replace('[127.0.0.1:7626]', '[]'))
+  writeFileSync(config, labTemplate().replace('listen: [127.0.0.1:1161]', `listen: [${LOOPBACK}:${port}]`)
+    .replace('listen: [127.0.0.1:7626]', 'listen: []'))
   const box = [PINHOLE, 'run', '--simulate', '--quiet', '--config', config]
   const agent = started(spawn(process.execPath, box, { stdio: 'ignore' }), port)
   await sealMany(port, file, SET, id => ruleOf(id + 1), rows - 1)
