@@ -32,7 +32,7 @@ function eventOf(flags: number): number {
 export const EVENT = Uint8Array.from({ length: 32 }, (_, flags) => eventOf(flags))
 
 // @req RFC5382 REQ-2, REQ-2a
-// @req RFC7857 2
+// @req RFC7857 2 partly[silence for the time of open connections ends one, where the figure leads to TRANS first]
 function nextState(state: number, dir: number, event: number): number {
   const forth = dir === DIR_OUT
   // "Own" is the side that opened the connection, for the four opening states.
