@@ -276,7 +276,7 @@ test('script: it goes on over rounds of a loop', async () => {
 test('script: what cannot be used ends with status 2 before anything is touched', async () => {
   write('bad.yaml', '- {at: 1s, agent: lab, do: enabel}\n')
   write('plain.yaml', 'inside: [10.0.0.0/8]\n')
-  write('good.yaml', '[]\n')
+  write('good.yaml', '- {at: 1s, agent: lab, do: list}\n')
   for (const [args, message] of [
     [['--config', 'box.yaml', '--script', 'bad.yaml'], /^bad\.yaml:1:28: \[0\]\.do: 'enabel' is none of .*; did you mean enable\?\n$/],
     [['--config', 'box.yaml', '--script', 'absent.yaml'], /^absent\.yaml: there is no such file/],
