@@ -106,7 +106,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
   try {
     // What was kept comes back here.
     const mibs = { config, machine, core, turns, journal, wallMs: () => Date.now(), log: log.line }
-    snmp = openSnmp(config, composeMibs(mibs), log.line)
+    snmp = openSnmp(config, () => composeMibs(mibs), log.line)
     carryOut(core)
     // The packet path counts its time from the first packet; so that it is the time of the box, that one comes at once.
     traffic?.turn(() => 0)
