@@ -20,7 +20,9 @@ const DESCRIPTION = 'Pinhole NAT and firewall'
  * null: it is shut. Counts a start of the engine, on disk. `modules` are asked for only where it is open: those that watch rules
  * cost every transaction, of SIMCO too, more than half of its rate.
  */
-export function openSnmp({ midcom }: Config, modules: () => readonly ModuleFactory[], log: (line: string) => void): SnmpDoor | null {
+export function openSnmp(
+  { midcom }: Config, modules: () => readonly ModuleFactory[], log: (line: string) => void,
+): SnmpDoor | null {
   const { snmp, stateDirectory } = midcom
   if (snmp.listen.length === 0 || stateDirectory === null) return null
   const server = create(midcom, openStore(stateDirectory, snmp.engineId), modules(), log)
