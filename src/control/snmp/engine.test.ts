@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { AUTH_FLAG, PRIV_FLAG, REPORTABLE_FLAG } from './message.ts'
 import {
-  AUTHORIZATION_ERROR, COMMIT_FAILED, END_OF_MIB_VIEW, GEN_ERR, INCONSISTENT_NAME, INCONSISTENT_VALUE, integer, NO_ACCESS, NO_ERROR, NO_SUCH_INSTANCE,
+  AUTHORIZATION_ERROR, COMMIT_FAILED, END_OF_MIB_VIEW, GEN_ERR, INCONSISTENT_NAME, INCONSISTENT_VALUE, integer, NO_ACCESS, NO_ERROR, NO_SUCH_INSTANCE, NotUndone,
   NO_SUCH_OBJECT, NOT_WRITABLE, NULL_VALUE, octets, RESOURCE_UNAVAILABLE, text, TOO_BIG, UNDO_FAILED, WRONG_TYPE, type Varbind,
 } from './mib.ts'
 import type { Oid } from './oid.ts'
@@ -245,13 +245,18 @@ test('SET: the answer waits until it is true, others are served meanwhile, and w
   assert.deepEqual([box.engine.pendingSets, box.notifications.length, box.sent.length], [0, 1, 1])
 })
 
-test('SET: what could not be kept after all is commitFailed, and causes nothing', async () => {
+test('SET: what could not be kept after all is commitFailed, or undoFailed if it stands nevertheless, and causes nothing', async () => {
   const mib = createTestMib(), box = new TestEngine({ modules: [mib] }), manager = box.manager()
   mib.wait = Promise.reject(new Error('the disk is full'))
   mib.onCommit = () => box.engine.notify({ name: [1, 3, 9], varbinds: [] })
   assert.equal(box.ask(manager.seal({ type: SET, varbinds: [set(1, 5)] })), null)
   await new Promise(setImmediate)
   assert.deepEqual(status(manager.open(box.sent[0]!)), [RESPONSE, COMMIT_FAILED, 1])
+  assert.equal(box.notifications.length, 0)
+  mib.wait = Promise.reject(new NotUndone('it stands', new Error('the disk is full')))
+  assert.equal(box.ask(manager.seal({ type: SET, varbinds: [set(1, 6)] })), null)
+  await new Promise(setImmediate)
+  assert.deepEqual(status(manager.open(box.sent.at(-1)!)), [RESPONSE, UNDO_FAILED, 0])
   assert.equal(box.notifications.length, 0)
 })
 

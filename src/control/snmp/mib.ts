@@ -85,14 +85,23 @@ export interface SetPlan {
    * as `prepare`, so nothing has changed in between.
    *
    * Returns null if nothing is left to wait for, or a promise that resolves when the answer may leave: the packet path has
-   * carried out what was promised, and the journal is on disk. Other requests are served meanwhile. It rejects only if what was
-   * done could not be kept and was taken back: the answer is commitFailed. Throwing means the same, for what fails at once.
+   * carried out what was promised, and the journal is on disk. Other requests are served meanwhile. It rejects if what was done
+   * was taken back: the answer is commitFailed; or with `NotUndone` if it stands nevertheless: undoFailed. Throwing means the
+   * same, for what fails at once.
    *
    * Notifications that are originated while this runs leave behind the answer, and never if the answer is an error.
    */
   commit(): Promise<void> | null
   /** Another module of the same request has failed in `commit`: takes back what this one did. Throwing answers undoFailed. */
   undo(): void
+}
+
+/** Why a plan has failed that could not be taken back. */
+export class NotUndone extends Error {
+  constructor(message: string, cause: unknown) {
+    super(message, { cause })
+    this.name = 'NotUndone'
+  }
 }
 
 export interface ModuleIdentity { readonly oid: Oid; readonly description: string }

@@ -5,7 +5,7 @@
  */
 import type { Writer } from './ber.ts'
 import {
-  AUTHORIZATION_ERROR, COMMIT_FAILED, END_OF_MIB_VIEW, GEN_ERR, isFault, NO_ACCESS, NO_ERROR, NO_SUCH_OBJECT, NOT_WRITABLE, TOO_BIG,
+  AUTHORIZATION_ERROR, COMMIT_FAILED, END_OF_MIB_VIEW, GEN_ERR, isFault, NO_ACCESS, NO_ERROR, NO_SUCH_OBJECT, NOT_WRITABLE, NotUndone, TOO_BIG,
   UNDO_FAILED, type Request, type SetPlan, type Varbind,
 } from './mib.ts'
 import type { Oid } from './oid.ts'
@@ -144,21 +144,21 @@ export class Responder {
       } catch (error) {
         this.options.onFailure(error)
         for (const wait of waits) wait.catch(() => { /* the answer is an error already */ })
-        return this.undo(plans.slice(0, i), indices[i]!)
+        return this.undo(plans.slice(0, i), indices[i]!, error)
       }
     }
     if (waits.length === 0) return OK
     return Promise.all(waits).then(() => OK, (error: unknown) => {
       const { plan, cause } = error as CommitError
       this.options.onFailure(cause)
-      return this.undo(plans.filter((_, i) => i !== plan), indices[plan]!)
+      return this.undo(plans.filter((_, i) => i !== plan), indices[plan]!, cause)
     })
   }
 
-  private undo(plans: readonly SetPlan[], failedIndex: number): Outcome {
+  private undo(plans: readonly SetPlan[], failedIndex: number, cause: unknown): Outcome {
     try {
       for (const plan of [...plans].reverse()) plan.undo()
-      return { status: COMMIT_FAILED, index: failedIndex }
+      return cause instanceof NotUndone ? { status: UNDO_FAILED, index: 0 } : { status: COMMIT_FAILED, index: failedIndex }
     } catch (error) {
       this.options.onFailure(error)
       return { status: UNDO_FAILED, index: 0 }

@@ -339,7 +339,7 @@ test('what is destroyed or made volatile leaves the journal, and a lifetime that
   assert.equal(journal.entries.size, 0)
 })
 
-test('an answer waits for the journal, and is commitFailed if that cannot be written; rows are volatile from then on', async () => {
+test('an answer waits for the journal, and is undoFailed if that cannot be written: the rule stands, and rows are volatile from then on', async () => {
   const journal = new MemoryJournal()
   const box = createMibRig({ journal })
   journal.isStuck = true
@@ -351,7 +351,8 @@ test('an answer waits for the journal, and is commitFailed if that cannot be wri
   assert.deepEqual(await set, [0, 0])
   journal.isStuck = false
   journal.isBroken = true
-  assert.deepEqual(await box.make('alice', 7, 2, [...RTP, [6, integer(3)], [4, RESERVE]]), [14, 0])
+  assert.deepEqual(await box.make('alice', 7, 2, [...RTP, [6, integer(3)], [4, RESERVE]]), [15, 0])
+  assert.equal(box.get(cell(5, 'alice', 7, 2)), 7)
   assert.equal(box.get(cell(6, 'alice', 7, 2)), 2)
   assert.equal(box.get([...CONFIG, 2, 0]), 2)
   assert.deepEqual(await box.set([[cell(6, 'alice', 7, 2), integer(3)]]), [12, 1])

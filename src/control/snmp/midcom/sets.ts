@@ -9,7 +9,7 @@ import type {
   SessionListener,
 } from '../../../policy/api.ts'
 import {
-  INCONSISTENT_VALUE, NO_ACCESS, RESOURCE_UNAVAILABLE, type Notification, type Originator, type Request, type SetFault,
+  INCONSISTENT_VALUE, NO_ACCESS, NotUndone, RESOURCE_UNAVAILABLE, type Notification, type Originator, type Request, type SetFault,
   type SetPlan, type Varbind,
 } from '../mib.ts'
 import { enableRequest, failureOf, grantedOf, reserveRequest, type BoxKind, type Failure } from './asking.ts'
@@ -120,7 +120,9 @@ export function createSets({ policy, table, box, limits, nowMs, wake }: SetsOpti
     const locked = [...changing.map(({ row }) => row), ...drafts.rows.map(({ row }) => row)].filter((row) => row !== null)
     const finish = () => {
       wake()
-      const kept = table.flush(), applied = whenApplied()
+      // The rows are as they were set, and packets pass; they will not outlast a restart.
+      const kept = table.flush()?.catch((cause: unknown) => { throw new NotUndone('the journal cannot be written', cause) }) ?? null
+      const applied = whenApplied()
       return kept === null ? applied : applied === null ? kept : Promise.all([kept, applied]).then(() => { /* both */ })
     }
     const granted = (outcome: BatchOutcome<LifetimeReply[]> | null, opened: BookSession | null): Promise<void> | null => {

@@ -3,7 +3,7 @@ import type { PolicyCore } from '../../../policy/api.ts'
 import type { Journal, JournalChange } from '../../../policy/journal.ts'
 import { createRig, type Rig, type RigOptions } from '../../../policy/testing.ts'
 import {
-  NO_ERROR, NO_SUCH_INSTANCE_TAG, NO_SUCH_OBJECT_TAG, isFault, integer, octets, type MibModule, type Notification,
+  COMMIT_FAILED, NO_ERROR, NO_SUCH_INSTANCE_TAG, NO_SUCH_OBJECT_TAG, NotUndone, UNDO_FAILED, isFault, integer, octets, type MibModule, type Notification,
   type Request, type Value, type Varbind,
 } from '../mib.ts'
 import { oidText, type Oid } from '../oid.ts'
@@ -108,8 +108,8 @@ export function createMibRig(
     if (isFault(plan)) return [plan.status, plan.index + 1]
     try {
       await plan.commit()
-    } catch {
-      return [14, 0]
+    } catch (error) {
+      return [error instanceof NotUndone ? UNDO_FAILED : COMMIT_FAILED, 0]
     }
     return [NO_ERROR, 0]
   }
