@@ -5,37 +5,38 @@
 import test from 'node:test'
 import fc from 'fast-check'
 import { compare, survive } from './model/compare.ts'
+import { hold } from './model/hold.ts'
 import { longSteps, narrowBoxes, natBoxes, ruledNatBoxes, ruledSteps, steps } from './model/traffic.ts'
 
 const RUNS = Math.ceil(Number(process.env['PINHOLE_RUNS'] ?? 1500) / 6)
 const starts = fc.constantFrom(0, 0, 0x7fffff00, -50), batches = fc.constantFrom(1, 1, 7, 40)
 
 test('the engine agrees with its model whatever the configuration fixes', () => {
-  fc.assert(fc.property(natBoxes, steps(70), starts, batches, (options, list, startMs, batch) => {
+  hold(RUNS, fc.property(natBoxes, steps(70), starts, batches, (options, list, startMs, batch) => {
     compare(options, list, startMs, 14, batch)
-  }), { numRuns: RUNS, includeErrorInReport: true })
+  }))
 })
 
 test('the outside world of a replay re-addresses as its model does whatever the configuration fixes', () => {
-  fc.assert(fc.property(natBoxes, steps(70), starts, batches, (options, list, startMs, batch) => {
+  hold(RUNS, fc.property(natBoxes, steps(70), starts, batches, (options, list, startMs, batch) => {
     compare(options, list, startMs, 0, batch, true)
-  }), { numRuns: RUNS, includeErrorInReport: true })
+  }))
 })
 
 test('rules of agents and what the configuration fixes go together', () => {
-  fc.assert(fc.property(ruledNatBoxes, ruledSteps(60), starts, batches, (options, list, startMs, batch) => {
+  hold(RUNS, fc.property(ruledNatBoxes, ruledSteps(60), starts, batches, (options, list, startMs, batch) => {
     compare(options, list, startMs, 14, batch)
-  }), { numRuns: RUNS, includeErrorInReport: true })
+  }))
 })
 
 test('when all that agents bound is gone, only what the configuration fixes is left', () => {
-  fc.assert(fc.property(ruledNatBoxes, ruledSteps(60), starts, fc.integer({ min: 1, max: 9 }), (options, list, startMs, budget) => {
+  hold(Math.ceil(RUNS / 4), fc.property(ruledNatBoxes, ruledSteps(60), starts, fc.integer({ min: 1, max: 9 }), (options, list, startMs, budget) => {
     survive(options, list, startMs, budget)
-  }), { numRuns: Math.ceil(RUNS / 4), includeErrorInReport: true })
+  }))
 })
 
 test('packets leave by narrow links as the model says: cut, refused, with a smaller MSS and their own identification', () => {
-  fc.assert(fc.property(fc.oneof(narrowBoxes, natBoxes), longSteps(50), starts, batches, (options, list, startMs, batch) => {
+  hold(RUNS, fc.property(fc.oneof(narrowBoxes, natBoxes), longSteps(50), starts, batches, (options, list, startMs, batch) => {
     compare(options, list, startMs, 14, batch)
-  }), { numRuns: RUNS, includeErrorInReport: true })
+  }))
 })

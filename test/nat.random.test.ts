@@ -6,6 +6,7 @@
 import test from 'node:test'
 import fc from 'fast-check'
 import { compare, survive } from './model/compare.ts'
+import { hold } from './model/hold.ts'
 import { firewalledOptions, firewalledSteps, modelOptions, ruledOptions, ruledSteps, steps } from './model/traffic.ts'
 
 const RUNS = Number(process.env['PINHOLE_RUNS'] ?? 1500)
@@ -15,51 +16,51 @@ const starts = fc.constantFrom(0, 0, 0x7fffff00, 0x7fffffff, -50, -(2 ** 31))
 const links = fc.constantFrom(0, 14, 18), batches = fc.integer({ min: 2, max: 64 }), rows = fc.constantFrom(1, 1, 7, 32)
 
 test('the engine agrees with its model, one packet at a time', () => {
-  fc.assert(fc.property(modelOptions, steps(60), starts, links, (options, list, startMs, linkBytes) => {
+  hold(RUNS, fc.property(modelOptions, steps(60), starts, links, (options, list, startMs, linkBytes) => {
     compare(options, list, startMs, linkBytes, 1)
-  }), { numRuns: RUNS, includeErrorInReport: true })
+  }))
 })
 
 test('looking ahead over a batch changes nothing', () => {
-  fc.assert(fc.property(modelOptions, steps(80), starts, batches, (options, list, startMs, batch) => {
+  hold(RUNS, fc.property(modelOptions, steps(80), starts, batches, (options, list, startMs, batch) => {
     compare(options, list, startMs, 14, batch)
-  }), { numRuns: RUNS, includeErrorInReport: true })
+  }))
 })
 
 test('the outside world of a replay re-addresses as its model does', () => {
   const [boxes, lists] = [fc.oneof(modelOptions, ruledOptions), fc.oneof(steps(60), ruledSteps(60))]
-  fc.assert(fc.property(boxes, lists, starts, rows, (options, list, startMs, batch) => {
+  hold(RUNS, fc.property(boxes, lists, starts, rows, (options, list, startMs, batch) => {
     compare(options, list, startMs, 14, batch, true)
-  }), { numRuns: RUNS, includeErrorInReport: true })
+  }))
 })
 
 test('rules and bindings of the engine agree with those of its model, one packet at a time', () => {
-  fc.assert(fc.property(ruledOptions, ruledSteps(60), starts, links, (options, list, startMs, linkBytes) => {
+  hold(RULED_RUNS, fc.property(ruledOptions, ruledSteps(60), starts, links, (options, list, startMs, linkBytes) => {
     compare(options, list, startMs, linkBytes, 1)
-  }), { numRuns: RULED_RUNS, includeErrorInReport: true })
+  }))
 })
 
 test('commands within a batch act on all packets behind them and on none before', () => {
-  fc.assert(fc.property(ruledOptions, ruledSteps(60), starts, batches, (options, list, startMs, batch) => {
+  hold(RULED_RUNS, fc.property(ruledOptions, ruledSteps(60), starts, batches, (options, list, startMs, batch) => {
     compare(options, list, startMs, 14, batch)
-  }), { numRuns: RULED_RUNS, includeErrorInReport: true })
+  }))
 })
 
 test('firewall rules of the engine agree with those of its model, and so does what a new set ends', () => {
-  fc.assert(fc.property(firewalledOptions, firewalledSteps(60), starts, links, (options, list, startMs, linkBytes) => {
+  hold(RULED_RUNS, fc.property(firewalledOptions, firewalledSteps(60), starts, links, (options, list, startMs, linkBytes) => {
     compare(options, list, startMs, linkBytes, 1)
-  }), { numRuns: RULED_RUNS, includeErrorInReport: true })
+  }))
 })
 
 test('a rule set that is replaced within a batch counts for all packets behind it and for none before', () => {
-  fc.assert(fc.property(firewalledOptions, firewalledSteps(60), starts, batches, fc.boolean(), (options, list, startMs, batch, replay) => {
+  hold(Math.ceil(RUNS / 3), fc.property(firewalledOptions, firewalledSteps(60), starts, batches, fc.boolean(), (options, list, startMs, batch, replay) => {
     compare(options, list, startMs, 14, batch, replay)
-  }), { numRuns: Math.ceil(RUNS / 3), includeErrorInReport: true })
+  }))
 })
 
 test('packets between the slices of commands lose nothing and leave nothing behind', () => {
   const budgets = fc.integer({ min: 1, max: 9 })
-  fc.assert(fc.property(ruledOptions, ruledSteps(60), starts, budgets, (options, list, startMs, budget) => {
+  hold(Math.ceil(RUNS / 5), fc.property(ruledOptions, ruledSteps(60), starts, budgets, (options, list, startMs, budget) => {
     survive(options, list, startMs, budget)
-  }), { numRuns: Math.ceil(RUNS / 5), includeErrorInReport: true })
+  }))
 })

@@ -56,7 +56,7 @@ export const DROP_REASONS = [
   ['no-outside-port', 'every outside port this inside host may use is taken'],
   ['protocol-conflict', 'another inside host talks to the same remote end by this port-less protocol'],
   ['too-big', 'larger than the MTU of the link it would leave by, and not to be fragmented (RFC 1191, RFC 8201)'],
-  ['icmp-bad-checksum', 'the checksum of an ICMP error is wrong (RFC 5508 REQ-3a)'],
+  ['icmp-bad-checksum', 'the checksum of an ICMP error is wrong (RFC 5508 REQ-3)'],
   ['icmp-bad-error', 'the packet inside an ICMP error is cut short or malformed'],
   ['icmp-error-no-flow', 'the packet inside an ICMP error belongs to no flow (RFC 5508 REQ-4, REQ-5)'],
   ['icmp-not-forwarded', 'an ICMP type that is not forwarded: redirect, router discovery, neighbour discovery and such'],

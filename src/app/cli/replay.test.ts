@@ -42,8 +42,8 @@ function shell(script: string) {
 
 interface Ended { status: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }
 
-function start(args: string[]) {
-  const child = spawn(process.execPath, [MAIN, 'replay', ...args], { cwd: scratch, stdio: ['pipe', 'pipe', 'pipe'], timeout: TIMEOUT_MS })
+function start(args: string[], node: string[] = []) {
+  const child = spawn(process.execPath, [...node, MAIN, 'replay', ...args], { cwd: scratch, stdio: ['pipe', 'pipe', 'pipe'], timeout: TIMEOUT_MS })
   let stdout = '', stderr = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })
   child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text })
@@ -250,12 +250,19 @@ for (const [signal, status] of [['SIGINT', 130], ['SIGTERM', 143]] as const) {
   })
 }
 
+/** Makes a file once the program listens for SIGINT and its event loop has turned since: by then it waits for its input. */
+const LISTENS = `process.on('newListener', (name) => {
+  if (name === 'SIGINT') setTimeout(() => require('node:fs').writeFileSync('listens', ''), 50)
+})`
+
 test('replay: a signal before the first packet leaves the outputs alone', { skip: NO_FIFO }, async () => {
   file('kept', 'precious')
+  file('listens.cjs', LISTENS)
   spawnSync('mkfifo', [at('silent')])
   for (const args of [['-'], ['-', '--preload'], ['silent']]) {
-    const { child, ended } = start([...args, '--out-outside', 'kept', '--report', 'made.json'])
-    await new Promise((resolve) => { setTimeout(resolve, 1500) })
+    rmSync(at('listens'), { force: true })
+    const { child, ended } = start([...args, '--out-outside', 'kept', '--report', 'made.json'], ['--require', './listens.cjs'])
+    await opened('listens')
     child.kill('SIGINT')
     const end = await ended
     assert.equal(end.status ?? 128 + constants.signals[end.signal!], 130, args.join(' '))
