@@ -43,7 +43,7 @@ type Promised = Row | null
 interface Box { child: ChildProcess; port: number }
 
 async function start(folder: string): Promise<Box> {
-  const child = spawn(process.execPath, [MAIN, 'run', '--simulate', '--quiet', '--config', 'box.yaml'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [MAIN, 'run', '--simulate', '--quiet', '--seed', '1', '--config', 'box.yaml'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
   let stdout = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })
   for (let i = 0; i < 1200 && !stdout.includes('\n') && child.exitCode === null; i++) await new Promise((resolve) => { setTimeout(resolve, 25) })

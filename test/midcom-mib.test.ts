@@ -34,7 +34,7 @@ async function freePort(): Promise<number> {
 }
 
 async function start(config: string, args: readonly string[]): Promise<Box> {
-  const child = spawn(process.execPath, [MAIN, 'run', '--simulate', ...args, '--config', config], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [MAIN, 'run', '--simulate', '--seed', '1', ...args, '--config', config], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
   let stdout = '', stderr = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text })
   child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })

@@ -48,9 +48,9 @@ interface Box {
 }
 
 let boxes = 0
-async function run(args: readonly string[] = [], config = 'lab.yaml'): Promise<Box> {
+async function run(args: readonly string[] = [], config = 'lab.yaml', seed: readonly string[] = ['--seed', '1']): Promise<Box> {
   const name = `report-${boxes++}.json`
-  const child = spawn(process.execPath, [MAIN, 'run', '--simulate', ...args, '--config', config, '--report', name], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [MAIN, 'run', '--simulate', ...args, '--config', config, '--report', name, ...seed], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
   let stdout = '', stderr = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text })
   const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
@@ -126,6 +126,18 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     assert.equal(report.simco?.['out-termination-messages'], 1)
   })
 }
+
+// @req RFC6888 REQ-15
+test('run --simulate: a box draws its seed and tells it, so that its ports cannot be foretold and its run can be repeated (RFC 6888 REQ-15)', async () => {
+  const seeds = []
+  for (const given of [[], [], ['--seed', '7']]) {
+    const { stdout, report } = await (await run([], 'lab.yaml', given)).end()
+    assert.match(stdout, new RegExp(`, seed ${report.settings.seed}\\n`))
+    seeds.push(report.settings.seed)
+  }
+  assert.equal(seeds[2], 7)
+  assert.equal(new Set([1, ...seeds]).size, 4, `${seeds}`)
+})
 
 test('run --simulate: an idle box has no turns', async () => {
   const box = await run()

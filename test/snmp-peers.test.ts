@@ -241,7 +241,7 @@ test('server: what cannot work is refused by name before anything is counted', (
 const MAIN = path.resolve('build/src/app/cli/main.js')
 
 async function box(t: { after: (end: () => void) => void }, config: string): Promise<{ child: ChildProcess; port: number; text: () => string; ended: Promise<number | null> }> {
-  const child = spawn(process.execPath, [MAIN, 'run', '--simulate', '--config', config], { cwd: dir })
+  const child = spawn(process.execPath, [MAIN, 'run', '--simulate', '--seed', '1', '--config', config], { cwd: dir })
   t.after(() => child.kill('SIGKILL'))
   let text = ''
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (part: string) => { text += part })

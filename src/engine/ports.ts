@@ -59,8 +59,8 @@ export function createPorts(options: EngineOptions, pool: Pool) {
       low = 1
       high = 1023
     }
-    // @req RFC7857 9a, 9b, 9c partly[a running box has seed 1 unless --seed names another]
-    // @req RFC6888 REQ-15 partly[a running box has seed 1 unless --seed names another]
+    // @req RFC7857 9a, 9b, 9c
+    // @req RFC6888 REQ-15
     let port = insidePort
     if (!options.portPreservation || port < low || port > high || !isFree(set, port)) {
       const start = low + below(high - low + 1)

@@ -1,4 +1,5 @@
 /** `pinhole run`: the command line of a box that runs until it is told to stop. */
+import { randomInt } from 'node:crypto'
 import type { Command } from 'commander'
 import type { Prefix } from '../../base/address.ts'
 import { ConfigError, loadConfig } from '../config/load.ts'
@@ -15,7 +16,7 @@ interface RunFlags {
   inside: Prefix[]
   pace: number
   loop: number
-  seed: number
+  seed?: number
   report?: string
   quiet?: true
 }
@@ -30,7 +31,7 @@ export function registerRun(program: Command): void {
     .option('--inside <prefix>', 'prefix of the inside network instead of those of the configuration, repeatable', prefixes, [])
     .option('--pace <pace>', 'max, original, or a factor such as 2x or 0.5x', pace, 1)
     .option('--loop <n>', 'play the capture n times, or forever', atLeastOnce, 1)
-    .option('--seed <n>', 'seed of all random choices, 0 … 2^32-1', seed, 1)
+    .option('--seed <n>', 'seed of all random choices, 0 … 2^32-1; without it one is drawn', seed)
     .option('--report <file>', 'write a JSON report at the end (- is standard output)')
     .option('--quiet', 'do not log sessions')
     .addHelpText('after', `
@@ -62,7 +63,8 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   checkOutputs({ capture: capture ?? null, config: flags.config }, [flags.report])
   const log = flags.quiet === true ? () => { /* asked for */ } : (line: string) => { process.stderr.write(`${line}\n`) }
   const options: SimulateOptions = {
-    config, inside: flags.inside.length > 0 ? flags.inside : config.inside, seed: flags.seed, capture: capture ?? null,
+    config, inside: flags.inside.length > 0 ? flags.inside : config.inside,
+    seed: flags.seed ?? randomInt(2 ** 32), capture: capture ?? null,
     pace: flags.pace, loops: flags.loop, log,
   }
   const stopped = new Promise<void>((resolve) => {

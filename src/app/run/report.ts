@@ -39,7 +39,7 @@ export function runSummary(report: RunReport): string {
   const n = grouped
   const failed = Object.entries(midcom.failures).sort(([, a], [, b]) => b - a)
   return inColumns([
-    ['up', `${seconds(report.upMs)}, ${grouped(report.packets)} packets`],
+    ['up', `${seconds(report.upMs)}, ${grouped(report.packets)} packets, seed ${report.settings.seed}`],
     ...packetLines(report),
     ...firewallLines(report.firewall, grouped),
     ['midcom', `${grouped(midcom.count)} transactions; ${grouped(midcom.rules.added)} rules for packets, `
