@@ -302,6 +302,8 @@ export interface Book {
   openSession(agent: string, listener: SessionListener): Outcome<BookSession> | Promise<Outcome<BookSession>>
   /** PRS, whoever asks; undefined: there is none. */
   describe(rule: number): RuleStatus | undefined
+  /** Whose rule that is, of which group and kind; undefined: there is none, or it disables. */
+  identify(rule: number): { owner: string; group: number; action: 'reserve' | 'enable' } | undefined
   /** What is left of a rule, rounded up; 0: there is none. */
   lifetimeSec(rule: number): number
   /** Every rule but those that disable, in order of slots. */

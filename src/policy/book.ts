@@ -10,7 +10,7 @@ import type { Reading } from './reading.ts'
 import { fail } from './rules.ts'
 import type { Rules } from './rules.ts'
 import {
-  ACTION, AS_SENT, BOUND, BY_PORTS, DIRECTION_SHIFT, DISABLE, ID, INSIDE, IPV6, META, OUTSIDE, PARITY_SHIFT, RANGES, RESERVE,
+  ACTION, AS_SENT, BOUND, BY_PORTS, DIRECTION_SHIFT, DISABLE, GROUP, ID, INSIDE, IPV6, META, OUTSIDE, PARITY_SHIFT, RANGES, RESERVE,
   RULE_BITS, SERVICE_SHIFT, SHAPE, UNKNOWN, WAITING, WITH_LOCAL, field, insideKind, outsideKind,
 } from './store.ts'
 
@@ -20,12 +20,19 @@ const NOBODY: SessionListener = { ruleEvent() { /* none */ }, groupEvent() { /* 
 export function createBook(
   box: Box, rules: Rules, reading: Reading, whole: <T>(work: () => T) => T,
 ): Omit<Book, 'openSession'> {
-  const { store, owners, events, options: { authorizer } } = box
+  const { store, owners, groups, events, options: { authorizer } } = box
   const { words } = store
 
   function describe(rule: number): RuleStatus | undefined {
     const slot = store.find(rule)
     return slot === 0 ? undefined : reading.describe(slot)
+  }
+
+  function identify(rule: number): { owner: string; group: number; action: 'reserve' | 'enable' } | undefined {
+    const slot = store.find(rule), at = slot << RULE_BITS
+    const action = words[at + META] & ACTION
+    if (slot === 0 || action === DISABLE) return undefined
+    return { owner: ownerName(box, slot), group: groups.id(words[at + GROUP]), action: action === RESERVE ? 'reserve' : 'enable' }
   }
 
   function list(): number[] {
@@ -80,7 +87,7 @@ export function createBook(
   }
 
   return {
-    describe, save, restore,
+    describe, identify, save, restore,
     rules: list,
     watch: events.watch,
     lifetimeSec(rule) {

@@ -145,6 +145,8 @@ export interface Notification {
 
 /** What a module is given when it is made. */
 export interface Originator {
+  /** false: nobody is ever told anything, and there is no need to say it. */
+  readonly hasTargets: boolean
   /**
    * Sends a trap or an inform to each target whose tags, filters and notify view let it through (RFC 3413 3.3). Answers at once;
    * what finds no room in a target's queue is dropped and counted. During `SetPlan.commit` it leaves behind the answer.

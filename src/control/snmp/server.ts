@@ -135,7 +135,9 @@ export function createSnmpServer(options: SnmpServerOptions): SnmpServer {
 
   const targets = targetOptions.map(createTarget)
   const modules: MibModule[] = []
-  const originator: Originator = { notify: (notification) => engine.notify(notification), upTimeTicks }
+  const originator: Originator = {
+    hasTargets: targetOptions.length > 0, notify: (notification) => engine.notify(notification), upTimeTicks,
+  }
   modules.push(
     createSystem(options.system, upTimeTicks, () => modules), createSnmpGroup(counters), createSetSerial(),
     createFramework(local, limits.messageBytes), createMpd(counters), createTargetModule(targets, counters),

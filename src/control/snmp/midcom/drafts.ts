@@ -94,7 +94,8 @@ export function draft(
       lifetimes.push({ row: null, group, lifetimeSec: value.value as number, at: i })
       continue
     }
-    const row = rows.find(name.suffix) ?? null
+    const found = rows.find(name.suffix)
+    const row = found === undefined ? null : table.readUp(found)
     const isDestroyingNothing = row === null && column === ROW_STATUS && value.value === DESTROY
     if (row === null && !made.has(key) && !isDestroyingNothing) {
       return fault(column === ROW_STATUS ? INCONSISTENT_VALUE : INCONSISTENT_NAME)

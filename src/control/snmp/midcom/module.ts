@@ -100,7 +100,7 @@ export function midcomMib(options: MidcomMibOptions): ModuleFactory {
     const objects = createObjects(MIDCOM_MIB, identity, [
       orderedTable<Row>({
         entry: RULE_ENTRY, columns: COLUMNS, rows: rows.rows, compare: compareRow, index: rowIndex,
-        read: (row, column) => read(row, column, table.leftSec(row), options.nowMs()),
+        read: (row, column) => read(table.readUp(row), column, table.leftSec(row), options.nowMs()),
       }),
       orderedTable<Group>({
         entry: GROUP_ENTRY, columns: [GROUP_LIFETIME], rows: rows.groups, compare: compareGroup, index: groupIndex,

@@ -69,6 +69,8 @@ export interface Row {
   granted: Granted | null
   /** Rule of policy; 0 unless established. */
   rule: number
+  /** `wanted` and `granted` are not here yet: they are what policy says of the rule, which another door has asked for. */
+  isUnread: boolean
   /** Of rows that have been established, in that order; 0: never. */
   order: number
   /** A request about it waits for the authorizer. */
@@ -127,6 +129,8 @@ export interface Rows {
   readonly groups: Ordered<Group>
   find(index: readonly number[]): Row | undefined
   findGroup(index: readonly number[]): Group | undefined
+  groupOf(owner: Owner, index: number): Group | undefined
+  rowOf(group: Group, index: number): Row | undefined
   /** The row that shows this rule of policy. */
   ofRule(rule: number): Row | undefined
   ofPolicyGroup(group: number): Group | undefined
@@ -173,8 +177,12 @@ export function createRows(): Rows {
     return owner
   }
 
-  function groupOf(owner: Owner, index: number): Group {
-    let group = groups.find((other) => compareOwners(other.owner, owner) || other.index - index)
+  function groupOf(owner: Owner, index: number): Group | undefined {
+    return groups.find((other) => compareOwners(other.owner, owner) || other.index - index)
+  }
+
+  function groupFor(owner: Owner, index: number): Group {
+    let group = groupOf(owner, index)
     if (group === undefined) {
       group = { owner, index, policyGroup: 0, rows: new Set(), live: 0 }
       groups.add(group)
@@ -184,10 +192,10 @@ export function createRows(): Rows {
 
   function add(ownerName: string, groupIndexOf: number, index: number): Row {
     const owner = ownerOf(ownerName)
-    const group = groupOf(owner, groupIndexOf)
+    const group = groupFor(owner, groupIndexOf)
     const row: Row = {
       group, index, serial: ++serial, rowStatus: ACTIVE, adminStatus: NOT_SET, operStatus: NEW_ENTRY, storageType: VOLATILE,
-      storageTimeSec: 0, error: '', wanted: DEFAULTS, granted: null, rule: 0, order: 0, isPending: false, removeAtMs: Infinity,
+      storageTimeSec: 0, error: '', wanted: DEFAULTS, granted: null, rule: 0, isUnread: false, order: 0, isPending: false, removeAtMs: Infinity,
     }
     rows.add(row)
     group.rows.add(row)
@@ -268,6 +276,8 @@ export function createRows(): Rows {
     has: (row) => row.group.rows.has(row),
     find: (index) => rows.find((row) => compareRow(row, index)),
     findGroup: (index) => groups.find((group) => compareGroup(group, index)),
+    groupOf,
+    rowOf: (group, index) => rows.find((other) => compareGroups(other.group, group) || other.index - index),
     ofRule: (rule) => byRule.get(rule),
     ofPolicyGroup: (group) => byPolicyGroup.get(group),
     owner: (name) => owners.get(name),

@@ -50,6 +50,8 @@ export interface Table {
   sweep(): boolean
   leftSec(row: Row): number
   groupLeftSec(group: Group): number
+  /** The row, with what policy says of its rule where that is what it shows. Whoever looks into a row asks this first. */
+  readUp(row: Row): Row
   /** The rule of this row is over. */
   finish(row: Row, state: number): void
   remove(row: Row): void
@@ -164,22 +166,29 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
 
   /** A row for a rule that no manager has asked for through this table. */
   function adopt(rule: number): void {
-    const status = book.describe(rule)
-    if (status === undefined || status.action === 'disable') return
-    const { owner: name } = status
-    const octets = [...new TextEncoder().encode(name)]
-    if (octets.length > MOST_OWNER_OCTETS) return
-    const prefix = [octets.length, ...octets]
-    const shown = rows.ofPolicyGroup(status.group)
-    const group = shown?.owner.name === name ? shown.index
-      : freeIndex(OTHERS + status.group, (index) => rows.findGroup([...prefix, index]) !== undefined)
-    const index = freeIndex(OTHERS + rule, (taken) => rows.find([...prefix, group, taken]) !== undefined)
-    const row = rows.add(name, group, index)
-    row.adminStatus = status.action === 'reserve' ? RESERVE : ENABLE
+    const identity = book.identify(rule)
+    if (identity === undefined) return
+    const { owner: name, group: policyGroup, action } = identity
+    const owner = rows.owner(name)
+    if (owner === undefined && Buffer.byteLength(name) > MOST_OWNER_OCTETS) return
+    const shown = rows.ofPolicyGroup(policyGroup)
+    const number = shown !== undefined && shown.owner === owner ? shown.index
+      : freeIndex(OTHERS + policyGroup, (index) => owner !== undefined && rows.groupOf(owner, index) !== undefined)
+    const group = owner === undefined ? undefined : rows.groupOf(owner, number)
+    const row = rows.add(name, number, freeIndex(OTHERS + rule, (index) => group !== undefined && rows.rowOf(group, index) !== undefined))
+    row.adminStatus = action === 'reserve' ? RESERVE : ENABLE
     row.order = ++orders
-    rows.establish(row, status.action === 'reserve' ? RESERVED : ENABLED, rule, status.group)
+    row.isUnread = true
+    rows.establish(row, action === 'reserve' ? RESERVED : ENABLED, rule, policyGroup)
+  }
+
+  function readUp(row: Row): Row {
+    const status = row.isUnread ? book.describe(row.rule) : undefined
+    if (status === undefined) return row
+    row.isUnread = false
     row.wanted = wantedOf(status)
     row.granted = grantedOf(status, box)
+    return row
   }
 
   function watch(rule: number, lifetimeSec: number, cause: Cause, by: SessionListener | null): void {
@@ -187,27 +196,28 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
     const row = rows.ofRule(rule)
     if (lifetimeSec > 0) {
       if (row === undefined) adopt(rule)
-      else follow(row)
+      else follow(row, lifetimeSec)
     } else if (row !== undefined) {
       const state = cause === 'expired' || cause === 'idle' ? TIMED_OUT : cause === 'agent' ? TERMINATED_ON_REQUEST : TERMINATED
-      const told = tellRule(row, 'unsolicited', 0, state)
+      const told = originator.hasTargets ? tellRule(row, 'unsolicited', 0, state) : null
       finish(row, state)
-      originator.notify(told)
+      if (told !== null) originator.notify(told)
     }
     flushSoon()
   }
 
   /** Another door has changed the lifetime of a rule, or enabled what was reserved. */
-  function follow(row: Row): void {
-    const status = book.describe(row.rule)
-    if (status === undefined || status.action === 'disable') return
-    if (status.action === 'enable' && row.operStatus === RESERVED) {
-      rows.establish(row, ENABLED, row.rule, status.group)
+  function follow(row: Row, lifetimeSec: number): void {
+    const identity = row.operStatus === RESERVED ? book.identify(row.rule) : undefined
+    if (identity?.action === 'enable') {
+      readUp(row)
+      const status = book.describe(row.rule)!
+      rows.establish(row, ENABLED, row.rule, identity.group)
       row.wanted = wantedOf(status, row.wanted)
       row.granted = grantedOf(status, box)
     }
     changed(row)
-    originator.notify(tellRule(row, 'unsolicited', status.lifetimeSec))
+    if (originator.hasTargets) originator.notify(tellRule(row, 'unsolicited', lifetimeSec))
   }
 
   // Notifications (RFC 5190 7.9).
@@ -291,7 +301,7 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
   book.watch(watch)
 
   return {
-    rows, totals, listeners, purge, sweep, finish, remove, changed, store, flush, groupLeftSec,
+    rows, totals, listeners, purge, sweep, readUp, finish, remove, changed, store, flush, groupLeftSec,
     nextOrder: () => ++orders,
     isPersistent: () => journal !== null && !isBroken,
     leftSec: (row) => row.rule === 0 ? 0 : book.lifetimeSec(row.rule),

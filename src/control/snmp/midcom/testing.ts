@@ -98,7 +98,7 @@ export function createMibRig(
     advance: () => { rig.policy.advance(rig.nowMs, 1000) }, wake() {}, nowMs: () => rig.nowMs,
     wallMs: () => wallMs + rig.nowMs - zeroMs, log: (line) => logged.push(line),
   })
-  const module = factory({ notify: (one) => notifications.push(one), upTimeTicks: () => 0 })
+  const module = factory({ hasTargets: true, notify: (one) => notifications.push(one), upTimeTicks: () => 0 })
   const request = (agent: string | null): Request => ({
     securityName: agent ?? 'nobody', securityLevel: 3, contextName: '', agent, canRead: () => true, canWrite: () => true,
   })

@@ -5,13 +5,13 @@
  */
 import { createOrdered, type Ordered } from '../../../storage/ordered.ts'
 import type { Book, SavedRule } from '../../../policy/api.ts'
-import { compareOids, type Oid } from '../oid.ts'
+import type { Oid } from '../oid.ts'
 
 /** NatBindMode. */
 export const ADDRESS_BIND = 1, ADDRESS_PORT_BIND = 2
 /** Interfaces of the box: A0 is bound to A2 at the outside one, A3 to A1 at the inside one. */
 const INSIDE_IF = 1, OUTSIDE_IF = 2
-const IPV4 = 1, TCP = 6, UDP = 17
+const IPV4 = 1, OCTETS = 4, TCP = 6, UDP = 17
 /** NatProtocolType. */
 const NAT_UDP = 4, NAT_TCP = 5
 
@@ -19,18 +19,16 @@ export interface Bind {
   readonly id: number
   readonly mode: number
   readonly interface: number
-  /** Towards the inside: A0, or A1. */
-  readonly local: Oid
+  /** Towards the inside: A0, or A1; as an unsigned number, like all addresses here. */
+  readonly local: number
   readonly localPort: number
   /** IANA number, 0 in an address bind. */
   readonly protocol: number
   /** Towards the outside: A2, or A3. */
-  readonly global: Oid
+  readonly global: number
   readonly globalPort: number
   /** Rules that hold it. */
   holders: number
-  /** As an index of the table that it stands in. */
-  readonly index: Oid
 }
 
 export interface Binds {
@@ -46,6 +44,16 @@ export interface Binds {
 
 export function octetsOf(address: number): number[] {
   return [address >>> 24, address >>> 16 & 255, address >>> 8 & 255, address & 255]
+}
+
+/** Its index in the table that it stands in. */
+export function bindIndex({ interface: at, mode, local, localPort, protocol }: Bind): Oid {
+  return [at, IPV4, OCTETS, ...octetsOf(local), ...mode === ADDRESS_BIND ? [] : [localPort, natProtocol(protocol)]]
+}
+
+/** As their indices stand. Those of one table: numbers alone, for each rule that comes or goes asks this some dozen times. */
+function order(a: Bind, b: Bind): number {
+  return a.interface - b.interface || a.local - b.local || a.localPort - b.localPort || natProtocol(a.protocol) - natProtocol(b.protocol)
 }
 
 /** What a rule binds: `count` ports from `port` on, or the whole address with 0. */
@@ -77,24 +85,21 @@ function runsOf(saved: SavedRule): Run[] {
 function natProtocol(protocol: number): number { return protocol === UDP ? NAT_UDP : protocol === TCP ? NAT_TCP : protocol }
 
 export function createBinds(book: Book): Binds {
-  const order = (a: Bind, b: Bind) => compareOids(a.index, b.index)
   const addresses = createOrdered(order), ports = createOrdered(order)
   const ofRule = new Map<number, Bind[]>()
   let lastId = 0, changes = 0
 
   function hold(table: Ordered<Bind>, run: Run, offset: number): Bind {
-    const { interface: at, count, protocol, local, localPort, global, globalPort } = run
-    const octets = octetsOf(local)
-    const index = [at, IPV4, octets.length, ...octets, ...count === 0 ? [] : [localPort + offset, natProtocol(protocol)]]
-    let bind = table.find((other) => compareOids(other.index, index))
+    const { interface: at, count, local, global } = run
+    const wanted: Bind = {
+      id: 0, mode: count === 0 ? ADDRESS_BIND : ADDRESS_PORT_BIND, interface: at, local: local >>> 0, global: global >>> 0,
+      localPort: count === 0 ? 0 : run.localPort + offset, globalPort: count === 0 ? 0 : run.globalPort + offset,
+      protocol: count === 0 ? 0 : run.protocol, holders: 0,
+    }
+    let bind = table.find((other) => order(other, wanted))
     if (bind === undefined) {
       lastId = lastId === 0xffff_ffff ? 1 : lastId + 1
-      bind = {
-        id: lastId, mode: count === 0 ? ADDRESS_BIND : ADDRESS_PORT_BIND, interface: at, local: octets,
-        global: octetsOf(global), index,
-        localPort: count === 0 ? 0 : localPort + offset, globalPort: count === 0 ? 0 : globalPort + offset,
-        protocol: count === 0 ? 0 : protocol, holders: 0,
-      }
+      bind = { ...wanted, id: lastId }
       table.add(bind)
       changes++
     }

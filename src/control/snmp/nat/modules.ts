@@ -6,7 +6,7 @@ import { counter64, gauge32, integer, octets, text, timeTicks, unsigned32, type 
 import { createObjects, scalar, table } from '../objects.ts'
 import { compareOids, type Oid } from '../oid.ts'
 import { orderedTable } from '../ordered-table.ts'
-import type { Binds, Bind } from './binds.ts'
+import { bindIndex, octetsOf, type Bind, type Binds } from './binds.ts'
 
 export const NAT_MIB: Oid = [1, 3, 6, 1, 2, 1, 123]
 export const NATV2_MIB: Oid = [1, 3, 6, 1, 2, 1, 234]
@@ -35,7 +35,7 @@ export interface NatSettings {
   mappingsMost: number
 }
 
-const IPV4 = integer(1)
+const IPV4 = integer(1), ADDRESS_OCTETS = 4
 /** NatAssociationType: static(1), as no packet has made them and no idle time ends them. */
 const STATIC = integer(1)
 /* NatTranslationEntity (BITS): inboundDstEndPoint and outboundSrcEndPoint; inboundSrcEndPoint and outboundDstEndPoint. */
@@ -48,14 +48,14 @@ const INSTANCE = 1
 const PAIRED = integer(1), OUT_OF_ORDER = integer(2), ENDPOINT_INDEPENDENT = integer(0)
 
 function seconds(ms: number): Value { return unsigned32(Math.round(ms / 1000)) }
-function address(oid: Oid): Value { return octets(Uint8Array.from(oid)) }
+function address(word: number): Value { return octets(Uint8Array.from(octetsOf(word))) }
 function entity(bind: Bind): Value { return bind.interface === OUTSIDE_IF ? A0_TO_A2 : A3_TO_A1 }
 const ZERO = counter64(0)
 
 export function natMib(binds: Binds, settings: NatSettings): ModuleFactory {
   const identity = { oid: NAT_MIB, description: 'NAT-MIB: bindings that rules hold (RFC 4008), read only' }
-  const compare = (bind: Bind, index: Oid) => compareOids(bind.index, index)
-  const index = (bind: Bind) => bind.index
+  const compare = (bind: Bind, index: Oid) => compareOids(bindIndex(bind), index)
+  const index = bindIndex
   // Of mappings of rules no idle time runs and no sessions are listed.
   const tail = (bind: Bind, n: number): Value => [
     entity(bind), STATIC, unsigned32(0), gauge32(0), timeTicks(0), timeTicks(0), ZERO, ZERO,
@@ -84,8 +84,8 @@ export function natv2Mib(binds: Binds, settings: NatSettings, figures: () => Nat
   const realm = (name: string) => [name.length, ...Buffer.from(name)]
   // natv2PortMapTable goes by A2, which is not how bindings are sorted; it is put in order when it is asked for and has changed.
   const portIndex = ({ protocol, global, globalPort }: Bind) =>
-    [INSTANCE, protocol, ...realm(OUTSIDE_REALM), 1, global.length, ...global, globalPort]
-  const addressIndex = ({ local }: Bind) => [INSTANCE, ...realm(INSIDE_REALM), 1, local.length, ...local, 1]
+    [INSTANCE, protocol, ...realm(OUTSIDE_REALM), 1, ADDRESS_OCTETS, ...octetsOf(global), globalPort]
+  const addressIndex = ({ local }: Bind) => [INSTANCE, ...realm(INSIDE_REALM), 1, ADDRESS_OCTETS, ...octetsOf(local), 1]
   const byIndex = (binds_: Iterable<Bind>, indexOf: (bind: Bind) => number[]) =>
     [...binds_].filter((bind) => bind.interface === OUTSIDE_IF).map((row) => ({ index: indexOf(row), row }))
       .sort((a, b) => compareOids(a.index, b.index))
