@@ -31,5 +31,6 @@ export function snmpRows(quick: boolean): SnmpRow[] {
     { name: 'snmp/walk-10k', unit: 'ms', kind: 'snmp-walk', parameters: { tool: 'walk', rows, repetitions: 1 } },
     { name: 'snmp/bulkwalk-10k', unit: 'ms', kind: 'snmp-walk', parameters: { tool: 'bulkwalk', rows, repetitions: 10 } },
     { name: 'snmp/bulkwalk-r100-10k', unit: 'ms', kind: 'snmp-walk', parameters: { tool: 'bulkwalk', rows, repetitions: 100 } },
+    { name: 'snmp/bulkwalk-r400-10k', unit: 'ms', kind: 'snmp-walk', parameters: { tool: 'bulkwalk', rows, repetitions: 400 } },
   ]
 }
