@@ -4,12 +4,12 @@
  * round all programs run one after the other, so that what disturbs the machine disturbs all.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { Command, InvalidArgumentError } from 'commander'
 import type { Runner } from './child.ts'
+import { roomyDirectory } from './directory.ts'
 import { changedParameters, compareResults, obstacles } from './compare.ts'
 import { LOAD_DIRECTORY } from './midcom/load.ts'
 import { SNMP_DIRECTORY } from './snmp/runners.ts'
@@ -18,10 +18,6 @@ import { allRows, type Row } from './rows.ts'
 import { BASELINE_DIRECTORY, createRunner } from './runners.ts'
 import { comparisonText, resultText, targetsText } from './table.ts'
 import { judgeTargets } from './targets.ts'
-
-const MEMORY_FILES = '/dev/shm'
-/** What a row may need at once: a capture, and what two programs make of it. */
-const CAPTURE_BYTES = 3 * 2 ** 30
 
 const STATUS = { ok: 0, found: 1, usage: 2, failed: 3 } as const
 const STATUS_HELP = `
@@ -89,17 +85,6 @@ function buildBaseline(): string | null {
     return null
   }
   return version
-}
-
-/** Where captures lie: in memory if there is room, so that no disk is measured. */
-function roomyDirectory(): string {
-  try {
-    const { bavail, bsize } = statfsSync(MEMORY_FILES)
-    if (bavail * bsize >= CAPTURE_BYTES) return MEMORY_FILES
-  } catch {
-    // Not every system has one.
-  }
-  return tmpdir()
 }
 
 const progress = (text: string) => { if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`) }

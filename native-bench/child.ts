@@ -6,7 +6,8 @@ import type { Sample } from './result.ts'
 
 // This file runs as build/native-bench/child.js.
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-export const PINHOLE = join(ROOT, 'dist/pinhole.js')
+export const PINHOLE_FILE = 'dist/pinhole.js'
+export const PINHOLE = join(ROOT, PINHOLE_FILE)
 
 export interface Runner {
   ts: () => Promise<Sample>
@@ -18,6 +19,8 @@ export interface Runner {
   note?: string
   /** Why there is nothing to measure: the row stays without figures. */
   absent?: string
+  /** Files that the programs read. */
+  inputs?: readonly string[]
   end: () => void
 }
 

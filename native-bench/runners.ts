@@ -1,7 +1,7 @@
 /** Starts the two programs and reads what they say. Everything they need lies in one temporary directory. */
 import { closeSync, openSync, readFileSync, readSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { node, PINHOLE, ROOT, run, type Runner } from './child.ts'
+import { node, PINHOLE_FILE, ROOT, run, type Runner } from './child.ts'
 import { classifyRunner } from './classify/runners.ts'
 import { midcomRunner } from './midcom/runners.ts'
 import { openFlows } from './replay/open-flows.ts'
@@ -12,8 +12,8 @@ import type {
 import { snmpRunner } from './snmp/runners.ts'
 import { FIRST_POOL_ADDRESS, makeFlows, writePreNat, writeSteady, writeWarm, type FlowSet } from './traffic.ts'
 
-const ENGINE_CHILD = join(ROOT, 'build/bench/replay/engine-child.js')
-const MICRO_CHILD = join(ROOT, 'build/bench/micro/micro-child.js')
+export const ENGINE_CHILD = 'build/bench/replay/engine-child.js'
+const MICRO_CHILD = 'build/bench/micro/micro-child.js'
 export const BASELINE_DIRECTORY = join(ROOT, 'native-bench/baseline')
 export const NATBASE = join(BASELINE_DIRECTORY, 'natbase')
 
@@ -53,36 +53,42 @@ function flowSet(p: Pick<EngineParameters, 'flows' | 'shared' | 'flowCapacity' |
   return set
 }
 
-function engineRunner(p: EngineParameters, directory: string): Runner {
+/** Captures of a row, and what its programs are told behind the name of their mode. */
+export function engineCaptures(p: EngineParameters, directory: string): { paths: string[]; args: string[] } {
   const warm = join(directory, 'warm.pcap'), steady = join(directory, 'steady.pcap')
   const set = flowSet(p)
   writeWarm(warm, set)
   writeSteady(steady, set, { packets: p.packets, sizes: p.sizes, distribution: p.distribution, seed: p.seed + 1 })
   const last = (FIRST_POOL_ADDRESS & 255) + p.poolAddresses - 1
-  const args = ['engine', warm, steady, '--repeat', `${p.repeat}`, '--pool', `203.0.113.1-203.0.113.${last}`,
+  const args = [warm, steady, '--repeat', `${p.repeat}`, '--pool', `203.0.113.1-203.0.113.${last}`,
     '--flows', `${p.flowCapacity}`, '--seed', `${p.seed}`, '--batch', `${p.batch}`]
+  return { paths: [warm, steady], args }
+}
+
+function engineRunner(p: EngineParameters, directory: string, root: string): Runner {
+  const { paths, args: rest } = engineCaptures(p, directory), args = ['engine', ...rest]
   return {
-    ts: async () => sampleOf((await node(ENGINE_CHILD, ...args)).stdout),
+    ts: async () => sampleOf((await node(join(root, ENGINE_CHILD), ...args)).stdout),
     c: async () => sampleOf((await run(NATBASE, args)).stdout),
-    check: null,
-    end: () => { for (const path of [warm, steady]) rmSync(path, { force: true }) },
+    check: null, inputs: paths,
+    end: () => { for (const path of paths) rmSync(path, { force: true }) },
   }
 }
 
-function newFlowRunner(p: NewFlowParameters): Runner {
+function newFlowRunner(p: NewFlowParameters, root: string): Runner {
   const args = ['newflow', '--count', `${p.count}`, '--seed', `${p.seed}`, '--batch', `${p.batch}`]
   return {
-    ts: async () => sampleOf((await node(ENGINE_CHILD, ...args)).stdout),
+    ts: async () => sampleOf((await node(join(root, ENGINE_CHILD), ...args)).stdout),
     c: async () => sampleOf((await run(NATBASE, args)).stdout), check: null, end: () => {},
   }
 }
 
 /** The first hour warms up; the value is the last one over the second. */
-function churnRunner(p: ChurnParameters): Runner {
+function churnRunner(p: ChurnParameters, root: string): Runner {
   const args = ['churn', '--hours', `${p.hours + 1}`, '--rate', `${p.flowsPerSecond}`, '--seed', `${p.seed}`]
   return {
     ts: async () => {
-      const { stdout } = await node(ENGINE_CHILD, ...args)
+      const { stdout } = await node(join(root, ENGINE_CHILD), ...args)
       const { hours, packets, dropPackets, flows } = JSON.parse(stdout) as
         { hours: { nsPerPacket: number; flows: number }[]; packets: number; dropPackets: number; flows: object }
       const first = hours[1], last = hours.at(-1)!
@@ -96,7 +102,7 @@ function churnRunner(p: ChurnParameters): Runner {
   }
 }
 
-function replayRunner(p: ReplayParameters, directory: string): Runner {
+function replayRunner(p: ReplayParameters, directory: string, root: string): Runner {
   const capture = join(directory, 'capture.pcap'), report = join(directory, 'report.json')
   const files = (by: string) => [join(directory, `${by}-outside.pcapng`), join(directory, `${by}-inside.pcapng`)] as const
   writePreNat(capture, makeFlows(p.flows, p.seed), { ...p, seed: p.seed + 1 })
@@ -107,7 +113,7 @@ function replayRunner(p: ReplayParameters, directory: string): Runner {
   return {
     ts: async () => {
       remove(outside, inside)
-      const { wallMs } = await node(PINHOLE, 'replay', capture, '--out-outside', outside, '--out-inside', inside,
+      const { wallMs } = await node(join(root, PINHOLE_FILE), 'replay', capture, '--out-outside', outside, '--out-inside', inside,
         '--seed', `${p.seed}`, '--report', report)
       const { packets, out, dropped } = JSON.parse(readFileSync(report, 'utf8')) as
         { packets: number; out: { outside: object; inside: object }; dropped: { packets: number } }
@@ -129,14 +135,15 @@ function replayRunner(p: ReplayParameters, directory: string): Runner {
       remove(outside, inside, cOutside, cInside)
       return difference
     },
+    inputs: [capture],
     end: () => remove(outside, inside, cOutside, cInside, capture, report),
   }
 }
 
-function microRunner(name: string, p: MicroParameters): Runner {
+function microRunner(name: string, p: MicroParameters, root: string): Runner {
   return {
     ts: async () => {
-      const { p50, p99, mean, samples } = JSON.parse((await node(MICRO_CHILD, name, `${p.milliseconds}`)).stdout) as
+      const { p50, p99, mean, samples } = JSON.parse((await node(join(root, MICRO_CHILD), name, `${p.milliseconds}`)).stdout) as
         Percentiles & { samples: number }
       // The wheel does most of its work in few calls, which no percentile of the calls shows.
       const value = name.startsWith('wheel/') ? mean : p50
@@ -169,13 +176,14 @@ function firstDifference(a: string, b: string): string | null {
   }
 }
 
-export function createRunner(row: Row, directory: string): Runner {
+/** `root`: the checkout whose program is measured; rows about doors and about finding rules know this one only. */
+export function createRunner(row: Row, directory: string, root = ROOT): Runner {
   switch (row.kind) {
-    case 'engine': return engineRunner(row.parameters, directory)
-    case 'newflow': return newFlowRunner(row.parameters)
-    case 'churn': return churnRunner(row.parameters)
-    case 'replay': return replayRunner(row.parameters, directory)
-    case 'micro': return microRunner(row.name.slice('micro/'.length), row.parameters)
+    case 'engine': return engineRunner(row.parameters, directory, root)
+    case 'newflow': return newFlowRunner(row.parameters, root)
+    case 'churn': return churnRunner(row.parameters, root)
+    case 'replay': return replayRunner(row.parameters, directory, root)
+    case 'micro': return microRunner(row.name.slice('micro/'.length), row.parameters, root)
     case 'classify': return classifyRunner(row.parameters, directory)
     case 'snmp-requests': case 'snmp-walk': return snmpRunner(row, directory)
     default: return midcomRunner(row, directory)

@@ -26,15 +26,16 @@ function atMost(k: number, n: number): number {
 }
 
 /**
- * The median, between two of the samples: the d-th from below and from above, d as large as 95 % allow. Fewer than six
- * samples do not reach that; then it is the least and the greatest one, and `confidence` tells how little that says.
+ * The median, between two of the samples: the d-th from below and from above, d as large as `wanted` allows, which is 95 %.
+ * Fewer than six samples do not reach that; then it is the least and the greatest one, and `confidence` tells how little that
+ * says.
  */
-export function estimate(samples: readonly number[]): Estimate {
+export function estimate(samples: readonly number[], wanted = WANTED): Estimate {
   const n = samples.length
   if (n === 0) throw new RangeError('no samples')
   const sorted = [...samples].sort((a, b) => a - b)
   let d = 1
-  while (2 * (d + 1) <= n && 1 - 2 * atMost(d, n) >= WANTED) d++
+  while (2 * (d + 1) <= n && 1 - 2 * atMost(d, n) >= wanted) d++
   const confidence = Math.max(0, 1 - 2 * atMost(d - 1, n))
   return { median: median(samples), low: sorted[d - 1], high: sorted[n - d], confidence }
 }

@@ -3,6 +3,7 @@
  * It is a process of its own so that its code is compiled for one machine only, and bundled like the command line, whose
  * constants the compiler then sees alike.
  */
+import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { tuneCompiler } from '../../src/app/compiler.ts'
 import { parse4 } from '../../src/base/address.ts'
@@ -45,7 +46,8 @@ function pass(machine: Machine, capture: Capture, shiftNs: number, samples: Floa
   return total
 }
 
-function engine(): object {
+/** A warm machine, and the capture that it is to pass again and again. */
+function prepare() {
   const [first, last] = values.pool.split('-').map(text => {
     const parsed = parse4(text)
     if (!parsed.ok) throw new Error(`--pool ${values.pool}: ${parsed.reason}`)
@@ -59,11 +61,15 @@ function engine(): object {
   const warmNs = pass(machine, warm, 0, null, 0)
   const warmOpened = machine.counts().flows.opened
   machine.clearCounts()
-  const batches = Math.ceil(steady.count / batch)
-  const samples = new Float64Array(batches * repeat)
   // Time goes on after the warming, and from one round to the next.
   const after = warm.ns[warm.count - 1] + 1_000_000 - steady.ns[0]
-  const shift = Math.max(0, after), span = spanNs(steady) + 1_000_000
+  return { machine, warm, steady, warmNs, warmOpened, shift: Math.max(0, after), span: spanNs(steady) + 1_000_000 }
+}
+
+function engine(): object {
+  const { machine, warm, steady, warmNs, warmOpened, shift, span } = prepare()
+  const batches = Math.ceil(steady.count / batch)
+  const samples = new Float64Array(batches * repeat)
   let ns = 0
   for (let i = 0; i < repeat; i++) ns += pass(machine, steady, shift + i * span, samples, i * batches)
   const counts = machine.counts()
@@ -71,6 +77,32 @@ function engine(): object {
     mode, nsPerPacket: samplesText(samples, ns, counts.packets), batch, repeat,
     warm: { packets: warm.count, flowsOpened: warmOpened, ns: warmNs }, ...counts, engineNs: ns,
   }
+}
+
+/**
+ * Does as much as it is told, and then waits, so that another machine may have the processor meanwhile: for each line with a
+ * number of batches it passes those and prints the median over them, in nanoseconds a packet. At the end of the lines it prints
+ * what it has counted.
+ */
+async function slices(): Promise<object> {
+  const { machine, steady, shift, span } = prepare()
+  let from = 0, round = 0
+  for await (const line of createInterface(process.stdin)) {
+    const samples = new Float64Array(Number(line))
+    for (let i = 0; i < samples.length; i++) {
+      const many = Math.min(batch, steady.count - from)
+      machine.fill(steady, from, many, shift + round * span)
+      samples[i] = machine.run(many) / many
+      from += many
+      if (from < steady.count) continue
+      from = 0
+      round++
+    }
+    samples.sort()
+    process.stdout.write(`${samples[samples.length >> 1]}\n`)
+  }
+  const { packets, dropPackets, drops, toOutside, toInside } = machine.counts()
+  return { packets, dropPackets, drops, toOutside, toInside }
 }
 
 function newflow(): object {
@@ -98,9 +130,9 @@ function newflow(): object {
   return { mode, nsPerFlow: samplesText(samples, ns, count), ...machine.counts(), engineNs: ns }
 }
 
-const MODES: Record<string, () => object> = {
-  engine, newflow, churn: () => churn(Number(values.hours), Number(values.rate), Number(values.seed)),
+const MODES: Record<string, () => object | Promise<object>> = {
+  engine, slices, newflow, churn: () => churn(Number(values.hours), Number(values.rate), Number(values.seed)),
 }
 const run = MODES[mode]
 if (run === undefined) throw new Error(`unknown mode ${mode}`)
-console.log(JSON.stringify(run()))
+console.log(JSON.stringify(await run()))
