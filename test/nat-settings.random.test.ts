@@ -6,7 +6,7 @@ import test from 'node:test'
 import fc from 'fast-check'
 import { compare, survive } from './model/compare.ts'
 import { hold } from './model/hold.ts'
-import { longSteps, narrowBoxes, natBoxes, ruledNatBoxes, ruledSteps, steps } from './model/traffic.ts'
+import { longSteps, narrowBoxes, natBoxes, ruledNatBoxes, ruledSharedBoxes, ruledSteps, sharedBoxes, steps } from './model/traffic.ts'
 
 const RUNS = Math.ceil(Number(process.env['PINHOLE_RUNS'] ?? 1500) / 6)
 const starts = fc.constantFrom(0, 0, 0x7fffff00, -50), batches = fc.constantFrom(1, 1, 7, 40)
@@ -39,4 +39,22 @@ test('packets leave by narrow links as the model says: cut, refused, with a smal
   hold(RUNS, fc.property(fc.oneof(narrowBoxes, natBoxes), longSteps(50), starts, batches, (options, list, startMs, batch) => {
     compare(options, list, startMs, 14, batch)
   }))
+})
+
+test('what hosts may have, and that no flow is given up for another, is as the model says', () => {
+  fc.assert(fc.property(sharedBoxes, steps(70), starts, batches, fc.boolean(), (options, list, startMs, batch, replay) => {
+    compare(options, list, startMs, 14, batch, replay)
+  }), { numRuns: 2 * RUNS, includeErrorInReport: true })
+})
+
+test('rules of agents and what hosts may have go together', () => {
+  fc.assert(fc.property(ruledSharedBoxes, ruledSteps(60), starts, batches, (options, list, startMs, batch) => {
+    compare(options, list, startMs, 14, batch)
+  }), { numRuns: RUNS, includeErrorInReport: true })
+})
+
+test('when all flows of limited hosts are gone, hosts have everything again', () => {
+  fc.assert(fc.property(ruledSharedBoxes, ruledSteps(60), starts, fc.integer({ min: 1, max: 9 }), (options, list, startMs, budget) => {
+    survive(options, list, startMs, budget)
+  }), { numRuns: Math.ceil(RUNS / 4), includeErrorInReport: true })
 })

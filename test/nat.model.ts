@@ -6,6 +6,7 @@
 import type { Prefix } from '../src/base/address.ts'
 import type { DropReason } from '../src/channel/reasons.ts'
 import type { NatOptions } from '../src/engine/nat-options.ts'
+import type { HostLimits } from '../src/engine/options.ts'
 import {
   complement, get16, hasPorts, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses, judgeFlags, judgeOptions,
   judgeTransport, parse, put16, readdress4, requote, sumOf, unhex, addrOf, ICMP, ICMP6, TCP, UDP, UDPLITE,
@@ -15,6 +16,7 @@ import type { FirewallRule } from '../src/engine/firewall-rule.ts'
 import { Firewall, openerOf, type Opener, type Verdict } from './model/firewall.ts'
 import { Flows, same, type Endpoint, type Flow, type Mapping } from './model/flows.ts'
 import { Fragments, type Leaving } from './model/fragments.ts'
+import { Hosts } from './model/hosts.ts'
 import { Midcom, type MidcomOptions } from './model/midcom.ts'
 import type { Command } from './model/commands.ts'
 import { Egress, fit, mayFragment, sharedAddresses, withId, type EgressOptions } from './model/egress.ts'
@@ -74,6 +76,11 @@ export interface ModelOptions {
   nat?: NatOptions | null
   /** null: none, and none can come. */
   firewall: readonly FirewallRule[] | null
+  /** Absent: a host may have any number. */
+  perHost?: HostLimits
+  /** No flow is given up for another. */
+  keepsFlows?: boolean
+  refusesByHost?: boolean
   /** Absent: nothing is done to a packet whose way is known. */
   egress?: EgressOptions
 }
@@ -110,7 +117,7 @@ export interface Outcome {
 
 /** What a step makes of a packet. */
 type Decision =
-  | { drop: DropReason; answer?: 'time-exceeded' | 'prohibited' }
+  | { drop: DropReason; answer?: 'time-exceeded' | 'prohibited' | 'unavailable' }
   | { drop: null; to: Side; packet: Packet }
 
 /** The five words of a flow as one packet shows them, seen from inside. */
@@ -121,6 +128,7 @@ export type Model = ReturnType<typeof createModel>
 export function createModel(options: ModelOptions) {
   const { timers, nat44 } = options
   const flows = new Flows({ ...options, capacity: options.flows })
+  const hosts = new Hosts(options.perHost, flows)
   const fragments = new Fragments({ ...options, fragmentMs: timers.fragmentMs })
   const midcom = new Midcom(options, flows), { rules, bindings } = midcom
   const fixed = new Fixed(nat44 ? options.nat ?? null : null, bindings)
@@ -187,6 +195,7 @@ export function createModel(options: ModelOptions) {
     const halfOpen = !isTcp ? null : inUse === null ? sourceOf(way === 'out' ? inside.addr : peer.addr) : ''
     const flow = { version, protocol, inside, peer, mapping, deadline, tcp, openedBy: way, halfOpen, ends, halves, twice: false, born: ++born,
       opener, admittedBy }
+    hosts.opens(flow, nowMs)
     flows.add(flow)
     if (isTcp && way === 'out') {
       const seen = mapping?.outside ?? inside
@@ -200,18 +209,26 @@ export function createModel(options: ModelOptions) {
   /** One host: for IPv6 its /64. */
   function sourceOf(addr: Addr): string { return addr.slice(0, 16) }
 
-  /** Room for one more half-open flow of that source. A hairpinned one was counted where it came from. */
-  function halfOpenRefused(p: Packet, source: Addr, inUse: Flow | null): boolean {
-    if (p.protocol !== TCP) return false
+  /** Why there is no room for one more half-open flow of that source. A hairpinned one was counted where it came from. */
+  function halfOpenRefused(p: Packet, source: Addr, inUse: Flow | null): DropReason | null {
+    if (p.protocol !== TCP) return null
     const half = () => flows.all().filter(f => f.halfOpen !== null)
     const { halfOpen, halfOpenPerSource } = options
     const own = half().filter(f => f.halfOpen === sourceOf(source)).length
-    if (inUse === null && halfOpenPerSource > 0 && own >= halfOpenPerSource) return true
+    if (inUse === null && halfOpenPerSource > 0 && own >= halfOpenPerSource) return 'half-open-source'
     const most = Math.min(halfOpen, Math.floor(options.flows / 2))
-    if (most === 0 || half().length < most) return false
+    if (most === 0 || half().length < most) return null
+    if (options.keepsFlows) return 'half-open-full'
     const [oldest] = half().filter(f => f !== inUse).sort((a, b) => a.born - b.born)
     flows.end(oldest)
-    return false
+    return null
+  }
+
+  /* Limits of a host */
+
+  /** Why a host may not open, or be given, the flow that a packet is about to open; room is made. */
+  function refusedFlow(p: Packet, host: Addr, source: Addr, way: Way, nowMs: number, inUse: Flow | null): DropReason | null {
+    return hosts.refused(host, way, nowMs) ?? halfOpenRefused(p, source, inUse)
   }
 
   /* Unsolicited SYNs */
@@ -372,12 +389,12 @@ export function createModel(options: ModelOptions) {
       if (said?.verdict === 'deny') return { drop: 'denied-by-firewall', answer: 'prohibited' }
       if (said?.verdict === 'silent' && !options.outboundPermit) return { drop: 'denied', answer: 'prohibited' }
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
-      if (halfOpenRefused(p, host.addr, null)) return { drop: 'half-open-source', answer: 'prohibited' }
-      flows.makeRoom(nowMs, null)
+      const refused = refusedFlow(p, host.addr, host.addr, 'out', nowMs, null) ?? flows.makeRoom(nowMs, null)
+      if (refused !== null) return { drop: refused, answer: 'unavailable' }
       let mapping: Mapping | null = null
       if (translated(p.version) && (ours.includes(peer.addr) || !kept(p.protocol, p.src, peer))) {
         const found = mappingFor(p, host, peer)
-        if (typeof found === 'string') return { drop: found, answer: 'prohibited' }
+        if (typeof found === 'string') return { drop: found, answer: 'unavailable' }
         mapping = found
       }
       flow = open(p, 'out', host, peer, mapping, nowMs, rule, said)
@@ -404,6 +421,7 @@ export function createModel(options: ModelOptions) {
       return known ?? { protocol: p.protocol, inside: host, outside: { addr, port: 0 }, bound: false }
     }
     if (known !== null) return known
+    if (!hosts.mayMap(host.addr, p.protocol)) return 'host-ports'
     const port = flows.freePort(p.protocol, addr, host.port)
     return port === null ? 'no-outside-port' : { protocol: p.protocol, inside: host, outside: { addr, port }, bound: false }
   }
@@ -433,8 +451,8 @@ export function createModel(options: ModelOptions) {
       if (said?.verdict === 'deny') return { drop: 'denied-by-firewall' }
       if (said?.verdict === 'silent' && !options.inboundPermit) return unsolicited(p, 'denied', null, nowMs)
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
-      if (halfOpenRefused(p, peer.addr, null)) return { drop: 'half-open-source' }
-      flows.makeRoom(nowMs, null)
+      const refused = refusedFlow(p, host.addr, peer.addr, 'in', nowMs, null) ?? flows.makeRoom(nowMs, null)
+      if (refused !== null) return { drop: refused }
       flow = open(p, 'in', host, peer, null, nowMs, rule, said)
     }
     midcom.count(flow, 'in', p.netBytes, nowMs)
@@ -472,11 +490,13 @@ export function createModel(options: ModelOptions) {
       if (said?.verdict === 'deny') return { drop: 'denied-by-firewall' }
       if (said?.verdict === 'silent' && !isPermitted) return unsolicited(p, 'filtered', inUse, nowMs)
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
-      if (halfOpenRefused(p, peer.addr, inUse)) return { drop: 'half-open-source' }
+      const refused = refusedFlow(p, mapping.inside.addr, peer.addr, 'in', nowMs, inUse)
+      if (refused !== null) return { drop: refused }
       // The same five words on the other mapping of the endpoint.
       const older = flowFrom(p, mapping.inside, peer)
       if (older !== null) flows.end(older)
-      flows.makeRoom(nowMs, inUse)
+      const full = flows.makeRoom(nowMs, inUse)
+      if (full !== null) return { drop: full }
       if (binding === null && flows.flowsOf(mapping).length === 0) return { drop: 'no-mapping' }
       flow = open(p, 'in', mapping.inside, peer, mapping, nowMs, rule, said, inUse)
       flow.twice = (rule?.twice ?? false) || bindings.hasFixedName(p.protocol, peer)
@@ -603,7 +623,7 @@ export function createModel(options: ModelOptions) {
   }
 
   function answerTo(
-    p: Packet, side: Side, kind: 'time-exceeded' | 'prohibited' | 'port-unreachable' | 'too-big', nowMs: number, mtu = 0,
+    p: Packet, side: Side, kind: 'time-exceeded' | 'prohibited' | 'unavailable' | 'port-unreachable' | 'too-big', nowMs: number, mtu = 0,
   ): Sent[] {
     if (p.piece !== null && p.piece.start > 0) return []
     // Reading: an ICMP packet whose type was not captured may be an error. Redirect and source quench are errors here.
@@ -613,7 +633,8 @@ export function createModel(options: ModelOptions) {
     const four = p.version === 4, most = four ? 576 - 28 : 1280 - 48
     // Reading: a header checksum that was filled in is quoted so; who gets the error may check it.
     const quote = p.bytes.slice(0, most), body = new Uint8Array(8 + quote.length)
-    const numbers = { 'time-exceeded': [11, 0, 3, 0], 'prohibited': [3, 13, 1, 1], 'port-unreachable': [3, 3, 1, 1], 'too-big': [3, 4, 2, 0] }
+    const numbers = { 'time-exceeded': [11, 0, 3, 0], 'prohibited': [3, 13, 1, 1], 'unavailable': options.refusesByHost ? [3, 1, 1, 3] : [3, 13, 1, 1],
+      'port-unreachable': [3, 3, 1, 1], 'too-big': [3, 4, 2, 0] }
     const [type4, code4, type6, code6] = numbers[kind]
     body.set(four ? [type4, code4] : [type6, code6])
     body.set(put16(new Uint8Array(4), 2, mtu), 4)

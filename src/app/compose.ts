@@ -61,6 +61,7 @@ export function engineOptions(
   firewallOptions: FirewallOptions | null = null,
 ): EngineOptions {
   const { box, nat, firewall, timers, limits, checks, midcom } = config
+  const { fullTable, refusal, ...bounds } = limits
   const [word0, word1, word2, word3] = box.address6
   return {
     inside: createPrefixSet(inside),
@@ -69,7 +70,8 @@ export function engineOptions(
     hairpinning: nat.hairpinning,
     outboundPermit: firewall.outbound === 'permit', inboundPermit: firewall.inbound6 === 'permit',
     tcpMidstream: firewall.tcpMidstream,
-    ...timers, ...limits, heldSyns: firewall.unsolicitedSyn === 'drop' ? 0 : limits.heldSyns,
+    ...timers, ...bounds, heldSyns: firewall.unsolicitedSyn === 'drop' ? 0 : limits.heldSyns,
+    keepsFlows: fullTable === 'refuse', refusesByHost: refusal === 'host-unreachable',
     ipv4Checksum: CHECKSUMS[checks.ipv4Checksum], tcpFlags: checks.tcpFlags,
     tcpWindow: WINDOWS[checks.tcpWindow], spoofing: SPOOFING[checks.spoofing],
     mtuInside: box.mtuInside, mtuOutside: box.mtuOutside, mss: box.mss, identification: IDENTIFICATIONS[nat.identification],

@@ -18,8 +18,8 @@ import { RST } from '../wire/tcp.ts'
 import { createCommands } from './commands.ts'
 import { type Extras, HOLD_BYTES, REPLY_BYTES, createExtras } from './extras.ts'
 import {
-  BLOCK_OUT, CONFLICT, DEADLINE, DELTA, FLOW_BITS, HAIRPIN, INSIDE, KIND, MAPPED, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, RULED, TWICE,
-  createFlows, type Flows,
+  BLOCK_OUT, CONFLICT, DEADLINE, DELTA, FLOW_BITS, HAIRPIN, INSIDE, KIND, MAPPED, NO_PORT, NO_ROOM, OUTSIDE, OUTSIDE_PORTS, PEER,
+  PORTS, RULED, TOO_MANY_PORTS, TWICE, createFlows, type Flows,
 } from './flows.ts'
 import { CLASS_ICMP, CLASS_NONE, CLASS_OF, CLASS_TCP, CLASSES } from './ports.ts'
 import { createEgress, egressBytes, egressExtras } from './egress.ts'
@@ -58,7 +58,13 @@ const DENIED = reasonIndex('denied'), TCP_MIDSTREAM = reasonIndex('tcp-midstream
 const DENIED_BY_FIREWALL = reasonIndex('denied-by-firewall')
 const DENIED_BY_RULE = reasonIndex('denied-by-rule'), MARTIAN_SOURCE = reasonIndex('martian-source')
 const ICMP_RATE = reasonIndex('icmp-rate'), FRAGMENT_RATE = reasonIndex('fragment-rate')
-const NO_OUTSIDE_PORT = reasonIndex('no-outside-port'), PROTOCOL_CONFLICT = reasonIndex('protocol-conflict')
+const FLOW_TABLE_FULL = reasonIndex('flow-table-full'), PROTOCOL_CONFLICT = reasonIndex('protocol-conflict')
+/** Why no flow could be opened, by the negative of what `Flows` says. */
+const WHY_NOT: number[] = []
+WHY_NOT[-NO_PORT] = reasonIndex('no-outside-port')
+WHY_NOT[-CONFLICT] = PROTOCOL_CONFLICT
+WHY_NOT[-NO_ROOM] = FLOW_TABLE_FULL
+WHY_NOT[-TOO_MANY_PORTS] = reasonIndex('host-ports')
 
 const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, UDP_LITE = 136
 /** Where the transport checksum that covers the addresses lies, or ICMP's; 0: there is none. */
@@ -145,7 +151,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const shared: Shared = { options, frames, counters, rows, pool, flows, extras }
   const { look, lookAhead } = createLook(shared)
   const replyStart = options.scratchStart + options.fragmentHold * HOLD_BYTES
-  const { timeExceeded, prohibited, refuseSyn, tooBig } = createIcmpReply(shared, replyStart)
+  const { timeExceeded, prohibited, unavailable, refuseSyn, tooBig } = createIcmpReply(shared, replyStart)
   const {
     before: beforeEgress, after: afterEgress, afterReleased, identification, setIdentification,
   } = createEgress(shared, replyStart + REPLY_BYTES + options.heldSyns * HELD_SYN_BYTES, tooBig)
@@ -162,7 +168,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = rows
   const { word2: word2Column, hash: hashColumn, hint: hintColumn } = rows
   const { F, portOwner, addressOwner, isBinding, isForward, hash4, find4, find6, findMapping, findPeer, schedule } = flows
-  const { openOut, openIn, openPlain4, open6, remove } = flows
+  const { openOut, openIn, openPlain4, open6, remove, hosts } = flows
   const { expire: expireFlows } = flows
   const { has4, has6 } = options.inside
   const { indexOf } = pool
@@ -181,9 +187,9 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const syns = createHeldSyns(shared, replyStart + REPLY_BYTES, replyStart, refuseSyn)
   const windows = createWindows(shared)
   const { judge } = windows
-  const guard = createGuard(shared, { halfOpen, syns, windows, key: $key, prohibit })
+  const guard = createGuard(shared, { halfOpen, syns, windows, key: $key, unavailing })
   const { leave: leaveHalfOpen } = guard
-  const isBounded = halfOpen.isOn, isWindowed = windows.isOn
+  const isBounded = halfOpen.isOn, isWindowed = windows.isOn, areHostsLimited = hosts.isOn
   const isIcmpBounded = options.icmpPerSecond > 0, areFragmentsBounded = options.fragmentsPerSecond > 0
   const { take: takeIcmp } = createTokenBucket(options.icmpPerSecond)
   const { take: takeFragment } = createTokenBucket(options.fragmentsPerSecond)
@@ -211,13 +217,19 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   /** Drops row i and says so to its sender (RFC 5508 REQ-8), who is shown the packet as it came. */
   function prohibit(i: number, reason: number): 0 {
     // @req RFC5508 REQ-8
-    // @req RFC6888 REQ-11 partly[as far as the rows below are obeyed]
-    // @req RFC6888 REQ-11a
-    // @req RFC6888 REQ-11b partly[code 13 rather than 1]
-    // @req RFC6888 REQ-11c no[it is counted, and nobody is told]
     drop(i, reason)
     if (isTwice) restore(i)
     prohibited(i, $now[0])
+    return 0
+  }
+
+  /** The same of row i, from inside, which lacks room or meets a limit: it may be better luck later. */
+  function unavailing(i: number, reason: number): 0 {
+    // @req RFC6888 REQ-11, REQ-11a, REQ-11b
+    // @req RFC6888 REQ-11c no[it is counted, and nobody is told]
+    drop(i, reason)
+    if (isTwice) restore(i)
+    unavailable(i, $now[0])
     return 0
   }
 
@@ -285,16 +297,42 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     return true
   }
 
-  /** State of the flow that row i would open, or -1 if it may open none, and was dropped. `keep`: see guard.ts. */
-  function opening(i: number, dir: number, keep: number): number {
+  /**
+   * State of the flow that row i would open, or -1 if it may open none, and was dropped. `keep`: see guard.ts. `inside`: the IPv4
+   * host whose flow it would be; of IPv6 it is in $key.
+   */
+  function opening(i: number, dir: number, keep: number, inside: number): number {
     const protocol = kindColumn[i] & 255
-    if (protocol === UDP && dir === DIR_OUT) return udpState(portsColumn[i] & 0xffff)
-    if (protocol !== TCP) return STATE_OF[protocol]
+    if (protocol !== TCP) {
+      if (areHostsLimited && !mayHaveMore(i, dir, inside)) return -1
+      return protocol === UDP && dir === DIR_OUT ? udpState(portsColumn[i] & 0xffff) : STATE_OF[protocol]
+    }
     const flags = view.getUint8(l4Column[i] + 13)
     const event = EVENT[flags & 31]
     if ((flags & RST) !== 0 || (!tcpMidstream && event !== EVENT_SYN)) return refuse(i, TCP_MIDSTREAM) - 1
+    if (areHostsLimited && !mayHaveMore(i, dir, inside)) return -1
     if (!guard.admit(i, dir, keep)) return -1
     return openingState(dir, event)
+  }
+
+  /** May the host have the flow that row i would open? If not the row was dropped. */
+  function mayHaveMore(i: number, dir: number, inside: number): boolean {
+    const isSix = kindColumn[i] >>> 8 === 6
+    const reason = hosts.refusal(isSix ? 6 : 4, isSix ? $key[0] : inside, isSix ? $key[1] : 0, dir, $now[0])
+    if (reason < 0) return true
+    if (dir === DIR_OUT) unavailing(i, reason)
+    else drop(i, reason)
+    return false
+  }
+
+  /** Row i has opened the flow `slot`; rule and firewall rule that said so are known. */
+  function opened(i: number, slot: number, dir: number, rule: number, keep: number): void {
+    rememberOpener(slot, dir, rule)
+    adopt(slot, dir, rule)
+    guard.opened(i, slot, dir, keep)
+    if (!areHostsLimited || dir !== DIR_OUT) return
+    const base = slot << FLOW_BITS, version = F[base + KIND] >>> 24
+    hosts.charge(version, F[base], version === 6 ? F[base + 1] : 0)
   }
 
   /** Is row i the answer to an ICMP query? */
@@ -455,17 +493,15 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const said = rule === NO_RULE ? ask4(i, DIR_OUT, local, portsColumn[i]) : PERMITTED
     if (said === REFUSED) return prohibit(i, DENIED_BY_FIREWALL)
     if (said === SILENT && !outboundPermit) return prohibit(i, DENIED)
-    const state = opening(i, DIR_OUT, 0)
+    const state = opening(i, DIR_OUT, 0, local)
     if (state < 0) return 0
     // @req RFC5508 REQ-1, REQ-10a3
     // @req RFC6888 REQ-6
     const isMapped = nat44 && (indexOf(peer) >= 0 || !isUntranslated(kind & 255, local, peer, portsColumn[i]))
     const slot = isMapped ? openOut(local, peer, portsColumn[i], kind, state, 0, $now[0])
       : openPlain4(local, peer, portsColumn[i], kind, state, $now[0])
-    if (slot <= 0) return prohibit(i, slot === CONFLICT ? PROTOCOL_CONFLICT : NO_OUTSIDE_PORT)
-    rememberOpener(slot, DIR_OUT, rule)
-    adopt(slot, DIR_OUT, rule)
-    guard.opened(i, slot, DIR_OUT, 0)
+    if (slot < 0) return unavailing(i, WHY_NOT[-slot])
+    opened(i, slot, DIR_OUT, rule, 0)
     return slot
   }
 
@@ -523,15 +559,13 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const said = rule === NO_RULE ? ask4(i, DIR_IN, F[base + INSIDE], ports) : PERMITTED
     if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL)
     if (said === SILENT && !isOpen) return unsolicited(i, FILTERED)
-    const state = opening(i, DIR_IN, keep)
+    const state = opening(i, DIR_IN, keep, F[base + INSIDE])
     if (state < 0) return 0
     // Unless it was half-open, and has just made room.
     if (rival !== 0 && F[(rival << FLOW_BITS) + KIND] !== 0) supersede(rival)
     const slot = openIn(owner, peer, portsColumn[i] & 0xffff, kind, state, keep, $now[0])
-    if (slot === 0) return refuse(i, NO_MAPPING)
-    rememberOpener(slot, DIR_IN, rule)
-    adopt(slot, DIR_IN, rule)
-    guard.opened(i, slot, DIR_IN, keep)
+    if (slot <= 0) return refuse(i, slot === 0 ? NO_MAPPING : FLOW_TABLE_FULL)
+    opened(i, slot, DIR_IN, rule, keep)
     showAlias(slot)
     return slot
   }
@@ -582,15 +616,13 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const said = rule === NO_RULE ? ask4(i, DIR_IN, inside, portsColumn[i]) : PERMITTED
     if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL)
     if (said === SILENT && !isOpenWhole(i, inside)) return unsolicited(i, FILTERED)
-    const state = opening(i, DIR_IN, keep)
+    const state = opening(i, DIR_IN, keep, inside)
     if (state < 0) return 0
     const rival = find4(hash4(inside, peer, portsColumn[i], kindColumn[i]), inside, peer, portsColumn[i], kindColumn[i])
     if (rival !== 0) supersede(rival)
     const slot = openOut(inside, peer, portsColumn[i], kindColumn[i], state, keep, $now[0])
-    if (slot <= 0) return refuse(i, PROTOCOL_CONFLICT)
-    rememberOpener(slot, DIR_IN, rule)
-    adopt(slot, DIR_IN, rule)
-    guard.opened(i, slot, DIR_IN, keep)
+    if (slot < 0) return refuse(i, WHY_NOT[-slot])
+    opened(i, slot, DIR_IN, rule, keep)
     showAlias(slot)
     return slot
   }
@@ -646,9 +678,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const state = admitFromOutside(i, rule)
     if (state < 0) return 0
     const slot = openPlain4(localColumn[i], peerColumn[i], portsColumn[i], kindColumn[i], state, $now[0])
-    rememberOpener(slot, DIR_IN, rule)
-    adopt(slot, DIR_IN, rule)
-    guard.opened(i, slot, DIR_IN, 0)
+    if (slot < 0) return refuse(i, FLOW_TABLE_FULL)
+    opened(i, slot, DIR_IN, rule, 0)
     return slot
   }
 
@@ -660,7 +691,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       : ask6(i, DIR_IN, $key, portsColumn[i])
     if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL) - 1
     if (said === SILENT && !inboundPermit) return unsolicited(i, DENIED) - 1
-    return opening(i, DIR_IN, 0)
+    return opening(i, DIR_IN, 0, localColumn[i])
   }
 
   /* IPv6. */
@@ -691,9 +722,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const state = dir === DIR_OUT ? admitOut6(i, rule) : admitFromOutside(i, rule)
     if (state < 0) return 0
     const slot = open6(hashColumn[i], $key, portsColumn[i], kindColumn[i], state, $now[0])
-    rememberOpener(slot, dir, rule)
-    adopt(slot, dir, rule)
-    guard.opened(i, slot, dir, 0)
+    if (slot < 0) return dir === DIR_OUT ? unavailing(i, FLOW_TABLE_FULL) : refuse(i, FLOW_TABLE_FULL)
+    opened(i, slot, dir, rule, 0)
     return slot
   }
 
@@ -705,7 +735,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const said = rule === NO_RULE ? ask6(i, DIR_OUT, $key, portsColumn[i]) : PERMITTED
     if (said === REFUSED) return prohibit(i, DENIED_BY_FIREWALL) - 1
     if (said === SILENT && !outboundPermit) return prohibit(i, DENIED) - 1
-    return opening(i, DIR_OUT, 0)
+    return opening(i, DIR_OUT, 0, 0)
   }
 
   /* One packet. */

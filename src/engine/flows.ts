@@ -16,6 +16,7 @@ import { sortFirst } from '../storage/sort.ts'
 import { createWheel } from '../storage/wheel.ts'
 import { type Counters, counterIndex } from '../channel/counters.ts'
 import { mappingDelta } from './delta.ts'
+import { createHosts } from './hosts.ts'
 import { forwardedPorts } from './nat-options.ts'
 import type { EngineOptions } from './options.ts'
 import type { Pool } from './pool.ts'
@@ -52,8 +53,8 @@ export const MAPPED = 1, HAIRPIN = 2, MAPPING_HEAD = 4, PEER_HEAD = 8
 /** A rule admitted a direction of it; a direction is blocked (BLOCK_OUT << direction); the inside sees A1 for its peer. */
 export const RULED = 16, BLOCK_OUT = 32, BLOCK_IN = 64, TWICE = 128
 
-/** Why `openOut` gave no slot. */
-export const NO_PORT = -1, CONFLICT = -2
+/** Why no flow could be opened. */
+export const NO_PORT = -1, CONFLICT = -2, NO_ROOM = -3, TOO_MANY_PORTS = -4
 
 /** Flows that end in the same millisecond and are put in order of their slots. */
 const MOST_SORTED = 4096
@@ -66,7 +67,6 @@ export type Flows = ReturnType<typeof createFlows>
  * Before its record goes, `unlink` is told of every flow with RULED, and `forgetHalfOpen` of every TCP flow that may never
  * have been open.
  */
-// @req RFC6888 REQ-4c, REQ-5, REQ-5a, REQ-5b no[flows of an inside host are not limited]
 export function createFlows(
   options: EngineOptions, pool: Pool, counters: Counters, unlink: (slot: number) => void = () => {},
   forgetHalfOpen: ((slot: number) => void) | null = null,
@@ -98,6 +98,8 @@ export function createFlows(
   /** Head of the mapping that holds (index of a shared address * CLASSES + class) << 16 | port, or 0. */
   const portOwner = new Int32Array(places.buffer, ownerStart * 4)
   const { choose: choosePort, release } = createPorts(options, pool)
+  const hosts = createHosts(options)
+  const isCounted = hosts.isOn, keepsFlows = options.keepsFlows ?? false
 
   const OPENED = counterIndex('flows-opened'), EXPIRED = counterIndex('flows-expired')
   const EVICTED = counterIndex('flows-evicted'), CURRENT = counterIndex('flows-current'), PEAK = counterIndex('flows-peak')
@@ -258,7 +260,9 @@ export function createFlows(
     if (index >= pool.shared) return
     const set = index * CLASSES + portClass
     portOwner[(set << 16) | port] = slot
-    if (slot === 0) release(set, port)
+    if (slot !== 0) return
+    release(set, port)
+    if (isCounted) hosts.countPort(F[base + INSIDE], portClass, -1)
   }
 
   /** Enters a flow whose record is filled into the ring of its mapping (`head`, or 0: it is the first) and of its peer. */
@@ -336,6 +340,17 @@ export function createFlows(
 
   /* Slots. */
 
+  /** The host of a filled record has a flow more, or one less. */
+  function enterHost(base: number, nowMs: number): void {
+    const version = F[base + KIND] >>> 24
+    hosts.enter(version, F[base], version === 6 ? F[base + 1] : 0, nowMs)
+  }
+
+  function leaveHost(base: number): void {
+    const version = F[base + KIND] >>> 24
+    hosts.leave(version, F[base], version === 6 ? F[base + 1] : 0)
+  }
+
   /** Takes a flow out of every structure and gives its slot back. */
   function remove(slot: number): void {
     const base = slot << FLOW_BITS
@@ -344,6 +359,7 @@ export function createFlows(
     cancel(slot)
     indexDelete(hashOf(base), slot)
     if ((F[base + KIND] & MAPPED) !== 0) detach(slot)
+    if (isCounted) leaveHost(base)
     F[base + KIND] = 0
     F[base] = freed
     freed = slot
@@ -368,14 +384,26 @@ export function createFlows(
     remove(victim)
   }
 
-  /** A slot for a new flow, by eviction if need be. */
+  /** A slot for a new flow, by eviction if need be. NO_ROOM: there is none, and no flow is to be given up. */
   function takeSlot(keep: number, nowMs: number): number {
-    // @req RFC6888 REQ-11d no[a full flow table gives up the flow with the least time left]
-    if (freed === 0 && fresh > capacity) evict(keep, nowMs)
+    if (freed === 0 && fresh > capacity) {
+      // @req RFC6888 REQ-11d
+      if (keepsFlows) return NO_ROOM
+      evict(keep, nowMs)
+    }
     if (freed === 0) return fresh++
     const slot = freed
     freed = F[slot << FLOW_BITS]
     return slot
+  }
+
+  /** Of a record that was filled: no flow comes of it. */
+  function giveUp(slot: number, why: number): number {
+    const base = slot << FLOW_BITS
+    if (isCounted) leaveHost(base)
+    F[base + KIND] = 0
+    giveBack(slot)
+    return why
   }
 
   function giveBack(slot: number): void {
@@ -417,13 +445,16 @@ export function createFlows(
 
   /**
    * Opens an IPv4 flow with the mapping of its inside endpoint or a new one: from inside, or from outside to a bound address.
-   * Slot, NO_PORT or CONFLICT.
+   * Slot, or why not.
    */
   function openOut(
     inside: number, peer: number, ports: number, kind: number, state: number, keep: number, nowMs: number,
   ): number {
     // Room first: eviction may end the very mapping that is looked for next.
     const slot = takeSlot(keep, nowMs)
+    if (slot < 0) return slot
+    fill4(slot, inside, peer, ports, kind)
+    if (isCounted) enterHost(slot << FLOW_BITS, nowMs)
     const portClass = CLASS_OF[kind & 255]
     const bound = boundIndex(inside)
     // @req RFC4787 REQ-2
@@ -435,10 +466,7 @@ export function createFlows(
     let head: number
     if (portClass === CLASS_NONE) {
       const rival = findPeer(outside, 0, peer, kind)
-      if (rival !== 0) {
-        giveBack(slot)
-        return CONFLICT
-      }
+      if (rival !== 0) return giveUp(slot, CONFLICT)
       head = findMapping(inside, 0, kind)
       if (head !== 0 && !isJoinable(head, bound, outside)) head = 0
     } else {
@@ -449,17 +477,15 @@ export function createFlows(
       if (head !== 0 && !isJoinable(head, bound, outside)) head = 0
       if (head === 0 && bound >= 0) outsidePort = ports >>> 16
       else if (head === 0) {
+        if (isCounted && !hosts.mayMap(inside, portClass)) return giveUp(slot, TOO_MANY_PORTS)
         outsidePort = choosePort(poolIndex, portClass, ports >>> 16)
-        if (outsidePort < 0) {
-          giveBack(slot)
-          return NO_PORT
-        }
+        if (outsidePort < 0) return giveUp(slot, NO_PORT)
+        if (isCounted) hosts.countPort(inside, portClass, 1)
       } else {
         outside = F[(head << FLOW_BITS) + OUTSIDE]
         outsidePort = F[(head << FLOW_BITS) + OUTSIDE_PORTS] >>> 16
       }
     }
-    fill4(slot, inside, peer, ports, kind)
     map(slot, head, outside, outsidePort)
     start(slot, hash4(inside, peer, ports, kind), state, nowMs)
     return slot
@@ -470,11 +496,12 @@ export function createFlows(
     return head > capacity || bound < 0 || F[(head << FLOW_BITS) + OUTSIDE] === outside
   }
 
-  /** Opens a flow from outside in the mapping that owns `owner` in the port table. Slot, or 0 if eviction just ended it. */
+  /** Opens a flow from outside in the mapping that owns `owner` in the port table. Slot, NO_ROOM, or 0: eviction just ended it. */
   function openIn(
     owner: number, peer: number, peerPort: number, kind: number, state: number, keep: number, nowMs: number,
   ): number {
     const slot = takeSlot(keep, nowMs)
+    if (slot < 0) return slot
     const head = portOwner[owner]
     if (head === 0) {
       giveBack(slot)
@@ -484,17 +511,20 @@ export function createFlows(
     const inside = F[headBase + INSIDE]
     const ports = (F[headBase + PORTS] & ~0xffff) | peerPort
     fill4(slot, inside, peer, ports, kind)
+    if (isCounted) enterHost(slot << FLOW_BITS, nowMs)
     map(slot, head, F[headBase + OUTSIDE], F[headBase + OUTSIDE_PORTS] >>> 16)
     start(slot, hash4(inside, peer, ports, kind), state, nowMs)
     return slot
   }
 
-  /** Opens an IPv4 flow without NAT, from either side. */
+  /** Opens an IPv4 flow without NAT, from either side. Slot or NO_ROOM. */
   function openPlain4(
     inside: number, peer: number, ports: number, kind: number, state: number, nowMs: number,
   ): number {
     const slot = takeSlot(0, nowMs)
+    if (slot < 0) return slot
     fill4(slot, inside, peer, ports, kind)
+    if (isCounted) enterHost(slot << FLOW_BITS, nowMs)
     // Whoever translates by this record changes nothing.
     const base = slot << FLOW_BITS
     F[base + OUTSIDE] = inside
@@ -504,15 +534,17 @@ export function createFlows(
     return slot
   }
 
-  /** Opens an IPv6 flow, from either side. `key` holds inside and peer address. */
+  /** Opens an IPv6 flow, from either side. `key` holds inside and peer address. Slot or NO_ROOM. */
   function open6(
     hash: number, key: Int32Array, ports: number, kind: number, state: number, nowMs: number,
   ): number {
     const slot = takeSlot(0, nowMs)
+    if (slot < 0) return slot
     const base = slot << FLOW_BITS
     for (let word = 0; word < 8; word++) F[base + word] = key[word]
     F[base + PORTS] = ports
     F[base + KIND] = kind << 16
+    if (isCounted) enterHost(base, nowMs)
     start(slot, hash, state, nowMs)
     return slot
   }
@@ -616,9 +648,9 @@ export function createFlows(
     addressOwner,
     F, places, index, indexMask, slotMask, ownerStart, portOwner, timeouts,
     hash4, hash6, find4, find6, isFlow6, guess, findMapping, findPeer,
-    openOut, openIn, openPlain4, open6, remove, schedule, expire,
+    openOut, openIn, openPlain4, open6, remove, schedule, expire, hosts,
     /** Bytes of all tables together. */
-    bytes: 4 * (F.length + places.length + mappingChains.length + peerChains.length + $ended.length)
+    bytes: 4 * (F.length + places.length + mappingChains.length + peerChains.length + $ended.length) + hosts.bytes
       + (options.nat44 ? pool.shared * CLASSES * (8192 + 512) : 0),
   }
 }

@@ -13,7 +13,7 @@ import { type Shared, drop } from './shared.ts'
 import { DIR_OUT, EVENT, EVENT_SYN } from './tcp-state.ts'
 import type { Windows } from './tcp-window.ts'
 
-const HALF_OPEN_SOURCE = reasonIndex('half-open-source')
+const HALF_OPEN_SOURCE = reasonIndex('half-open-source'), HALF_OPEN_FULL = reasonIndex('half-open-full')
 const TCP = 6
 
 export interface GuardParts {
@@ -22,11 +22,11 @@ export interface GuardParts {
   windows: Windows
   /** Both ends of the IPv6 packet that is being decided: the one on our side first. */
   key: Int32Array
-  /** Drops a row and tells its sender. */
-  prohibit(i: number, reason: number): void
+  /** Drops a row, from inside, and tells its sender that there is no room for it. */
+  unavailing(i: number, reason: number): void
 }
 
-export function createGuard(shared: Shared, { halfOpen, syns, windows, key, prohibit }: GuardParts) {
+export function createGuard(shared: Shared, { halfOpen, syns, windows, key, unavailing }: GuardParts) {
   const { options, frames, rows, flows, counters } = shared
   const { view, side } = frames
   const { kind: kindColumn, local: localColumn, peer: peerColumn, l4: l4Column } = rows
@@ -34,6 +34,7 @@ export function createGuard(shared: Shared, { halfOpen, syns, windows, key, proh
   const isBounded = halfOpen.isOn, isWindowed = windows.isOn, holdsSyns = options.heldSyns > 0
   const HALF_OPEN = counterIndex('half-open-current'), HALF_OPEN_EVICTED = counterIndex('half-open-evicted')
   const EVICTED = counterIndex('flows-evicted')
+  const keepsFlows = options.keepsFlows ?? false
 
   /** The source that opens the flow of row i: the words of it that are counted. An IPv6 host has a /64 to itself. */
   function sourceWord(i: number, dir: number, word: number): number {
@@ -42,23 +43,28 @@ export function createGuard(shared: Shared, { halfOpen, syns, windows, key, proh
   }
 
   /**
-   * Makes room for the flow that row i, a TCP segment, would open; false if its source has as many half-open ones as it may, and
-   * the row was dropped. `keep` is the flow by which it was hairpinned, or 0: then its source was counted there.
+   * Makes room for the flow that row i, a TCP segment, would open; false if there is none, or its source has as many half-open ones
+   * as it may, and the row was dropped. `keep` is the flow by which it was hairpinned, or 0: then its source was counted there.
    */
   function admit(i: number, dir: number, keep: number): boolean {
     if (!isBounded) return true
     if (keep === 0 && halfOpen.isSourceFull(kindColumn[i] >>> 8, sourceWord(i, dir, 0), sourceWord(i, dir, 1))) {
-      if (dir === DIR_OUT) prohibit(i, HALF_OPEN_SOURCE)
-      else drop(shared, i, HALF_OPEN_SOURCE)
-      return false
+      return refuse(i, dir, HALF_OPEN_SOURCE)
     }
     const oldest = halfOpen.victim(keep)
     if (oldest !== 0) {
+      if (keepsFlows) return refuse(i, dir, HALF_OPEN_FULL)
       counters[EVICTED]++
       counters[HALF_OPEN_EVICTED]++
       remove(oldest)
     }
     return true
+  }
+
+  function refuse(i: number, dir: number, reason: number): false {
+    if (dir === DIR_OUT) unavailing(i, reason)
+    else drop(shared, i, reason)
+    return false
   }
 
   /** Row i has opened the flow `slot`. */

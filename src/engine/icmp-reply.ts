@@ -117,6 +117,12 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
       0, nowMs)
   }
 
+  /** RFC 6888 REQ-11b: a soft error, so that TCP tries again; or prohibited, as RFC 5508 REQ-8 has it. */
+  function unavailable(i: number, nowMs: number): void {
+    if (options.refusesByHost !== true) return prohibited(i, nowMs)
+    reply(i, icmp.UNREACHABLE, icmp.HOST_UNREACHABLE, icmp.V6_UNREACHABLE, icmp.V6_ADDRESS_UNREACHABLE, 0, nowMs)
+  }
+
   /**
    * Writes at `start` the answer to an unsolicited SYN from outside, which lies at `p`: port unreachable (RFC 5382 REQ-4), or
    * prohibited for IPv6 (RFC 6092). Its length, or 0 if the rate forbids it.
@@ -136,5 +142,5 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     reply(i, icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, icmp.V6_TOO_BIG, 0, mtu, nowMs)
   }
 
-  return { timeExceeded, prohibited, refuseSyn, tooBig }
+  return { timeExceeded, prohibited, unavailable, refuseSyn, tooBig }
 }

@@ -61,7 +61,26 @@ export interface FirewallOptions {
   interfaceName: (id: number) => string | undefined
 }
 
+/** What one inside host may have; of IPv6 a /64 is one. 0: any number. */
+export interface HostLimits {
+  /** Flows at once, whoever opened them. */
+  flows: number
+  /** Flows that it opens, a second, at most 10^6; the burst is the same number. */
+  flowsPerSecond: number
+  /** Outside ports and ICMP identifiers of its own mappings, together and each. */
+  ports: number
+  udpPorts: number
+  tcpPorts: number
+  identifiers: number
+}
+
 export interface EngineOptions {
+  /** Absent: any number of everything. */
+  perHost?: HostLimits
+  /** A new flow for which there is no room is refused: none is given up for it (RFC 6888 REQ-11d). */
+  keepsFlows?: boolean
+  /** The inside is told of limits and lack of room by host unreachable (RFC 6888 REQ-11b), not prohibited (RFC 5508 REQ-8). */
+  refusesByHost?: boolean
   /** Absent or null: there are no firewall rules, and none can come. */
   firewall?: FirewallOptions | null
   /** Absent or null: there are no rules. */

@@ -2,7 +2,6 @@
  * Outside ports: which are free on each outside address, and which one a new mapping gets (RFC 4787 REQ-3, REQ-4;
  * docs/behaviour.md, Ports). UDP, TCP and ICMP identifiers are apart.
  *
- * @req RFC6888 REQ-4, REQ-4a, REQ-4b no[ports of an inside host are not limited]
  * @req RFC6888 REQ-8, REQ-8a, REQ-8b, REQ-8c no[a port may be given again at once]
  */
 import { createPrng } from '../base/prng.ts'

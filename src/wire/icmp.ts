@@ -5,12 +5,12 @@ export const CODE = 1, CHECKSUM = 2, ID = 4, SEQUENCE = 6
 export const ECHO_REPLY = 0, UNREACHABLE = 3, REDIRECT = 5, ECHO_REQUEST = 8, TIME_EXCEEDED = 11
 export const PARAMETER_PROBLEM = 12, TIMESTAMP_REQUEST = 13, TIMESTAMP_REPLY = 14
 /** Codes of UNREACHABLE. */
-export const PORT_UNREACHABLE = 3, FRAGMENTATION_NEEDED = 4, ADMINISTRATIVELY_PROHIBITED = 13
+export const HOST_UNREACHABLE = 1, PORT_UNREACHABLE = 3, FRAGMENTATION_NEEDED = 4, ADMINISTRATIVELY_PROHIBITED = 13
 
 export const V6_UNREACHABLE = 1, V6_TOO_BIG = 2, V6_TIME_EXCEEDED = 3, V6_PARAMETER_PROBLEM = 4
 export const V6_ECHO_REQUEST = 128, V6_ECHO_REPLY = 129, V6_REDIRECT = 137
-/** Code of V6_UNREACHABLE. */
-export const V6_ADMINISTRATIVELY_PROHIBITED = 1
+/** Codes of V6_UNREACHABLE. */
+export const V6_ADMINISTRATIVELY_PROHIBITED = 1, V6_ADDRESS_UNREACHABLE = 3
 
 export function type(v: DataView, off: number): number { return v.getUint8(off) }
 export function code(v: DataView, off: number): number { return v.getUint8(off + CODE) }

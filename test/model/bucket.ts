@@ -11,11 +11,16 @@ export class Bucket {
   }
 
   take(nowMs: number): boolean {
+    if (!this.has(nowMs)) return false
+    this.filled -= 1000
+    return true
+  }
+
+  /** Is there something to take? */
+  has(nowMs: number): boolean {
     const elapsedMs = this.latestMs === null ? 0 : (nowMs - this.latestMs) >>> 0
     this.latestMs = nowMs
     this.filled = Math.min(this.perSecond * 1000, this.filled + elapsedMs * this.perSecond)
-    if (this.filled < 1000) return false
-    this.filled -= 1000
-    return true
+    return this.filled >= 1000
   }
 }

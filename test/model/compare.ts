@@ -127,6 +127,6 @@ export function survive(options: ModelOptions, list: readonly Step[], startMs: n
   farewell(model).forEach(write)
   for (let slices = 0; driver.slice(nowMs, budget); slices++) assert.ok(slices < 10_000, 'commands have an end')
   const { flows, mappings } = driver.totals()
-  assert.deepEqual({ flows, mappings, ruled: driver.ruled() }, { flows: 0, mappings: 0, ruled: [0, 0] })
+  assert.deepEqual({ flows, mappings, ruled: driver.ruled(), hosts: driver.hosts() }, { flows: 0, mappings: 0, ruled: [0, 0], hosts: 0 })
   driver.checkSums()
 }

@@ -82,6 +82,7 @@ export class EngineDriver {
       heldSyns: o.heldSyns, tcpWindow: WINDOW[o.tcpWindow], ipv4Checksum: CHECKSUM[o.ipv4Checksum],
       tcpFlags: o.tcpFlags, spoofing: SPOOFING[o.spoofing], boxAddress4: o.boxAddress4,
       boxAddress6: [w0, w1, w2, w3], seed: o.seed, nat: o.nat ?? null,
+      ...o.perHost && { perHost: o.perHost }, keepsFlows: o.keepsFlows ?? false, refusesByHost: o.refusesByHost ?? false,
       mtuInside, mtuOutside, mss, identification: IDENTIFY[identification], scratchStart: poolBytes,
       midcom: midcom === null ? null : {
         rules: midcom.rules, boundPorts: midcom.boundPorts, portLow: midcom.portLo, portHigh: midcom.portHi,
@@ -167,6 +168,8 @@ export class EngineDriver {
     const names: BaseCounter[] = ['rules-current', 'bindings-current']
     return names.map(name => this.counters[counterIndex(name)])
   }
+  /** Hosts that something is counted of. */
+  hosts(): number { return this.engine.flows.hosts.count() }
   /** Commands that are not carried out yet. */
   waiting(): number { return this.ring.written() - this.ring.applied() | 0 }
 

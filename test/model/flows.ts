@@ -3,6 +3,7 @@
  * what the flows of one inside endpoint have in common, so that it ends with the last of them by itself. Sections of
  * docs/behaviour.md: "Flows and mappings", "Ports", "Full table", and of "Rules (MIDCOM)" what a flow keeps.
  */
+import type { DropReason } from '../../src/channel/reasons.ts'
 import { createPrng, type Prng } from '../../src/base/prng.ts'
 import { plainNat, type NatOptions } from '../../src/engine/nat-options.ts'
 import { pairedIndexOf } from './fixed.ts'
@@ -55,6 +56,7 @@ export interface FlowsOptions {
   /** Ports of UDP and TCP that no dynamic mapping takes, on every address of the pool. */
   midcom: { portLo: number; portHi: number } | null
   nat?: NatOptions | null
+  keepsFlows?: boolean
 }
 
 export class Flows {
@@ -114,10 +116,11 @@ export class Flows {
     this.slots[slot] = flow
   }
 
-  /** In a full table another flow is given up, but never `inUse`. */
-  makeRoom(nowMs: number, inUse: Flow | null): void {
-    if (this.free.length > 0) return
-    const { capacity } = this.options
+  /** In a full table another flow is given up, but never `inUse`. A reason: none is, and there is no room. */
+  makeRoom(nowMs: number, inUse: Flow | null): DropReason | null {
+    if (this.free.length > 0) return null
+    const { capacity, keepsFlows = false } = this.options
+    if (keepsFlows) return 'flow-table-full'
     let victim = 0, least = Infinity
     for (let step = 0; step < 8; step++) {
       const slot = (this.hand - 1 + step) % capacity + 1, flow = this.slots[slot]
@@ -131,6 +134,7 @@ export class Flows {
     this.hand = (this.hand - 1 + 8) % capacity + 1
     this.evicted++
     this.release(victim)
+    return null
   }
 
   /** The outside address of an inside host (RFC 4787 REQ-2). */

@@ -174,6 +174,20 @@ export const ruledOptions: fc.Arbitrary<ModelOptions> = fc.tuple(modelOptions, m
 export const ruledNatBoxes: fc.Arbitrary<ModelOptions> = fc.tuple(natBoxes, ruledOptions)
   .map(([box, ruled]) => ({ ...box, outboundPermit: ruled.outboundPermit, portHi: ruled.portHi, midcom: ruled.midcom }))
 
+const few = fc.constantFrom(0, 0, 1, 2, 3, 5, 8)
+const hostLimits = fc.record({
+  flows: fc.constantFrom(0, 0, 2, 3, 5, 8), flowsPerSecond: fc.constantFrom(0, 0, 1, 2, 5, 100), ports: few, udpPorts: few, tcpPorts: few, identifiers: few,
+})
+
+/** A box whose hosts may not have everything, and which may refuse what there is no room for. */
+export const sharedBoxes: fc.Arbitrary<ModelOptions> = fc.record({
+  options: fc.oneof(modelOptions, natBoxes), perHost: hostLimits, keepsFlows: fc.boolean(), refusesByHost: fc.boolean(),
+}).map(({ options, ...more }) => ({ ...options, ...more }))
+
+/** The same with agents. */
+export const ruledSharedBoxes: fc.Arbitrary<ModelOptions> = fc.tuple(sharedBoxes, ruledOptions)
+  .map(([box, ruled]) => ({ ...box, nat44: true, outboundPermit: ruled.outboundPermit, portHi: ruled.portHi, midcom: ruled.midcom }))
+
 /** A box with firewall rules, and perhaps with agents. */
 export const firewalledOptions: fc.Arbitrary<ModelOptions> = fc.tuple(fc.oneof(modelOptions, ruledOptions, ruledNatBoxes), fc.integer(), fc.boolean())
   .map(([options, seed, deny]) => ({ ...options, outboundPermit: !deny, firewall: randomRules(createPrng(seed), 8) }))

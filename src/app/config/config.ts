@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import type { Prefix } from '../../base/address.ts'
 import type { SimcoLimits } from '../../control/simco/options.ts'
 import type { PeerAlias, PortForward, StaticNat, Untranslated } from '../../engine/nat-options.ts'
+import type { HostLimits } from '../../engine/options.ts'
 import type { FirewallRule } from '../../engine/firewall-rule.ts'
 import type { TransactionKind } from '../../policy/authorizer.ts'
 import type { Hosts } from './ends.ts'
@@ -76,6 +77,10 @@ export interface Config {
     halfOpen: number
     halfOpenPerSource: number
     heldSyns: number
+    /** 0: any number, of all. */
+    perHost: HostLimits
+    fullTable: 'evict' | 'refuse'
+    refusal: 'prohibited' | 'host-unreachable'
   }
   checks: {
     ipv4Checksum: ChecksumCheck

@@ -144,6 +144,12 @@ function assemble(data: unknown, folder: string, lineOf: (pointer: string) => nu
       halfOpen: value('limits.half-open'),
       halfOpenPerSource: value('limits.half-open-per-source'),
       heldSyns: value('limits.held-syns'),
+      perHost: {
+        flows: value('limits.per-host.flows'), flowsPerSecond: value('limits.per-host.flows-per-second'),
+        ports: value('limits.per-host.ports'), udpPorts: value('limits.per-host.udp-ports'),
+        tcpPorts: value('limits.per-host.tcp-ports'), identifiers: value('limits.per-host.icmp-identifiers'),
+      },
+      fullTable: plain('limits.full-table'), refusal: plain('limits.refusal'),
     },
     checks: {
       ipv4Checksum: plain<ChecksumCheck>('checks.ipv4-checksum'),

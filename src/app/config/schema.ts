@@ -99,6 +99,23 @@ export const SCHEMA: Schema = {
         'The same of one host, or of one IPv6 /64, which gets no more until some are open or over. With 0 there is no bound.'),
       'held-syns': count(512, '0', '512', 'segments',
         'SYNs from outside that wait at once for the end of their silence; those beyond are never answered.'),
+      'per-host': section('What one inside host may have, of IPv6 a /64; 0 is no bound. What it has goes on (RFC 6888 REQ-4, '
+        + 'REQ-5).', {
+        flows: count(0, '0', '4M', 'flows', 'Flows at once, whoever opened them.'),
+        'flows-per-second': count(0, '0', '1000000', 'flows a second', 'Flows that it opens; the burst is the same number.'),
+        ports: count(0, '0', '196608', 'ports',
+          'Outside ports of UDP and TCP and ICMP identifiers, together, that its own packets have mapped.'),
+        'udp-ports': count(0, '0', '64k', 'ports', 'Of these, ports of UDP.'),
+        'tcp-ports': count(0, '0', '64k', 'ports', 'Of these, ports of TCP.'),
+        'icmp-identifiers': count(0, '0', '64k', 'identifiers', 'Of these, ICMP identifiers.'),
+      }),
+      'full-table': choice('evict', ['evict', 'refuse'],
+        'A new flow for which there is no room, in `flows` or in `half-open`: the flow with the least time left of eight, or the '
+        + 'oldest half-open one, is given up for it, or it is refused (RFC 6888 REQ-11d). To refuse without bounds for each host '
+        + 'lets one of them shut out all others.'),
+      refusal: choice('prohibited', ['prohibited', 'host-unreachable'],
+        'How the inside is told by ICMP that a bound, or lack of room or of ports, keeps a flow from being opened: code 13 '
+        + '(RFC 5508 REQ-8), or code 1, after which TCP tries again (RFC 6888 REQ-11b).'),
     }),
     checks: section('What is checked beyond the lengths, which always are.', {
       'ipv4-checksum': choice('repair-zero', ['verify', 'repair-zero', 'ignore'],

@@ -288,11 +288,35 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     hint: 'The connection has to begin with a SYN; firewall.tcp-midstream: true takes over connections in the middle.',
     settings: ['firewall.tcp-midstream'],
   },
+  'host-flows': {
+    clause: 'limits.per-host.flows (RFC 6888 REQ-5)',
+    why: 'The inside host has as many flows as one host may have; those that it has go on.',
+    hint: 'Raise limits.per-host.flows, or find out what the host does.',
+    settings: ['limits.per-host.flows'],
+  },
+  'host-rate': {
+    clause: 'limits.per-host.flows-per-second (RFC 6888 REQ-4c)',
+    why: 'The inside host has opened more flows in this second than one host may.',
+    hint: 'Raise limits.per-host.flows-per-second, or find out what the host does.',
+    settings: ['limits.per-host.flows-per-second'],
+  },
   'half-open-source': {
     clause: 'limits.half-open-per-source',
     why: 'The source has as many TCP connections waiting for an answer as one host may: a SYN flood, or a scan.',
     hint: 'If it is an honest host, raise limits.half-open-per-source, or shorten timers.tcp-opening.',
     settings: ['limits.half-open-per-source', 'timers.tcp-opening'],
+  },
+  'half-open-full': {
+    clause: 'limits.half-open, limits.full-table (RFC 6888 REQ-11d)',
+    why: 'As many TCP connections wait for an answer as may, and none of them is given up for another.',
+    hint: 'Raise limits.half-open, bound what one source may have, or give up the oldest (limits.full-table: evict).',
+    settings: ['limits.half-open', 'limits.full-table', 'limits.half-open-per-source'],
+  },
+  'flow-table-full': {
+    clause: 'limits.flows, limits.full-table (RFC 6888 REQ-11d)',
+    why: 'Every place in the flow table is taken, and no flow is given up for another.',
+    hint: 'Raise limits.flows, bound what a host may have (limits.per-host.flows), or give up flows (limits.full-table: evict).',
+    settings: ['limits.flows', 'limits.full-table', 'limits.per-host.flows'],
   },
   'tcp-out-of-window': {
     clause: 'checks.tcp-window, RFC 9293 3.10.7.4',
@@ -317,6 +341,14 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     why: 'A SYN inside of the window of an open connection would make an old receiver reset it.',
     hint: 'To let it pass: checks.tcp-window: loose or off.',
     settings: ['checks.tcp-window'],
+  },
+  'host-ports': {
+    clause: 'limits.per-host.ports (RFC 6888 REQ-4)',
+    why: 'The inside host has as many outside ports as one host may have, together or of this protocol.',
+    hint: 'Raise limits.per-host.ports, or that of the protocol, or find out what the host does.',
+    settings: [
+      'limits.per-host.ports', 'limits.per-host.udp-ports', 'limits.per-host.tcp-ports', 'limits.per-host.icmp-identifiers',
+    ],
   },
   'no-outside-port': {
     clause: 'nat.ports, nat.pool (RFC 4787 REQ-3b)',
