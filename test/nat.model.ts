@@ -6,7 +6,7 @@
 import type { Prefix } from '../src/base/address.ts'
 import type { DropReason } from '../src/channel/reasons.ts'
 import type { NatOptions } from '../src/engine/nat-options.ts'
-import type { HostLimits } from '../src/engine/options.ts'
+import type { HostLimits, PortBlocks, PortHold } from '../src/engine/options.ts'
 import {
   complement, get16, hasPorts, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses, judgeFlags, judgeOptions,
   judgeTransport, parse, put16, readdress4, requote, sumOf, unhex, addrOf, ICMP, ICMP6, TCP, UDP, UDPLITE,
@@ -81,6 +81,8 @@ export interface ModelOptions {
   /** No flow is given up for another. */
   keepsFlows?: boolean
   refusesByHost?: boolean
+  portHold?: PortHold | null
+  portBlocks?: PortBlocks | null
   /** Absent: nothing is done to a packet whose way is known. */
   egress?: EgressOptions
 }
@@ -422,7 +424,7 @@ export function createModel(options: ModelOptions) {
     }
     if (known !== null) return known
     if (!hosts.mayMap(host.addr, p.protocol)) return 'host-ports'
-    const port = flows.freePort(p.protocol, addr, host.port)
+    const port = flows.freePort(p.protocol, addr, host.port, host.addr)
     return port === null ? 'no-outside-port' : { protocol: p.protocol, inside: host, outside: { addr, port }, bound: false }
   }
 

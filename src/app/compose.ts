@@ -61,16 +61,19 @@ export function engineOptions(
   firewallOptions: FirewallOptions | null = null,
 ): EngineOptions {
   const { box, nat, firewall, timers, limits, checks, midcom } = config
-  const { fullTable, refusal, ...bounds } = limits
+  const { fullTable, refusal, heldPorts, ...bounds } = limits
+  const { portHoldMs, ...idleTimes } = timers
   const [word0, word1, word2, word3] = box.address6
   return {
     inside: createPrefixSet(inside),
     nat44: nat.nat44, pool: sharedPool(nat), nat: natOptions(nat), portLow: nat.ports.first, portHigh: nat.ports.last,
     portPreservation: nat.portPreservation, filtering: FILTERS[nat.filtering], tcpFiltering: FILTERS[nat.tcpFiltering],
     hairpinning: nat.hairpinning,
+    portHold: nat.portHold === 'never' ? null : { holdMs: portHoldMs, most: heldPorts, isAll: nat.portHold === 'all' },
+    portBlocks: nat.portBlock === 0 ? null : { size: nat.portBlock, perHost: nat.portBlocksPerHost },
     outboundPermit: firewall.outbound === 'permit', inboundPermit: firewall.inbound6 === 'permit',
     tcpMidstream: firewall.tcpMidstream,
-    ...timers, ...bounds, heldSyns: firewall.unsolicitedSyn === 'drop' ? 0 : limits.heldSyns,
+    ...idleTimes, ...bounds, heldSyns: firewall.unsolicitedSyn === 'drop' ? 0 : limits.heldSyns,
     keepsFlows: fullTable === 'refuse', refusesByHost: refusal === 'host-unreachable',
     ipv4Checksum: CHECKSUMS[checks.ipv4Checksum], tcpFlags: checks.tcpFlags,
     tcpWindow: WINDOWS[checks.tcpWindow], spoofing: SPOOFING[checks.spoofing],

@@ -15,6 +15,7 @@ const BASE = [
   'firewall-replacements', 'firewall-flows-ended',
   'fragments-held', 'fragments-released', 'fragments-held-current',
   'half-open-current', 'half-open-evicted', 'syns-held', 'syns-held-current', 'syns-solicited', 'syns-unheld',
+  'ports-held-current', 'ports-held-early', 'port-blocks-current',
   'tcp-out-of-window-passed', 'tcp-challenges-expected',
 ] as const
 

@@ -97,8 +97,9 @@ export function createFlows(
   const peerChains = new Int32Array(options.nat44 ? chainMask + 1 : 1)
   /** Head of the mapping that holds (index of a shared address * CLASSES + class) << 16 | port, or 0. */
   const portOwner = new Int32Array(places.buffer, ownerStart * 4)
-  const { choose: choosePort, release } = createPorts(options, pool)
   const hosts = createHosts(options)
+  const allPorts = createPorts(options, pool, counters, hosts)
+  const { choose: choosePort, release, expire: expirePorts, isHolding } = allPorts
   const isCounted = hosts.isOn, keepsFlows = options.keepsFlows ?? false
 
   const OPENED = counterIndex('flows-opened'), EXPIRED = counterIndex('flows-expired')
@@ -261,7 +262,7 @@ export function createFlows(
     const set = index * CLASSES + portClass
     portOwner[(set << 16) | port] = slot
     if (slot !== 0) return
-    release(set, port)
+    release(set, port, F[base + INSIDE])
     if (isCounted) hosts.countPort(F[base + INSIDE], portClass, -1)
   }
 
@@ -478,7 +479,7 @@ export function createFlows(
       if (head === 0 && bound >= 0) outsidePort = ports >>> 16
       else if (head === 0) {
         if (isCounted && !hosts.mayMap(inside, portClass)) return giveUp(slot, TOO_MANY_PORTS)
-        outsidePort = choosePort(poolIndex, portClass, ports >>> 16)
+        outsidePort = choosePort(poolIndex, portClass, ports >>> 16, inside)
         if (outsidePort < 0) return giveUp(slot, NO_PORT)
         if (isCounted) hosts.countPort(inside, portClass, 1)
       } else {
@@ -551,6 +552,7 @@ export function createFlows(
 
   /** Removes every flow whose deadline has passed at `nowMs`. */
   function expire(nowMs: number): void {
+    if (isHolding) expirePorts(nowMs)
     for (let slot = nextExpired(nowMs); slot !== 0;) {
       // Those of one instant go in order of slots, whatever the order of the wheel: it decides which slots are free.
       const deadline = F[(slot << FLOW_BITS) + DEADLINE]
@@ -650,7 +652,7 @@ export function createFlows(
     hash4, hash6, find4, find6, isFlow6, guess, findMapping, findPeer,
     openOut, openIn, openPlain4, open6, remove, schedule, expire, hosts,
     /** Bytes of all tables together. */
-    bytes: 4 * (F.length + places.length + mappingChains.length + peerChains.length + $ended.length) + hosts.bytes
+    bytes: 4 * (F.length + places.length + mappingChains.length + peerChains.length + $ended.length) + hosts.bytes + allPorts.bytes
       + (options.nat44 ? pool.shared * CLASSES * (8192 + 512) : 0),
   }
 }

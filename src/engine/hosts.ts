@@ -1,7 +1,7 @@
 /**
  * Inside hosts that have flows, and what one of them may have (RFC 6888 REQ-4, REQ-5): flows, outside ports of each class, new
- * flows a second. A record comes with the first flow of a host and goes with the last; with no bound set there are none. An IPv6
- * host is its /64. Everything here is off the path of a known flow.
+ * flows a second. A record comes with the first flow of a host and goes with the last; with no bound and no blocks there are none.
+ * An IPv6 host is its /64. Everything here is off the path of a known flow.
  */
 import { reasonIndex } from '../channel/reasons.ts'
 import type { EngineOptions, HostLimits } from './options.ts'
@@ -17,16 +17,18 @@ const FLOWS = 5
 const PORTS = 6
 /** Tokens in thousandths, and when they were counted. */
 const CREDIT = 9, FILLED_MS = 10
+/** Its first block of ports + 1 (port-blocks.ts). */
+const FIRST_BLOCK = 11
 
 /** A host may have any number of everything. */
 export const NO_LIMITS: HostLimits = { flows: 0, flowsPerSecond: 0, ports: 0, udpPorts: 0, tcpPorts: 0, identifiers: 0 }
 
 export type Hosts = ReturnType<typeof createHosts>
 
-export function createHosts(options: Pick<EngineOptions, 'perHost' | 'flows' | 'seed'>) {
+export function createHosts(options: Pick<EngineOptions, 'perHost' | 'portBlocks' | 'flows' | 'seed'>) {
   const limits = options.perHost ?? NO_LIMITS
   const perClass = Int32Array.of(limits.udpPorts, limits.tcpPorts, limits.identifiers)
-  const isOn = Object.values(limits).some((limit) => limit > 0)
+  const isOn = Object.values(limits).some((limit) => limit > 0) || (options.portBlocks?.perHost ?? 0) > 0
   const most = isOn ? options.flows : 0
   const H = new Int32Array((most + 1) << HOST_BITS)
   const mask = Math.max(16, 1 << (32 - Math.clz32(Math.max(most - 1, 1)))) - 1
@@ -124,6 +126,9 @@ export function createHosts(options: Pick<EngineOptions, 'perHost' | 'flows' | '
   }
 
   return {
+    /** A block of ports of a host that has entered, or -1. */
+    firstBlock: (inside: number) => H[find(4, inside, 0) + FIRST_BLOCK] - 1,
+    setFirstBlock(inside: number, block: number) { H[find(4, inside, 0) + FIRST_BLOCK] = block + 1 },
     isOn, enter, leave, refusal, charge, mayMap, countPort, count: () => count, bytes: isOn ? 4 * (H.length + buckets.length) : 0,
   }
 }

@@ -74,7 +74,29 @@ export interface HostLimits {
   identifiers: number
 }
 
+/** Outside ports that were given up, and are not given to another host for a while (RFC 6888 REQ-8). */
+export interface PortHold {
+  /** 1 … 2^30 */
+  holdMs: number
+  /** Ports, or blocks, at once; one more lets the oldest go. 0: none. */
+  most: number
+  /** All ports, or only those for which RFC 6888 has no exception? */
+  isAll: boolean
+}
+
+/** Ports of a host are those of blocks that it has alone. */
+export interface PortBlocks {
+  /** Ports of a block, at most as many as there are. */
+  size: number
+  /** Blocks of a host at most; 0: there are no blocks. */
+  perHost: number
+}
+
 export interface EngineOptions {
+  /** Absent or null: ports are free at once. */
+  portHold?: PortHold | null
+  /** Absent or null: hosts share all ports. */
+  portBlocks?: PortBlocks | null
   /** Absent: any number of everything. */
   perHost?: HostLimits
   /** A new flow for which there is no room is refused: none is given up for it (RFC 6888 REQ-11d). */

@@ -1,13 +1,16 @@
 /**
  * Outside ports: which are free on each outside address, and which one a new mapping gets (RFC 4787 REQ-3, REQ-4;
- * docs/behaviour.md, Ports). UDP, TCP and ICMP identifiers are apart.
- *
- * @req RFC6888 REQ-8, REQ-8a, REQ-8b, REQ-8c no[a port may be given again at once]
+ * docs/behaviour.md, Ports). UDP, TCP and ICMP identifiers are apart. A port that was given up may have to wait before another host
+ * gets it (RFC 6888 REQ-8), and hosts may have ports that are theirs alone: in blocks (port-blocks.ts), or by a fixed share.
  */
 import { createPrng } from '../base/prng.ts'
+import { type Counters, counterIndex } from '../channel/counters.ts'
+import { createHoldQueue } from '../storage/hold-queue.ts'
 import { createPortSets } from '../storage/port-set.ts'
-import type { EngineOptions } from './options.ts'
+import type { Hosts } from './hosts.ts'
+import { type EngineOptions, FILTER_ENDPOINT_INDEPENDENT } from './options.ts'
 import type { Pool } from './pool.ts'
+import { createPortBlocks } from './port-blocks.ts'
 
 export const CLASS_UDP = 0, CLASS_TCP = 1, CLASS_ICMP = 2, CLASS_NONE = 3
 export const CLASSES = 3
@@ -20,9 +23,11 @@ CLASS_OF[1] = CLASS_ICMP
 
 /** The set of a class on an address is `pool index * CLASSES + class`. */
 // @req RFC7857 5a, 5b
-export function createPorts(options: EngineOptions, pool: Pool) {
-  const { isFree, take, release, firstFree } = createPortSets(options.nat44 ? pool.shared * CLASSES : 1)
+export function createPorts(options: EngineOptions, pool: Pool, counters: Counters, hosts: Hosts) {
+  const { isFree, take, release: free, firstFree } = createPortSets(options.nat44 ? pool.shared * CLASSES : 1)
   const { below } = createPrng(options.seed | 0)
+  const { poolOf, hostNumber } = pool.pairing
+  const hasShares = options.nat44 && (options.nat?.pools ?? []).some(({ hostsPerAddress }) => hostsPerAddress > 0)
 
   /** UDP or TCP ports that are never free to a dynamic mapping. */
   function keep(portClass: number, low: number, high: number, first = 0, last = options.pool.length - 1): void {
@@ -44,12 +49,77 @@ export function createPorts(options: EngineOptions, pool: Pool) {
     }
   }
 
-  /** Outside port for a new mapping, or -1 (docs/behaviour.md, Ports). Takes it. */
-  function choose(poolIndex: number, portClass: number, insidePort: number): number {
+  const blocks = createPortBlocks(options.nat44 ? options : { ...options, portBlocks: null }, options.pool.length, hosts,
+    (index, low, high) => [CLASS_UDP, CLASS_TCP].every((portClass) =>
+      [0, 1].some((parity) => firstFree(index * CLASSES + portClass, low, high, parity) >= 0)))
+
+  // @req RFC6888 REQ-8a, REQ-8c
+  const { holdMs, most, isAll } = options.portHold ?? { holdMs: 0, most: 0, isAll: false }
+  const isExposed = options.filtering === FILTER_ENDPOINT_INDEPENDENT
+  /** By class: do ports wait? TCP's need not, as connections are tracked, nor those whose filter lets only acquaintances in. */
+  const waits = [CLASS_UDP, CLASS_TCP, CLASS_ICMP].map((portClass) => most > 0 && (isAll || isExposed && portClass !== CLASS_TCP))
+  const isHolding = options.nat44 && waits.some(Boolean)
+  const held = createHoldQueue(isHolding ? most : 1, options.seed)
+  const HELD = counterIndex('ports-held-current'), EARLY = counterIndex('ports-held-early')
+  const BLOCKS = counterIndex('port-blocks-current')
+  const $now = new Int32Array(1)
+
+  /** What has waited long enough can be had again: a port by its set and number, or a block. */
+  function letGo(key: number): void {
+    if (blocks.isOn) blocks.giveBack(key)
+    else free(key >>> 16, key & 0xffff)
+  }
+
+  function expire(nowMs: number): void {
+    $now[0] = nowMs
+    for (let key = held.takeDue(nowMs); key >= 0; key = held.takeDue(nowMs)) letGo(key)
+    counters[HELD] = held.count()
+  }
+
+  // @req RFC6888 REQ-8 partly[a box that starts anew knows nothing of the ports that it had in use]
+  function hold(key: number, owner: number): void {
+    if (held.count() === most) {
+      letGo(held.takeOldest())
+      counters[EARLY]++
+    }
+    held.add(key, owner, $now[0] + holdMs)
+    counters[HELD] = held.count()
+  }
+
+  /** A mapping of `inside` is over. */
+  function release(set: number, port: number, inside: number): void {
+    if (blocks.isOn) {
+      free(set, port)
+      releaseOfBlock(blocks.blockOf(Math.floor(set / CLASSES), port), inside)
+    } else if (!isHolding || !waits[set % CLASSES] || shareOf(inside) > 0) free(set, port)
+    else hold((set << 16) | port, inside)
+  }
+
+  function releaseOfBlock(block: number, inside: number): void {
+    if (!blocks.release(block)) return
+    counters[BLOCKS] = blocks.count()
+    if (isHolding) hold(block, inside)
+    else blocks.giveBack(block)
+  }
+
+  /** How many hosts an address has that are dealt to it in order (RFC 7422); 0: it is shared by all. */
+  function shareOf(inside: number): number {
+    return hasShares ? poolOf(inside).hostsPerAddress : 0
+  }
+
+  /** Outside port for a new mapping of `inside`, or -1 (docs/behaviour.md, Ports). Takes it. */
+  function choose(poolIndex: number, portClass: number, insidePort: number, inside: number): number {
+    if (blocks.isOn) return chooseOfBlocks(poolIndex, portClass, insidePort, inside)
     const set = poolIndex * CLASSES + portClass
     let low = options.portLow
     let high = options.portHigh
-    if (portClass === CLASS_ICMP) {
+    const share = shareOf(inside)
+    if (share > 0) {
+      // @req RFC6888 REQ-8b
+      const each = Math.floor((high - low + 1) / share)
+      low += Math.max(hostNumber(inside), 0) % share * each
+      high = low + each - 1
+    } else if (portClass === CLASS_ICMP) {
       low = 0
       high = 0xffff
     } else if (insidePort < 1024) {
@@ -60,18 +130,30 @@ export function createPorts(options: EngineOptions, pool: Pool) {
     }
     // @req RFC7857 9a, 9b, 9c
     // @req RFC6888 REQ-15
-    let port = insidePort
-    if (!options.portPreservation || port < low || port > high || !isFree(set, port)) {
-      const start = low + below(high - low + 1)
-      // @req RFC4787 REQ-4
-      // @req RFC7857 8a
-      const parity = insidePort & 1
-      port = firstFree(set, start, high, parity)
-      if (port < 0) port = firstFree(set, low, start - 1, parity)
-      if (port < 0) port = firstFree(set, start, high, parity ^ 1)
-      if (port < 0) port = firstFree(set, low, start - 1, parity ^ 1)
-      if (port < 0) return -1
+    if (options.portPreservation && insidePort >= low && insidePort <= high && takeOwn(set, insidePort, inside)) return insidePort
+    return firstOf(set, low, high, low + below(high - low + 1), insidePort & 1)
+  }
+
+  /** Takes a port that is free, or waits for its host to come again. */
+  function takeOwn(set: number, port: number, inside: number): boolean {
+    if (isFree(set, port)) {
+      take(set, port)
+      return true
     }
+    const key = (set << 16) | port
+    if (!isHolding || held.ownerOf(key) !== inside) return false
+    held.remove(key)
+    counters[HELD] = held.count()
+    return true
+  }
+
+  /** The first free port from `start` on, around the end, of that parity or else of the other one; or -1. Takes it. */
+  function firstOf(set: number, low: number, high: number, start: number, parity: number): number {
+    // @req RFC4787 REQ-4
+    // @req RFC7857 8a
+    let port = firstAround(set, low, high, start, parity)
+    if (port < 0) port = firstAround(set, low, high, start, parity ^ 1)
+    if (port < 0) return -1
     // @req RFC4787 REQ-3
     // @req RFC5382 REQ-7
     // @req RFC7857 3
@@ -80,5 +162,43 @@ export function createPorts(options: EngineOptions, pool: Pool) {
     return port
   }
 
-  return { choose, take, release }
+  function firstAround(set: number, low: number, high: number, start: number, parity: number): number {
+    const port = firstFree(set, start, high, parity)
+    return port >= 0 ? port : firstFree(set, low, start - 1, parity)
+  }
+
+  /** The same of the blocks of a host, or of one that it gets for this. */
+  function chooseOfBlocks(poolIndex: number, portClass: number, insidePort: number, inside: number): number {
+    const set = poolIndex * CLASSES + portClass
+    const own = blocks.blockOf(poolIndex, insidePort)
+    if (options.portPreservation && blocks.isOf(own, inside) && isFree(set, insidePort)) {
+      take(set, insidePort)
+      blocks.use(own)
+      return insidePort
+    }
+    const offset = below(blocks.size)
+    for (let turn = 0; turn < 2; turn++) {
+      for (let block = blocks.first(inside); block >= 0; block = blocks.after(block)) {
+        const low = blocks.lowOf(block)
+        const port = firstAround(set, low, low + blocks.size - 1, low + offset, (insidePort & 1) ^ turn)
+        if (port < 0) continue
+        take(set, port)
+        blocks.use(block)
+        return port
+      }
+    }
+    // @req RFC6888 REQ-14
+    if (!blocks.mayOpen(inside)) return -1
+    const block = blocks.open(poolIndex, inside, below(blocks.each))
+    if (block < 0) return -1
+    counters[BLOCKS] = blocks.count()
+    blocks.use(block)
+    const low = blocks.lowOf(block)
+    return firstOf(set, low, low + blocks.size - 1, low + offset, insidePort & 1)
+  }
+
+  return {
+    choose, release, expire, isHolding,
+    bytes: (isHolding ? held.bytes : 0) + blocks.bytes,
+  }
 }

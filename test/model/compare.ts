@@ -38,7 +38,7 @@ export function tallyOf(model: Model): Totals {
   return {
     flows: all.length, mappings: new Set(mappings).size, suppressed: model.icmpSuppressed(),
     halfOpen: model.options.halfOpen + model.options.halfOpenPerSource === 0 ? 0 : all.filter(f => f.halfOpen !== null).length,
-    syns: model.waiting(), held: model.fragments.heldCount(), rules: activity.slice(1),
+    syns: model.waiting(), waiting: model.flows.held.length, blocks: model.flows.blocks.length, held: model.fragments.heldCount(), rules: activity.slice(1),
     firewall: model.firewall.hits,
   }
 }

@@ -36,7 +36,7 @@ const GUARD = 0xa5, GUARD_BYTES = 32
 
 /** Counters that the contract lets us predict. */
 export interface Totals {
-  flows: number; mappings: number; suppressed: number; halfOpen: number; syns: number; held: number; rules: Activity[]; firewall: Hits[]
+  flows: number; mappings: number; suppressed: number; halfOpen: number; syns: number; waiting: number; blocks: number; held: number; rules: Activity[]; firewall: Hits[]
 }
 export interface Hits { packets: number; bytes: number }
 /** A packet, or commands that are carried out before the next one. */
@@ -83,6 +83,7 @@ export class EngineDriver {
       tcpFlags: o.tcpFlags, spoofing: SPOOFING[o.spoofing], boxAddress4: o.boxAddress4,
       boxAddress6: [w0, w1, w2, w3], seed: o.seed, nat: o.nat ?? null,
       ...o.perHost && { perHost: o.perHost }, keepsFlows: o.keepsFlows ?? false, refusesByHost: o.refusesByHost ?? false,
+      portHold: o.portHold ?? null, portBlocks: o.portBlocks ?? null,
       mtuInside, mtuOutside, mss, identification: IDENTIFY[identification], scratchStart: poolBytes,
       midcom: midcom === null ? null : {
         rules: midcom.rules, boundPorts: midcom.boundPorts, portLow: midcom.portLo, portHigh: midcom.portHi,
@@ -226,7 +227,7 @@ export class EngineDriver {
     const count = (name: BaseCounter) => this.counters[counterIndex(name)]
     return {
       flows: count('flows-current'), mappings: count('mappings-opened') - count('mappings-closed'),
-      suppressed: count('icmp-errors-suppressed'), halfOpen: count('half-open-current'), syns: count('syns-held-current'), held: count('fragments-held-current'),
+      suppressed: count('icmp-errors-suppressed'), halfOpen: count('half-open-current'), syns: count('syns-held-current'), waiting: count('ports-held-current'), blocks: count('port-blocks-current'), held: count('fragments-held-current'),
       rules: Array.from(this.activity.packets, (packets, rule) =>
         ({ packets, bytes: this.activity.bytes[rule], lastUsedMs: this.activity.lastUsedMs[rule] })).slice(1),
       firewall: this.hits(),

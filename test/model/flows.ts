@@ -6,8 +6,9 @@
 import type { DropReason } from '../../src/channel/reasons.ts'
 import { createPrng, type Prng } from '../../src/base/prng.ts'
 import { plainNat, type NatOptions } from '../../src/engine/nat-options.ts'
-import { pairedIndexOf } from './fixed.ts'
-import { addrOf, ICMP, type Addr } from './packet.ts'
+import type { PortBlocks, PortHold } from '../../src/engine/options.ts'
+import { hostNumberOf, pairedIndexOf, poolOf } from './fixed.ts'
+import { addrOf, ICMP, TCP, UDP, type Addr } from './packet.ts'
 import type { Opener } from './firewall.ts'
 import type { TcpState, Way } from './tcp.ts'
 import type { Ends } from './window.ts'
@@ -46,6 +47,9 @@ export function sameMapping(a: Mapping, b: Mapping): boolean {
   return a.protocol === b.protocol && same(a.inside, b.inside) && same(a.outside, b.outside)
 }
 
+export interface Block { addr: Addr; number: number; owner: Addr }
+export interface Held { protocol: number; addr: Addr; port: number; block: Block | null; owner: Addr; until: number }
+
 export interface FlowsOptions {
   capacity: number
   pool: readonly number[]
@@ -57,6 +61,9 @@ export interface FlowsOptions {
   midcom: { portLo: number; portHi: number } | null
   nat?: NatOptions | null
   keepsFlows?: boolean
+  filtering: string
+  portHold?: PortHold | null
+  portBlocks?: PortBlocks | null
 }
 
 export class Flows {
@@ -64,6 +71,10 @@ export class Flows {
   readonly slots: (Flow | null)[]
   private readonly free: number[] = []
   private hand = 1
+  private nowMs = 0
+  /** Blocks of ports that hosts have, in order of opening; ports or blocks that were given up and wait, the oldest first. */
+  blocks: Block[] = []
+  held: Held[] = []
   private readonly options: FlowsOptions
   private readonly prng: Prng
   /** Slots that were taken from a living flow; for tests. */
@@ -97,6 +108,8 @@ export class Flows {
 
   /** Frees what has passed its deadline. Reading: by deadline, and by slot where deadlines are equal. */
   expire(nowMs: number): void {
+    this.nowMs = nowMs
+    this.held = this.held.filter(({ until }) => ((until - nowMs) | 0) > 0)
     const passed = this.all().filter(flow => ((flow.deadline - nowMs) | 0) <= 0)
     passed.sort((a, b) => a.deadline - b.deadline | 0)      // `all` is in order of slots, and the sort is stable
     for (const flow of passed) this.release(this.slots.indexOf(flow))
@@ -106,8 +119,11 @@ export class Flows {
   end(flow: Flow): void { this.release(this.slots.indexOf(flow)) }
 
   private release(slot: number): void {
+    const mapping = this.slots[slot]?.mapping ?? null
     this.slots[slot] = null
     this.free.push(slot)
+    if (mapping === null || mapping.bound || !isPorted(mapping.protocol)) return
+    if (this.flowsOf(mapping).length === 0) this.letGo(mapping)
   }
 
   add(flow: Flow): void {
@@ -143,24 +159,115 @@ export class Flows {
     return addrOf([pool[pairedIndexOf(nat ?? plainNat(pool.length), inside, seed)]])
   }
 
-  /** An outside port on `addr` for inside port `p`, or `null`. */
-  freePort(protocol: number, addr: Addr, p: number): number | null {
-    const { portLo, portHi, portPreservation, midcom, nat } = this.options
-    const [lo, hi] = protocol === ICMP ? [0, 65535] : p <= 1023 ? [1, 1023] : [portLo, portHi]
-    const taken = new Set(this.all()
+  /** An outside port on `addr` for port `p` of an inside host, or `null`. */
+  freePort(protocol: number, addr: Addr, p: number, inside: Addr): number | null {
+    const { portLo, portHi, portPreservation, nat } = this.options
+    const taken = new Set([...this.kept(protocol, addr), ...this.all()
       .filter(f => f.mapping !== null && f.protocol === protocol && f.mapping.outside.addr === addr)
-      .map(f => f.mapping?.outside.port))
-    const { reserved = [], forwards = [] } = nat ?? {}
-    const kept = [...reserved, ...midcom === null ? [] : [{ low: midcom.portLo, high: midcom.portHi }], ...forwards
+      .map(f => f.mapping!.outside.port)])
+    if (this.options.portBlocks) return this.portOfBlocks(addr, p, inside, taken)
+    let [lo, hi] = protocol === ICMP ? [0, 65535] : p <= 1023 ? [1, 1023] : [portLo, portHi]
+    const share = this.shareOf(inside)
+    if (share > 0) {
+      const each = Math.floor((portHi - portLo + 1) / share)
+      lo = portLo + Math.max(hostNumberOf(nat!, inside), 0) % share * each
+      hi = lo + each - 1
+    }
+    const waiting = this.held.filter(h => h.protocol === protocol && h.addr === addr), own = waiting.find(h => h.port === p)
+    if (portPreservation && p >= lo && p <= hi && !taken.has(p) && (own === undefined || own.owner === inside)) {
+      this.held = this.held.filter(h => h !== own)
+      return p
+    }
+    for (const { port } of waiting) taken.add(port)
+    return firstOf(taken, lo, hi, lo + this.prng.below(hi - lo + 1), [p % 2, 1 - p % 2])
+  }
+
+  /** Hosts that share an address by fixed parts of its ports (RFC 7422); 0: not so. */
+  private shareOf(inside: Addr): number {
+    const { nat } = this.options
+    return nat ? poolOf(nat, inside).hostsPerAddress : 0
+  }
+
+  /** Ports that no dynamic mapping takes. */
+  private kept(protocol: number, addr: Addr): number[] {
+    const { midcom, nat } = this.options, { reserved = [], forwards = [] } = nat ?? {}
+    const ranges = [...reserved, ...midcom === null ? [] : [{ low: midcom.portLo, high: midcom.portHi }], ...forwards
       .filter(f => f.protocol === protocol && addrOf([f.outside]) === addr)
       .map(f => ({ low: f.outsidePort, high: f.outsidePort + f.count - 1 }))]
-    if (protocol !== ICMP) for (const { low, high } of kept) for (let port = low; port <= high; port++) taken.add(port)
-    if (portPreservation && p >= lo && p <= hi && !taken.has(p)) return p
-    const start = lo + this.prng.below(hi - lo + 1)
-    for (const parity of [p % 2, 1 - p % 2]) {
-      for (let port = start; port <= hi; port++) if (port % 2 === parity && !taken.has(port)) return port
-      for (let port = lo; port < start; port++) if (port % 2 === parity && !taken.has(port)) return port
+    return protocol === ICMP ? [] : ranges.flatMap(({ low, high }) => Array.from({ length: high - low + 1 }, (_, n) => low + n))
+  }
+
+  /* Blocks, and what waits */
+
+  private portOfBlocks(addr: Addr, p: number, inside: Addr, taken: ReadonlySet<number>): number | null {
+    const { portLo, portHi, portPreservation, portBlocks } = this.options, { size, perHost } = portBlocks!
+    const own = this.blocks.filter(b => b.owner === inside), each = Math.floor((portHi - portLo + 1) / size)
+    if (portPreservation && !taken.has(p) && own.some(b => this.isIn(b, addr, p))) return p
+    const offset = this.prng.below(size), parities = [p % 2, 1 - p % 2]
+    const inBlock = ({ number }: Block, ...wanted: number[]) => {
+      const lo = portLo + number * size
+      return firstOf(taken, lo, lo + size - 1, lo + offset, wanted)
+    }
+    for (const parity of parities) for (const block of own) {
+      const port = inBlock(block, parity)
+      if (port !== null) return port
+    }
+    if (own.length >= perHost) return null
+    const start = this.prng.below(each)
+    for (let step = 0; step < each; step++) {
+      const block = { addr, number: (start + step) % each, owner: inside }
+      const isIt = (b: Block) => b.addr === addr && b.number === block.number
+      if (this.blocks.some(isIt) || this.held.some(h => h.block !== null && isIt(h.block)) || !this.isUsable(block)) continue
+      this.blocks.push(block)
+      return inBlock(block, ...parities)
     }
     return null
   }
+
+  /** Has a block ports of UDP and of TCP to give? */
+  private isUsable({ addr, number }: Block): boolean {
+    const { portLo, portBlocks } = this.options, { size } = portBlocks!
+    const ports = Array.from({ length: size }, (_, n) => portLo + number * size + n)
+    return [UDP, TCP].every(protocol => {
+      const kept = new Set(this.kept(protocol, addr))
+      return ports.some(port => !kept.has(port))
+    })
+  }
+
+  private isIn({ addr, number }: Block, other: Addr, port: number): boolean {
+    const { portLo, portBlocks } = this.options
+    return addr === other && Math.floor((port - portLo) / portBlocks!.size) === number
+  }
+
+  /** The last flow of a dynamic mapping is gone. */
+  private letGo({ protocol, inside, outside }: Mapping): void {
+    const { portBlocks, portHold, filtering } = this.options
+    const waits = (of: number) => portHold != null && portHold.most > 0
+      && (portHold.isAll || filtering === 'endpoint-independent' && of !== TCP)
+    const wait = (what: Omit<Held, 'owner' | 'until'>) => {
+      if (this.held.length === portHold!.most) this.held.shift()
+      this.held.push({ ...what, owner: inside.addr, until: this.nowMs + portHold!.holdMs | 0 })
+    }
+    if (!portBlocks) {
+      if (waits(protocol) && this.shareOf(inside.addr) === 0) wait({ protocol, ...outside, block: null })
+      return
+    }
+    const block = this.blocks.find(b => this.isIn(b, outside.addr, outside.port))!
+    const uses = ({ mapping }: Flow) => mapping !== null && !mapping.bound && isPorted(mapping.protocol)
+      && this.isIn(block, mapping.outside.addr, mapping.outside.port)
+    if (this.all().some(uses)) return
+    this.blocks = this.blocks.filter(b => b !== block)
+    if (waits(UDP)) wait({ protocol: -1, addr: block.addr, port: -1, block })
+  }
+}
+
+function isPorted(protocol: number): boolean { return [UDP, TCP, ICMP].includes(protocol) }
+
+/** The first port of lo … hi that is not taken, from `start` on and around the end, of the parities in their order. */
+function firstOf(taken: ReadonlySet<number>, lo: number, hi: number, start: number, parities: readonly number[]): number | null {
+  for (const parity of parities) {
+    for (let port = start; port <= hi; port++) if (port % 2 === parity && !taken.has(port)) return port
+    for (let port = lo; port < start; port++) if (port % 2 === parity && !taken.has(port)) return port
+  }
+  return null
 }

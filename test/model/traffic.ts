@@ -182,7 +182,13 @@ const hostLimits = fc.record({
 /** A box whose hosts may not have everything, and which may refuse what there is no room for. */
 export const sharedBoxes: fc.Arbitrary<ModelOptions> = fc.record({
   options: fc.oneof(modelOptions, natBoxes), perHost: hostLimits, keepsFlows: fc.boolean(), refusesByHost: fc.boolean(),
-}).map(({ options, ...more }) => ({ ...options, ...more }))
+  portHold: fc.option(fc.record({ holdMs: fc.constantFrom(1, 20, 100, 2 ** 30), most: fc.constantFrom(0, 1, 2, 4, 100), isAll: fc.boolean() })),
+  portBlocks: fc.option(fc.record({ size: fc.constantFrom(1, 2, 3, 7, 64), perHost: fc.constantFrom(0, 1, 2, 4) })),
+  // Few blocks, whole ones or with a remainder.
+  portHi: fc.constantFrom(1027, 1030, 1039, 1100, 65535),
+}).map(({ options, portBlocks, portHi, ...more }) => ({
+  ...options, ...more, portHi, portBlocks: portBlocks === null || portBlocks.size > portHi - 1023 || portBlocks.perHost === 0 ? null : portBlocks,
+}))
 
 /** The same with agents. */
 export const ruledSharedBoxes: fc.Arbitrary<ModelOptions> = fc.tuple(sharedBoxes, ruledOptions)

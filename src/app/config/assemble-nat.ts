@@ -20,9 +20,11 @@ export function assembleNat(read: (data: unknown, before: string) => Reader, dat
     pool: list<Range>('nat.pool')!.flatMap(rangeWords),
     pools: entries('nat.pools').map((one) => ({
       inside: one.list<Hosts>('inside')!, addresses: one.list<Range>('addresses')!.flatMap(rangeWords),
+      hostsPerAddress: one.value<number>('hosts-per-address'),
     })),
     ports: value('nat.ports'),
     reserve: list<Ports>('nat.reserve')!,
+    portBlock: value('nat.port-block'), portBlocksPerHost: value('nat.port-blocks-per-host'), portHold: plain('nat.port-hold'),
     portPreservation: plain('nat.port-preservation'),
     filtering: plain<Filtering>('nat.filtering'),
     tcpFiltering: plain<string>('nat.tcp-filtering') === 'same' ? plain('nat.filtering') : plain('nat.tcp-filtering'),
@@ -72,8 +74,8 @@ export function sharedPool({ pool, pools }: Config['nat']): number[] {
 export function natOptions(nat: Config['nat']): NatOptions {
   const { pool, pools, reserve, statics, forwards, untranslated, aliases } = nat
   let first = pool.length
-  const parts = pools.map(({ inside, addresses }) => {
-    const part = { inside, first, size: addresses.length, hostsPerAddress: 0 }
+  const parts = pools.map(({ inside, addresses, hostsPerAddress }) => {
+    const part = { inside, first, size: addresses.length, hostsPerAddress }
     first += addresses.length
     return part
   })

@@ -2,7 +2,7 @@
 import { parsePrefix, prefixRange, rangeToText, type Range } from './address.ts'
 import { pathOf, type Found } from './document.ts'
 import { hostsText, parseEnd, parseHosts, parseSpan, rangeOf, type End } from './ends.ts'
-import { parsePorts } from './quantity.ts'
+import { parseCount, parsePorts } from './quantity.ts'
 import { setting } from './schema.ts'
 import { usableIpv4, usableRange } from './values.ts'
 import { entries, overlap, POOL_MOST } from './written.ts'
@@ -93,12 +93,44 @@ export function betweenNat(data: unknown, found: Found): void {
   }
   if (fixed > FIXED_MOST) found(['/nat/static'], `${fixed} addresses are too many (0 to ${FIXED_MOST})`)
 
+  betweenPorts()
   betweenForwards()
   // Of a pool that is too large by itself betweenSettings tells.
   if (addresses > POOL_MOST && ofPool <= POOL_MOST) {
     found(['/nat/pools', '/nat/forwards'], `${addresses} addresses of pools and forwards are too many (1 to ${POOL_MOST})`)
   }
   betweenAliases()
+
+  /** Ports that hosts have alone: there are some, for every host. */
+  function betweenPorts(): void {
+    const dynamic = parsePorts(String(setting(data, 'nat.ports')), 1024, 65535)
+    const block = parseCount(String(setting(data, 'nat.port-block')))
+    if (!dynamic.ok || !block.ok) return
+    const { first, last } = dynamic.value, all = last - first + 1
+    if (block.value > all) found(['/nat/port-block', '/nat/ports'], `nat.ports has ${all} ports, which is less than a block`)
+    const kept = entries(data, 'nat.reserve', (text) => parsePorts(text, 1, 65535))
+    const agents = parsePorts(String(setting(data, 'midcom.ports')), 1, 65535)
+    if (setting(data, 'midcom.enabled') === true && agents.ok) kept.push({ pointer: '/midcom/ports', value: agents.value })
+    for (const { pointer, data: entry } of pools) {
+      const share = parseCount(String(setting(entry, 'hosts-per-address', 'nat.pools[].'))), at = `${pointer}/hosts-per-address`
+      if (!share.ok || share.value === 0) continue
+      if (block.value > 0) {
+        found([at], 'each host has its part of the ports, and no blocks', 'remove it, or nat.port-block')
+        continue
+      }
+      const hosts = items(entry, pointer, 'inside', parseHosts).reduce((n, { value }) => n + count(rangeOf(value)), 0)
+      const places = items(entry, pointer, 'addresses', usableRange).reduce((n, { value }) => n + count(value), 0) * share.value
+      if (hosts > places) found([at], `${hosts} hosts are more than ${places}, for whom there are addresses`, 'add addresses')
+      const each = Math.floor(all / share.value)
+      if (each === 0) {
+        found([at], `nat.ports has ${all} ports, which is less than one for each host`)
+        continue
+      }
+      const lost = kept.find(({ value }) => Math.ceil((Math.max(value.first, first) - first) / each) * each + each - 1 + first
+        <= Math.min(value.last, first + each * share.value - 1))
+      if (lost !== undefined) found([at], `${pathOf(lost.pointer)} leaves some hosts no port`, 'keep it out of nat.ports')
+    }
+  }
 
   function betweenForwards(): void {
     const kept = parsePorts(String(setting(data, 'midcom.ports')), 1, 65535)

@@ -32,7 +32,11 @@ export interface Config {
     nat44: boolean
     /** Host-order int32, in the order written, no two alike. */
     pool: number[]
-    pools: { inside: Hosts[]; addresses: number[] }[]
+    pools: { inside: Hosts[]; addresses: number[]; hostsPerAddress: number }[]
+    /** 0: none. */
+    portBlock: number
+    portBlocksPerHost: number
+    portHold: 'never' | 'exposed' | 'all'
     ports: Ports
     reserve: Ports[]
     portPreservation: boolean
@@ -65,6 +69,7 @@ export interface Config {
     otherMs: number
     fragmentMs: number
     unsolicitedSynMs: number
+    portHoldMs: number
   }
   limits: {
     flows: number
@@ -77,6 +82,7 @@ export interface Config {
     halfOpen: number
     halfOpenPerSource: number
     heldSyns: number
+    heldPorts: number
     /** 0: any number, of all. */
     perHost: HostLimits
     fullTable: 'evict' | 'refuse'

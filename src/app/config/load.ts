@@ -132,7 +132,7 @@ function assemble(data: unknown, folder: string, lineOf: (pointer: string) => nu
       icmpQueryMs: value('timers.icmp-query'),
       otherMs: value('timers.other'),
       fragmentMs: value('timers.fragment'),
-      unsolicitedSynMs: value('timers.unsolicited-syn'),
+      unsolicitedSynMs: value('timers.unsolicited-syn'), portHoldMs: value('timers.port-hold'),
     },
     limits: {
       flows: value('limits.flows'),
@@ -143,7 +143,7 @@ function assemble(data: unknown, folder: string, lineOf: (pointer: string) => nu
       fragmentsPerSecond: value('limits.fragments-per-second'),
       halfOpen: value('limits.half-open'),
       halfOpenPerSource: value('limits.half-open-per-source'),
-      heldSyns: value('limits.held-syns'),
+      heldSyns: value('limits.held-syns'), heldPorts: value('limits.held-ports'),
       perHost: {
         flows: value('limits.per-host.flows'), flowsPerSecond: value('limits.per-host.flows-per-second'),
         ports: value('limits.per-host.ports'), udpPorts: value('limits.per-host.udp-ports'),

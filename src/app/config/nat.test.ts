@@ -51,6 +51,16 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
     ['4:64: nat.aliases[1].alias: 192.0.2.1 is in the list twice; see nat.aliases[0].alias']],
   ['ports kept for agents', '  forwards: [{outside: "203.0.113.1:40000", inside: "10.0.0.5:80"}]\nmidcom: {enabled: true}\n',
     ['4:24: nat.forwards[0].outside: these ports are kept for rules of agents; change midcom.ports']],
+  ['a block of more ports than there are', '  ports: 1024-1100\n  port-block: 128\n',
+    ['5:15: nat.port-block: nat.ports has 77 ports, which is less than a block']],
+  ['a fixed part of ports, and blocks', '  pools: [{inside: [10.1.0.0/24], addresses: [198.51.100.0/24], hosts-per-address: 4}]\n  port-block: 64\n',
+    ['4:84: nat.pools[0].hosts-per-address: each host has its part of the ports, and no blocks; remove it, or nat.port-block']],
+  ['more hosts than have a part of the ports', '  pools: [{inside: [10.1.0.0/24, 10.2.0.0/31], addresses: [198.51.100.1-198.51.100.4], hosts-per-address: 64}]\n',
+    ['4:107: nat.pools[0].hosts-per-address: 258 hosts are more than 256, for whom there are addresses; add addresses']],
+  ['hosts without a port', '  pools: [{inside: [10.1.0.0/24], addresses: [198.51.100.1-198.51.100.8], hosts-per-address: 32}]\n  reserve: [5055-7070]\n',
+    []],
+  ['hosts without a port', '  pools: [{inside: [10.1.0.0/24], addresses: [198.51.100.1-198.51.100.8], hosts-per-address: 32}]\n  reserve: [5056-7071]\n',
+    ['4:94: nat.pools[0].hosts-per-address: nat.reserve[0] leaves some hosts no port; keep it out of nat.ports']],
   ['translation where there is none', '  nat44: false\n  static: [{inside: 10.0.0.5, outside: 198.51.100.2}]\n',
     ['5:12: nat.static[0]: without nat.nat44 no IPv4 address is translated; remove it']],
 ]
@@ -66,5 +76,6 @@ test('config: what goes well with translation is taken', () => {
     '  forwards: [{outside: "203.0.113.1:40000", inside: "10.0.0.5:80"}]\n',
     '  aliases: [{alias: 10.99.0.0/24, outside: 198.51.100.0/24}]\n',
     '  static: [{inside: 10.2.0.0/16, outside: 100.64.0.0/16}]\n',
+    '  pools: [{inside: [10.1.0.0/24], addresses: [198.51.100.1-198.51.100.4], hosts-per-address: 64}]\n',
   ]) assert.deepEqual(complaints(BASE + text), [], text)
 })

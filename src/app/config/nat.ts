@@ -1,5 +1,5 @@
 /** The section `nat`: which addresses and ports packets get, and which keep theirs. */
-import { choice, flag, item, list, ports, section, sections, value } from './setting.ts'
+import { choice, count, flag, item, list, ports, section, sections, value } from './setting.ts'
 
 const ANY = 'An IPv4 address or prefix.'
 const from = (fallback: string[], description: string) => list(item('hosts', '198.51.100.0/24', ANY), 64, fallback,
@@ -18,6 +18,9 @@ export const NAT = section('Translation of addresses and ports (RFC 4787, RFC 53
       'Whom it is for. Of several prefixes that hold a host the longest counts.', 1),
     addresses: list(item('range', '198.51.100.0/28', 'An IPv4 address, range or prefix.'), 1024, undefined, [['198.51.100.0/28']],
       'Its outside addresses.', 1),
+    'hosts-per-address': count(0, '0', '32768', 'hosts', 'So many hosts have an address together, in the order of `inside`, and '
+      + 'each an equal part of `ports` there, for all protocols: nothing has to be logged (RFC 7422). 0: hosts are spread, and '
+      + 'share ports.'),
   }),
   ports: ports('1024-65535', '1024', '65535',
     'Outside ports handed out on each address of the pool. Inside ports below 1024 do not come from '
@@ -25,6 +28,12 @@ export const NAT = section('Translation of addresses and ports (RFC 4787, RFC 53
   reserve: list(item('ports', '5060-5061', 'First and last port.', { min: '1', max: '65535' }), 64, [],
     [['5060-5061', '8080-8080']],
     'Outside ports, UDP and TCP, that no flow gets by itself: for forwards, and for rules to come.'),
+  'port-block': count(0, '16', '32768', 'ports', 'Ports of a block: all ports and ICMP identifiers of a host come from blocks that '
+    + 'are its own, so that logs are short (RFC 6888 REQ-14). 0: there are none, and each port is given by itself.', { off: true }),
+  'port-blocks-per-host': count(8, '1', '1024', 'blocks', 'Blocks that one host has at most.'),
+  'port-hold': choice('exposed', ['never', 'exposed', 'all'], 'Ports, or blocks, that were given up wait for `timers.port-hold` '
+    + 'before another host gets them: none, all, or those for which RFC 6888 REQ-8 has no exception: UDP and ICMP, if the filter '
+    + 'is endpoint-independent.'),
   'port-preservation': flag(true, 'Keep the port that the inside host chose, if it is free outside.'),
   // @req RFC4787 REQ-8a
   // @req RFC5382 REQ-3a

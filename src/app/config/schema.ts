@@ -76,6 +76,8 @@ export const SCHEMA: Schema = {
       'icmp-query': duration('60s', '60s', LONGEST, 'RFC 5508 REQ-2', 'ICMP echo and the like (RFC 5508 REQ-2).'),
       other: duration('5m', '1s', LONGEST, '', 'Protocols without ports: GRE, ESP and all others.'),
       fragment: duration('2s', '1s', '60s', '', 'How long fragments wait for the first one of their datagram.'),
+      // @req RFC6888 REQ-8
+      'port-hold': duration('2m', '1s', LONGEST, '', 'How long a port that was given up waits for another host (RFC 6888 REQ-8).'),
       'unsolicited-syn': duration('6s', '6s', '60s', 'RFC 5382 REQ-4',
         'How long nobody is told of a SYN from outside that was not let in (RFC 5382 REQ-4).'),
     }),
@@ -99,6 +101,8 @@ export const SCHEMA: Schema = {
         'The same of one host, or of one IPv6 /64, which gets no more until some are open or over. With 0 there is no bound.'),
       'held-syns': count(512, '0', '512', 'segments',
         'SYNs from outside that wait at once for the end of their silence; those beyond are never answered.'),
+      'held-ports': count('64k', '1', '4M', 'ports', 'Ports, or blocks of ports, that wait at once (`nat.port-hold`): one more '
+        + 'lets the oldest go.'),
       'per-host': section('What one inside host may have, of IPv6 a /64; 0 is no bound. What it has goes on (RFC 6888 REQ-4, '
         + 'REQ-5).', {
         flows: count(0, '0', '4M', 'flows', 'Flows at once, whoever opened them.'),

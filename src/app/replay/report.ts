@@ -84,6 +84,9 @@ export function packetReport(counters: Record<string, number>, flowCapacity: num
       current: counters['flows-current'], peak: counters['flows-peak'], capacity: flowCapacity,
     },
     mappings: { opened: counters['mappings-opened'], closed: counters['mappings-closed'] },
+    ports: {
+      waiting: counters['ports-held-current'], letGoEarly: counters['ports-held-early'], blocks: counters['port-blocks-current'],
+    },
     hairpinPackets: counters['hairpin-packets'],
     icmpErrors: {
       translated: counters['icmp-errors-translated'], originated: counters['icmp-errors-originated'],
