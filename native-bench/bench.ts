@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { Command, InvalidArgumentError } from 'commander'
 import type { Runner } from './child.ts'
-import { roomyDirectory } from './directory.ts'
+import { digestOfFiles, roomyDirectory } from './inputs.ts'
 import { changedParameters, compareResults, obstacles } from './compare.ts'
 import { LOAD_DIRECTORY } from './midcom/load.ts'
 import { SNMP_DIRECTORY } from './snmp/runners.ts'
@@ -100,12 +100,13 @@ function disagreement(ts: Sample, c: Sample): string | null {
 
 async function measure(row: Row, rounds: number, withC: boolean, directory: string) {
   const ts: Sample[] = [], c: Sample[] = []
-  let error: string | null = null
+  let error: string | null = null, inputDigest: string | null = null
   let runner: Runner | null = null
   try {
     progress(`${row.name}: making its captures`)
     runner = createRunner(row, directory)
     if (runner.absent !== undefined) return rowResult(row, [], [], null, runner.absent)
+    if (runner.inputs !== undefined) inputDigest = await digestOfFiles(runner.inputs)
     for (let round = 0; round < rounds && error === null; round++) {
       progress(`${row.name}: round ${round + 1} of ${rounds}`)
       ts.push(await runner.ts())
@@ -120,7 +121,7 @@ async function measure(row: Row, rounds: number, withC: boolean, directory: stri
     runner?.end()
     progress('')
   }
-  return rowResult(row, ts, c, error, runner?.note ?? null)
+  return rowResult(row, ts, c, error, runner?.note ?? null, inputDigest)
 }
 
 function readOld(path: string): BenchResult {

@@ -12,7 +12,7 @@ const row = (
 ) => rowResult({ name, unit: 'ns/packet', parameters }, ts.map(sample), c.map(sample), error)
 const result = (rows: BenchResult['rows'], more: Partial<BenchResult> = {}): BenchResult => ({
   schema: SCHEMA, when: '2024-01-01T00:00:00.000Z', commit: 'c0ffee', changed: false, node: 'v20.1.0', v8: '11',
-  compiler: 'cc 12', machine: { cpu: 'one', cores: 2, memoryBytes: 2 ** 30, platform: 'linux-x64' }, configDigest: 'd',
+  compiler: 'cc 12', machine: { cpu: 'one', cores: 2, memoryBytes: 2 ** 30, platform: 'linux-x64' }, flags: [], configDigest: 'd',
   rounds: 7, quick: false, rows, ...more,
 })
 const around = (middle: number) => [0.97, 0.98, 0.99, 1, 1.01, 1.02, 1.03].map(part => part * middle)

@@ -36,6 +36,7 @@ export function obstacles(old: BenchResult, now: BenchResult): string[] {
     ['the platform', old.machine.platform, now.machine.platform],
     ['the version of node', old.node, now.node], ['the compiler', old.compiler, now.compiler],
     ['the number of rounds', old.rounds, now.rounds], ['--quick', old.quick, now.quick],
+    ['the flags of node', old.flags.join(' '), now.flags.join(' ')],
     ['the default configuration', old.configDigest, now.configDigest],
   ]
   const found = pairs.filter(([, was, is]) => was !== is)
@@ -71,6 +72,7 @@ function blank(name: string): RowComparison {
 export function compareRow(old: RowResult | undefined, now: RowResult): RowComparison {
   const row = blank(now.name)
   if (old === undefined) return { ...row, verdict: 'new' }
+  if (old.inputDigest !== now.inputDigest) return { ...row, why: 'its captures or rules are other ones' }
   if (old.error !== null || now.error !== null) return { ...row, why: now.error ?? `the old row failed: ${old.error}` }
   if ((old.ratio === null) !== (now.ratio === null)) return { ...row, why: 'only one of the two has a C peer' }
   if (old.ratio !== null && now.ratio !== null) return { ...row, by: 'ratio', ...judge(old.ratio, now.ratio) }

@@ -6,7 +6,7 @@ import { defaultConfig } from '../src/app/config/load.ts'
 import { estimate, median, ratios, type Estimate } from './statistics.ts'
 
 /** Changes whenever a reader of the file would have to. */
-export const SCHEMA = 'pinhole-bench/1'
+export const SCHEMA = 'pinhole-bench/2'
 
 export interface MachineInfo { cpu: string; cores: number; memoryBytes: number; platform: string }
 
@@ -31,6 +31,8 @@ export interface RowResult {
   name: string
   unit: string
   parameters: Record<string, number | string>
+  /** SHA-256 of the captures, rules and headers that the programs read, or null where they make all themselves. */
+  inputDigest: string | null
   /** Why there is no figure to believe. */
   error: string | null
   ts: Side | null
@@ -66,6 +68,8 @@ export interface BenchResult {
   v8: string
   compiler: string | null
   machine: MachineInfo
+  /** Of node, for all processes. */
+  flags: string[]
   configDigest: string
   rounds: number
   quick: boolean
@@ -92,6 +96,7 @@ export function newResult(rounds: number, quick: boolean, compiler: string | nul
     schema: SCHEMA, when: new Date().toISOString(), commit: git('rev-parse', 'HEAD') || 'unknown',
     changed: git('status', '--porcelain', '--', 'src', 'native-bench') !== '',
     node: process.version, v8: process.versions.v8, compiler, machine: machineInfo(),
+    flags: [...process.execArgv, ...(process.env['NODE_OPTIONS'] ?? '').split(' ').filter(flag => flag !== '')],
     configDigest: digest(defaultConfig()), rounds, quick, rows: [],
   }
 }
@@ -122,11 +127,11 @@ function othersOf(ts: readonly Sample[], c: readonly Sample[]): NonNullable<RowR
 
 export function rowResult(
   row: { name: string; unit: string; parameters: object }, ts: readonly Sample[], c: readonly Sample[],
-  error: string | null, note: string | null = null,
+  error: string | null, note: string | null = null, inputDigest: string | null = null,
 ): RowResult {
   const a = side(ts), b = side(c)
   return {
-    name: row.name, unit: row.unit, parameters: { ...row.parameters } as Record<string, number | string>, error,
+    name: row.name, unit: row.unit, parameters: { ...row.parameters } as Record<string, number | string>, inputDigest, error,
     ts: a, c: b,
     ratio: a !== null && b !== null ? estimate(ratios(a.samples, b.samples)) : null,
     meanRatio: a?.means && b?.means ? estimate(ratios(a.means, b.means)) : null,

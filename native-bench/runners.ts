@@ -18,6 +18,7 @@ export const BASELINE_DIRECTORY = join(ROOT, 'native-bench/baseline')
 export const NATBASE = join(BASELINE_DIRECTORY, 'natbase')
 
 interface Percentiles { p50: number; p99: number; mean: number }
+interface MicroOutput extends Percentiles { samples: number; suiteMean: number; suiteMargin: number }
 interface EngineOutput {
   nsPerPacket?: Percentiles
   nsPerFlow?: Percentiles
@@ -143,11 +144,11 @@ function replayRunner(p: ReplayParameters, directory: string, root: string): Run
 function microRunner(name: string, p: MicroParameters, root: string): Runner {
   return {
     ts: async () => {
-      const { p50, p99, mean, samples } = JSON.parse((await node(join(root, MICRO_CHILD), name, `${p.milliseconds}`)).stdout) as
-        Percentiles & { samples: number }
+      const { p50, p99, mean, samples, suiteMean, suiteMargin } = JSON.parse(
+        (await node(join(root, MICRO_CHILD), name, `${p.milliseconds}`)).stdout) as MicroOutput
       // The wheel does most of its work in few calls, which no percentile of the calls shows.
       const value = name.startsWith('wheel/') ? mean : p50
-      return { value, p99, mean, counts: {}, packets: samples, bytesPerFlow: null }
+      return { value, p99, mean, counts: {}, packets: samples, bytesPerFlow: null, figures: { suiteMean, suiteMargin } }
     },
     c: null, check: null, end: () => {},
   }

@@ -87,6 +87,7 @@ export function classifyRunner(p: ClassifyParameters, directory: string): Runner
         figures: { ...sample.figures, dpdkBuildMs: other.buildMs, dpdkBytesPerRule: other.bytesPerRule },
       }
     },
-    check: null, note, end: () => { for (const file of [rules, headers, written]) rmSync(file, { force: true }) },
+    check: null, note, inputs: [rules, headers],
+    end: () => { for (const file of [rules, headers, written]) rmSync(file, { force: true }) },
   }
 }

@@ -1,4 +1,9 @@
-/** Measures one micro row with tinybench, in a process of its own: `micro-child ROW MILLISECONDS`. Prints ns an operation. */
+/**
+ * Measures one micro row in a process of its own: `micro-child ROW MILLISECONDS`. Prints ns an operation. benchmark.js runs the
+ * suite and says what a call costs on the whole; its samples are of many calls, and on a busy machine most of those hold an interruption
+ * by another program. So the percentiles, by which rows are compared, are of single calls, and tinybench's.
+ */
+import Benchmark from 'benchmark'
 import { Bench } from 'tinybench'
 import { headerChecksum, locate, look, updateChecksum } from './bytes.ts'
 import { flowLookup, mappingLookup } from './lookup.ts'
@@ -17,13 +22,22 @@ const TASKS: Record<MicroRow, () => Task> = {
 
 const [name, milliseconds] = process.argv.slice(2)
 const { run, isRight } = TASKS[name as MicroRow]()
-const bench = new Bench({ time: Number(milliseconds), warmupTime: Number(milliseconds) / 3, throws: true })
-bench.add(name, () => { run() }, { async: false })
-const [task] = await bench.run()
+const suite = new Benchmark.Suite(), seconds = Number(milliseconds) / 1000
+suite.add(name, () => { run() }, { minTime: seconds / 20, maxTime: seconds, minSamples: 10 })
+suite.run({ async: false })
+const { stats, error } = (suite as unknown as Benchmark[])[0]
+if (error !== undefined) throw error as Error
+const single = new Bench({ time: Number(milliseconds), warmup: false, throws: true })
+single.add(name, () => { run() }, { async: false })
+const [task] = await single.run()
 const { result } = task
 if (result.state !== 'completed') throw new Error(`${name}: ${result.state}`)
 if (!isRight()) throw new Error(`${name} did not do its work`)
-const { p50, p99, mean, samplesCount } = result.latency
 // Milliseconds for all operations of a call.
 const each = (ms: number) => ms * 1e6 / OPERATIONS
-console.log(JSON.stringify({ p50: each(p50), p99: each(p99), mean: each(mean), samples: samplesCount }))
+const { p50, p99, mean, samplesCount } = result.latency
+console.log(JSON.stringify({
+  p50: each(p50), p99: each(p99), mean: each(mean), samples: samplesCount,
+  // Of the suite: the mean, and its margin of error in per cent.
+  suiteMean: each(stats.mean * 1000), suiteMargin: stats.rme,
+}))

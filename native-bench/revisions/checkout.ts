@@ -63,8 +63,9 @@ export function checkOut(root: string, name: string, directory: string): Revisio
   }
   const lock = (at: string) => existsSync(join(at, LOCK)) ? readFileSync(join(at, LOCK), 'utf8') : ''
   const hasOwnPackages = lock(directory) !== lock(root)
-  if (hasOwnPackages) sh(directory, `the packages of ${name} cannot be installed`, 'npm', 'ci', '--no-audit', '--no-fund', '--silent')
-  else symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'))
+  if (hasOwnPackages) {
+    sh(directory, `the packages of ${name} cannot be installed`, 'npm', 'ci', '--no-audit', '--no-fund', '--silent')
+  } else symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'))
   sh(directory, `${name} cannot be built with the harness of this checkout`, process.execPath, BUNDLER)
   return { name, commit, root: directory, hasOwnPackages }
 }

@@ -3,12 +3,12 @@
  * job. For CI: exit status 1 on a regression.
  */
 import { createHash } from 'node:crypto'
-import { createReadStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { ROOT } from '../child.ts'
-import { roomyDirectory } from '../directory.ts'
+import { digestOfFiles, roomyDirectory } from '../inputs.ts'
 import { machineInfo } from '../result.ts'
 import { allRows, type Row } from '../rows.ts'
 import { createRunner, ENGINE_CHILD, engineCaptures } from '../runners.ts'
@@ -35,7 +35,8 @@ Exit status:
   3  a row failed`
 
 /** Rows that say most about the packet path in the shortest time. */
-const USUAL = ['forward/flows-16k-64b', 'forward/flows-16k-imix', 'forward/flows-1m-zipf-64b', 'open/new-flow', 'replay/file-to-file']
+const USUAL = ['forward/flows-16k-64b', 'forward/flows-16k-imix', 'forward/flows-1m-zipf-64b', 'open/new-flow',
+  'replay/file-to-file']
 const KINDS = new Set<Row['kind']>(['engine', 'newflow', 'replay', 'micro'])
 const TURNS: Turns = { warmBatches: 6000, batches: 800, turns: 30 }
 const QUICK_TURNS: Turns = { warmBatches: 2000, batches: 200, turns: 10 }
@@ -72,7 +73,8 @@ const program = new Command('pinhole bench compare')
     (text, all: string[]) => [...all, text], [])
   .option('--pairs <n>', 'pairs of processes for each row at the most, 8 at the least', whole, 24)
   .option('--effect <percent>', 'a change of so many per cent must not go unseen', percentage, 0.03)
-  .addOption(new Option('--count <what>', 'count too, with valgrind, in rows forward/: no noise, and no caches').choices(['instructions']))
+  .addOption(new Option('--count <what>', 'count too, with valgrind, in rows forward/: no noise, and no caches')
+    .choices(['instructions']))
   .option('--quick', 'small rows: does it run?')
   .option('--json <file>', 'write all samples')
   .option('--markdown <file>', 'write a summary for a pull request')
@@ -98,12 +100,6 @@ function digestOfTree(directory: string): string {
   for (const name of readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts')).sort()) {
     hash.update(name).update(readFileSync(join(directory, name)))
   }
-  return hash.digest('hex')
-}
-
-async function digestOfFiles(paths: readonly string[]): Promise<string> {
-  const hash = createHash('sha256')
-  for (const path of paths) for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer)
   return hash.digest('hex')
 }
 
@@ -168,8 +164,9 @@ async function count(
   compared: ComparedRow, p: Parameters<typeof engineCaptures>[0], [base, head]: readonly [string, string], directory: string,
 ): Promise<void> {
   progress(`${compared.name}: counting instructions, some minutes`)
-  const argsOf = (passes: number) => ['engine', ...engineCaptures({ ...p, packets: COUNTED_PACKETS, repeat: passes }, directory).args]
-  const [was, is] = [await instructionsAPacket(base, argsOf, COUNTED_PASSES), await instructionsAPacket(head, argsOf, COUNTED_PASSES)]
+  const argsOf = (passes: number) =>
+    ['engine', ...engineCaptures({ ...p, packets: COUNTED_PACKETS, repeat: passes }, directory).args]
+  const was = await instructionsAPacket(base, argsOf, COUNTED_PASSES), is = await instructionsAPacket(head, argsOf, COUNTED_PASSES)
   compared.instructions = { base: was, head: is, change: is / was - 1 }
 }
 

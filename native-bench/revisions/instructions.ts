@@ -8,7 +8,8 @@ import { run } from '../child.ts'
 
 const NODE_FLAGS = ['--single-threaded', '--predictable', '--hash-seed=1', '--random-seed=1']
 // Code that the compiler writes anew must be translated anew.
-const VALGRIND = ['--tool=cachegrind', '--cache-sim=no', '--cachegrind-out-file=/dev/null', '--smc-check=all-non-file', '--log-fd=1']
+const VALGRIND = ['--tool=cachegrind', '--cache-sim=no', '--cachegrind-out-file=/dev/null',
+  '--smc-check=all-non-file', '--log-fd=1']
 
 export function hasValgrind(): boolean {
   return spawnSync('valgrind', ['--version'], { stdio: 'ignore' }).status === 0

@@ -1,4 +1,4 @@
-/** What a comparison of two revisions leaves behind: text, Markdown for a pull request, JSON, and JSON for github-action-benchmark. */
+/** What a comparison of two revisions leaves behind: text, Markdown for a pull request, and JSON, of our own and for an action. */
 import type { MachineInfo } from '../result.ts'
 import { figure, grid } from '../table.ts'
 import { LEAST_CHANGE, type Judgement } from './verdict.ts'
@@ -66,7 +66,8 @@ const HEAD = ['row', 'verdict', 'unit', 'base', 'head', 'change', 'visible', 'pa
 
 function remarks({ rows, notes }: Comparison): string[] {
   return [
-    ...notes, ...rows.flatMap(({ name, difference }) => difference === null ? [] : [`${name}: the two did not do the same: ${difference}`]),
+    ...notes,
+    ...rows.flatMap(({ name, difference }) => difference === null ? [] : [`${name}: the two did not do the same: ${difference}`]),
     ...rows.flatMap(({ name, error }) => error === null ? [] : [`${name} failed: ${error}`]),
   ]
 }
@@ -74,11 +75,12 @@ function remarks({ rows, notes }: Comparison): string[] {
 const short = ({ name, commit }: Comparison['base']) =>
   commit.startsWith(name) ? commit.slice(0, 10) : `${name} (${commit.slice(0, 10)}${commit.endsWith('+') ? ' and changes' : ''})`
 
-const LEGEND = 'change: median over pairs of processes, in brackets its 99 % interval; visible: the smallest change that they could '
-  + `have shown; below ${LEAST_CHANGE * 100} % none counts.`
+const LEGEND = 'change: median over pairs of processes, in brackets its 99 % interval; visible: the smallest change that they '
+  + `could have shown; below ${LEAST_CHANGE * 100} % none counts.`
 
 export function comparisonReport(comparison: Comparison): string {
-  const head = `${short(comparison.base)} against ${short(comparison.head)}, node ${comparison.passport.node}, ${comparison.passport.machine.cpu}`
+  const { base, head: judged, passport: { node, machine } } = comparison
+  const head = `${short(base)} against ${short(judged)}, node ${node}, ${machine.cpu}`
   return [head, grid(HEAD, comparison.rows.map(cells)), LEGEND, ...remarks(comparison)].join('\n')
 }
 
@@ -88,7 +90,8 @@ export function markdown(comparison: Comparison): string {
   const title = regressed.length === 0 ? 'No regression' : `Regressed: ${regressed.map(({ name }) => `\`${name}\``).join(', ')}`
   const { machine, node } = comparison.passport
   return [
-    `### ${title}`, '', `${short(comparison.base)} against ${short(comparison.head)}, node ${node}, ${machine.cores} × ${machine.cpu}`, '',
+    `### ${title}`, '',
+    `${short(comparison.base)} against ${short(comparison.head)}, node ${node}, ${machine.cores} × ${machine.cpu}`, '',
     line(HEAD), line(HEAD.map((_, column) => column < 3 ? '---' : '---:')), ...comparison.rows.map(row => line(cells(row))), '',
     LEGEND, ...remarks(comparison).map(text => `- ${text}`), '',
   ].join('\n')

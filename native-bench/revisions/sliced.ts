@@ -67,7 +67,8 @@ class SlicedChild {
 export async function measurePair(
   programs: readonly [base: string, head: string], args: readonly string[], { warmBatches, batches, turns }: Turns,
 ): Promise<PairResult> {
-  const [base, head] = programs.map(file => new SlicedChild(process.execPath, [file, 'slices', ...args])) as [SlicedChild, SlicedChild]
+  const start = (file: string) => new SlicedChild(process.execPath, [file, 'slices', ...args])
+  const base = start(programs[0]), head = start(programs[1])
   try {
     for (const one of [base, head]) await one.work(warmBatches)
     const bases: number[] = [], heads: number[] = []

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { tuneCompiler } from '../compiler.ts'
 import { ConfigError } from '../config/load.ts'
+import { registerBench } from './bench.ts'
 import { registerCheck } from './check.ts'
 import { registerClassify } from './classify.ts'
 import { registerCtl } from './ctl.ts'
@@ -38,6 +39,7 @@ ${STATUS_HELP}`)
   registerCtl(program)
   registerClassify(program)
   for (const command of program.commands) command.copyInheritedSettings(program)
+  registerBench(program)
   return program
 }
 

@@ -195,7 +195,8 @@ export function createRows(): Rows {
     const group = groupFor(owner, groupIndexOf)
     const row: Row = {
       group, index, serial: ++serial, rowStatus: ACTIVE, adminStatus: NOT_SET, operStatus: NEW_ENTRY, storageType: VOLATILE,
-      storageTimeSec: 0, error: '', wanted: DEFAULTS, granted: null, rule: 0, isUnread: false, order: 0, isPending: false, removeAtMs: Infinity,
+      storageTimeSec: 0, error: '', wanted: DEFAULTS, granted: null, rule: 0, isUnread: false, order: 0, isPending: false,
+      removeAtMs: Infinity,
     }
     rows.add(row)
     group.rows.add(row)

@@ -175,7 +175,8 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
     const number = shown !== undefined && shown.owner === owner ? shown.index
       : freeIndex(OTHERS + policyGroup, (index) => owner !== undefined && rows.groupOf(owner, index) !== undefined)
     const group = owner === undefined ? undefined : rows.groupOf(owner, number)
-    const row = rows.add(name, number, freeIndex(OTHERS + rule, (index) => group !== undefined && rows.rowOf(group, index) !== undefined))
+    const index = freeIndex(OTHERS + rule, (taken) => group !== undefined && rows.rowOf(group, taken) !== undefined)
+    const row = rows.add(name, number, index)
     row.adminStatus = action === 'reserve' ? RESERVE : ENABLE
     row.order = ++orders
     row.isUnread = true

@@ -3,7 +3,8 @@ import type { PolicyCore } from '../../../policy/api.ts'
 import type { Journal, JournalChange } from '../../../policy/journal.ts'
 import { createRig, type Rig, type RigOptions } from '../../../policy/testing.ts'
 import {
-  COMMIT_FAILED, NO_ERROR, NO_SUCH_INSTANCE_TAG, NO_SUCH_OBJECT_TAG, NotUndone, UNDO_FAILED, isFault, integer, octets, type MibModule, type Notification,
+  COMMIT_FAILED, NO_ERROR, NO_SUCH_INSTANCE_TAG, NO_SUCH_OBJECT_TAG, NotUndone, UNDO_FAILED,
+  isFault, integer, octets, type MibModule, type Notification,
   type Request, type Value, type Varbind,
 } from '../mib.ts'
 import { oidText, type Oid } from '../oid.ts'

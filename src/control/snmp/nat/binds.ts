@@ -53,7 +53,8 @@ export function bindIndex({ interface: at, mode, local, localPort, protocol }: B
 
 /** As their indices stand. Those of one table: numbers alone, for each rule that comes or goes asks this some dozen times. */
 function order(a: Bind, b: Bind): number {
-  return a.interface - b.interface || a.local - b.local || a.localPort - b.localPort || natProtocol(a.protocol) - natProtocol(b.protocol)
+  return a.interface - b.interface || a.local - b.local || a.localPort - b.localPort
+    || natProtocol(a.protocol) - natProtocol(b.protocol)
 }
 
 /** What a rule binds: `count` ports from `port` on, or the whole address with 0. */

@@ -1,0 +1,88 @@
+/**
+ * How far the verdicts of `compare` can be trusted: comparisons of a revision with itself, and with itself made slower in the
+ * packet path by a known part. `node build/native-bench/revisions/trust.js [COMPARISONS] [PERCENT] [ROW]`; the result stands in
+ * native-bench/README.md. What is planted is a chain of multiplications for each packet, as long as a measure of its own says that
+ * the part takes.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ROOT } from '../child.ts'
+import { roomyDirectory } from '../inputs.ts'
+import { allRows } from '../rows.ts'
+import { ENGINE_CHILD, engineCaptures } from '../runners.ts'
+import { median } from '../statistics.ts'
+import { checkOut, removeCheckOut, WORK_TREE } from './checkout.ts'
+import { measurePair, type Turns } from './sliced.ts'
+import { judgePairs, looks, type Judgement } from './verdict.ts'
+
+const TURNS: Turns = { warmBatches: 6000, batches: 800, turns: 30 }
+const EFFECT = 0.03, MOST_PAIRS = 24, CALIBRATION_PAIRS = 12, MANY = 25
+/** Where the plane begins to measure a batch in the bundled program, and what is put behind it. */
+const ANCHOR = 'let start = clockNs();'
+const planted = (perPacket: number) => `${ANCHOR}
+  let planted = pinholePlanted;
+  for (let n = (to - from) * ${perPacket} | 0; n > 0; n--) planted = Math.imul(planted, 1664525) + 1013904223 | 0;
+  pinholePlanted = planted & 1;
+`
+
+const [comparisons = '20', percent = '5', rowName = 'forward/flows-16k-64b'] = process.argv.slice(2)
+const row = allRows(false).find(({ name, kind }) => name === rowName && kind === 'engine')
+if (row?.kind !== 'engine') throw new Error(`${rowName} is no row of known flows`)
+
+const directory = mkdtempSync(join(roomyDirectory(), 'pinhole-trust-')), tree = join(directory, 'tree')
+process.on('exit', () => {
+  removeCheckOut(ROOT, tree)
+  rmSync(directory, { recursive: true, force: true })
+})
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130))
+
+checkOut(ROOT, WORK_TREE, tree)
+const file = join(tree, ENGINE_CHILD), slower = file.replace(/\.js$/, '-slower.js'), text = readFileSync(file, 'utf8')
+if (text.split(ANCHOR).length !== 2) throw new Error('the packet path has no such place')
+const { args } = engineCaptures(row.parameters, directory)
+
+function plant(perPacket: number): void {
+  writeFileSync(slower, `let pinholePlanted = 1;\n${text.replace(ANCHOR, planted(perPacket))}`)
+}
+
+async function change(pairs: number): Promise<number> {
+  const quotients: number[] = []
+  while (quotients.length < pairs) quotients.push((await measurePair([file, slower], args, TURNS)).quotient)
+  return median(quotients) - 1
+}
+
+/** Multiplications a packet that take so large a part of its time, by many that can be told from noise. */
+async function calibrate(part: number): Promise<number> {
+  plant(MANY)
+  const found = await change(CALIBRATION_PAIRS), perPacket = MANY * part / found
+  console.log(`${MANY} multiplications a packet: ${(found * 100).toFixed(1)} % slower; ${perPacket.toFixed(2)} for ${percent} %`)
+  return perPacket
+}
+
+async function compare(programs: readonly [string, string]): Promise<Judgement> {
+  const quotients: number[] = []
+  let judgement: Judgement | null = null
+  for (const most of looks(MOST_PAIRS)) {
+    while (quotients.length < most) quotients.push((await measurePair(programs, args, TURNS)).quotient)
+    judgement = judgePairs(quotients, EFFECT)
+    if (judgement.verdict !== 'undecided') break
+  }
+  return judgement!
+}
+
+async function series(what: string, programs: readonly [string, string]): Promise<void> {
+  const found: Record<string, number> = {}
+  for (let n = 1; n <= Number(comparisons); n++) {
+    const { verdict, change: by, low, high, pairs } = await compare(programs)
+    const said = verdict === 'undecided' ? 'no change' : verdict
+    found[said] = (found[said] ?? 0) + 1
+    const inPercent = [by, low, high].map(part => (part * 100).toFixed(1))
+    console.log(`${what} ${n}: ${said}, ${inPercent[0]} % (${inPercent[1]} … ${inPercent[2]}), ${pairs} pairs`)
+  }
+  console.log(`${what}: ${Object.entries(found).map(([verdict, count]) => `${count} ${verdict}`).join(', ')}`)
+}
+
+const perPacket = await calibrate(Number(percent) / 100)
+plant(perPacket)
+await series('the same', [file, file])
+await series(`${percent} % slower`, [file, slower])
