@@ -20,12 +20,13 @@ import { join } from 'node:path'
 import { parse } from 'yaml'
 
 /** In the order of the ledger. */
-const LISTS = ['rfc4787', 'rfc5382', 'rfc5508', 'rfc7857', 'rfc6888']
+const LISTS = ['rfc4787', 'rfc5382', 'rfc5508', 'rfc7857', 'rfc6888', 'rfc6296']
 const DOCUMENT = 'docs/rfc-ledger.md'
 const ID = String.raw`(?:REQ-\d+[a-z]?\d*|\d+(?:\.\d+)*[a-z]?)`
 const TAG = new RegExp(String.raw`^(RFC\d+) (${ID}(?:,? ${ID})*)(?: (partly|no)\[([^\]]+)\])?$`)
 const TEST = /\b(?:test|check)\(\s*(['"`])((?:\\.|(?!\1)[^\\])+)\1/
-const LEVELS = /^(MUST|MUST NOT|SHOULD|SHOULD NOT|RECOMMENDED|MAY)(, (MUST|SHOULD))?$/
+/** STATES: the text tells what happens, without a keyword. */
+const LEVELS = /^(MUST|MUST NOT|SHOULD|SHOULD NOT|RECOMMENDED|MAY|STATES)(, (MUST|MUST NOT|SHOULD))?$/
 
 const root = process.argv.find(argument => argument.startsWith('--root='))?.slice('--root='.length) ?? '.'
 const isCheck = process.argv.includes('--check')

@@ -175,7 +175,7 @@ test('captures: no packet leaves with a fault that it did not come with', { skip
       },
     }
     const plane = createPlane({
-      frames, counters, engine, sides: sidesBySource(frames, options.inside), world: createWorld(frames, engine, options.inside),
+      frames, counters, engine, sides: sidesBySource(frames, options.inside), world: createWorld(frames, engine, options.inside, options.nat44),
       inside: outlet, outside: outlet, scratchStart: planeStart, clockNs: () => performance.now() * 1e6,
     })
     const reader = await openCapture(path.join(pcaps, name), frames, { poolStart: 0, poolEnd: scratchStart })

@@ -106,9 +106,12 @@ test('explain: verdicts, bytes and digest of every capture are the same with and
     for (const side of ['outInside', 'outOutside'] as const) {
       assert.equal(await packetsOf(outputs('with')[side]), await packetsOf(outputs('without')[side]), file)
     }
-    const explained = sink.take().split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Explanation)
+    const lines = sink.take().split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Explanation & { kind: string })
+    const explained = lines.filter(({ kind }) => kind === 'packet'), late = lines.filter(({ kind }) => kind === 'answer')
     explained.forEach(check)
-    for (const line of explained.slice(0, VALIDATED)) assert.ok(validate(line), JSON.stringify([validate.errors, line]))
+    for (const line of [...explained.slice(0, VALIDATED), ...late.slice(0, VALIDATED)]) assert.ok(validate(line), JSON.stringify([validate.errors, line]))
+    // Only what was explained when it came is told of again.
+    for (const { packet } of late) assert.ok(explained.some((e) => e.packet === packet && e.verdict === 'dropped'), `${file}: ${packet}`)
     // A frame that ends inside its link header matches no filter that reads it.
     assert.ok(explained.length <= without.packets)
     packets += explained.length
@@ -118,11 +121,11 @@ test('explain: verdicts, bytes and digest of every capture are the same with and
     if (!SUMMED.test(path.basename(file))) continue
     const drops = await run(file, 'with', 'drops', sink)
     assert.equal(drops.machine.plane.digest(), without.machine.plane.digest(), file)
-    const lines = sink.take().split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as { reason: string; packets: number })
-    for (const line of lines) assert.ok(validate(line), JSON.stringify([validate.errors, line]))
+    const counted = sink.take().split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as { reason: string; packets: number })
+    for (const line of counted) assert.ok(validate(line), JSON.stringify([validate.errors, line]))
     const counters = readCounters(without.machine.counters)
     const summed = new Map<string, number>()
-    for (const line of lines) summed.set(line.reason, (summed.get(line.reason) ?? 0) + line.packets)
+    for (const line of counted) summed.set(line.reason, (summed.get(line.reason) ?? 0) + line.packets)
     for (const [reason, count] of summed) {
       assert.equal(count, counters[`drop-${reason}-packets`], `${file}: ${reason}`)
       dropped += count

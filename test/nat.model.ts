@@ -4,6 +4,7 @@
  * below are those of the contract. Our readings where it leaves room are marked "Reading:".
  */
 import type { Prefix } from '../src/base/address.ts'
+import type { Npt6Pair } from '../src/channel/npt6.ts'
 import type { DropReason } from '../src/channel/reasons.ts'
 import type { NatOptions } from '../src/engine/nat-options.ts'
 import type { HostLimits, PortBlocks, PortHold } from '../src/engine/options.ts'
@@ -21,6 +22,7 @@ import { Midcom, type MidcomOptions } from './model/midcom.ts'
 import type { Command } from './model/commands.ts'
 import { Egress, fit, mayFragment, sharedAddresses, withId, type EgressOptions } from './model/egress.ts'
 import { Fixed } from './model/fixed.ts'
+import { Prefixes, readdress6, seenAs, type Counterpart } from './model/npt6.ts'
 import type { Asked, Rule } from './model/rules.ts'
 import { begun, judged } from './model/window.ts'
 import { Bucket } from './model/bucket.ts'
@@ -74,6 +76,8 @@ export interface ModelOptions {
   midcom: MidcomOptions | null
   /** Counts with `nat44`. */
   nat?: NatOptions | null
+  /** IPv6 prefixes that are translated; absent: none. */
+  npt6?: readonly Npt6Pair[]
   /** null: none, and none can come. */
   firewall: readonly FirewallRule[] | null
   /** Absent: a host may have any number. */
@@ -117,9 +121,11 @@ export interface Outcome {
   heldDrops: { reason: DropReason }[]
 }
 
+type Answer = 'time-exceeded' | 'prohibited' | 'unavailable' | 'port-unreachable' | 'too-big' | 'no-route' | 'bad-source' | 'source-field' | 'destination-field'
+
 /** What a step makes of a packet. */
 type Decision =
-  | { drop: DropReason; answer?: 'time-exceeded' | 'prohibited' | 'unavailable' }
+  | { drop: DropReason; answer?: Answer }
   | { drop: null; to: Side; packet: Packet }
 
 /** The five words of a flow as one packet shows them, seen from inside. */
@@ -135,6 +141,7 @@ export function createModel(options: ModelOptions) {
   const midcom = new Midcom(options, flows), { rules, bindings } = midcom
   const fixed = new Fixed(nat44 ? options.nat ?? null : null, bindings)
   const firewall = new Firewall(options.firewall ?? [], options.insidePrefixes)
+  const prefixes = new Prefixes(options.npt6 ?? [])
   const pool = options.pool.map(word => addrOf([word]))
   const egress = new Egress(options.egress, options.seed, nat44
     ? sharedAddresses(options.pool, (options.nat?.forwards ?? []).map(f => f.outside)) : [])
@@ -200,7 +207,7 @@ export function createModel(options: ModelOptions) {
     hosts.opens(flow, nowMs)
     flows.add(flow)
     if (isTcp && way === 'out') {
-      const seen = mapping?.outside ?? inside
+      const own = prefixes.outward(inside.addr), seen = mapping?.outside ?? { ...inside, addr: own.is === 'done' ? own.addr : inside.addr }
       waiting = waiting.filter(syn => !(syn.version === version && same(syn.local, seen) && same(syn.peer, peer)))
     }
     return flow
@@ -307,7 +314,7 @@ export function createModel(options: ModelOptions) {
       }
       const rule = firewall.first(flow.opener), verdict = firewall.verdict(rule)
       const byDefault = flow.opener.way === 'out' ? options.outboundPermit
-        : flow.mapping === null ? options.inboundPermit
+        : flow.mapping === null ? options.inboundPermit || prefixes.isOurs(flow.peer.addr)
           : flow.admittedBy === 0 || options.filtering === 'endpoint-independent' && options.outboundPermit && !flow.mapping.bound
       if (verdict === 'deny' || verdict === 'silent' && !byDefault) flows.end(flow)
       else flow.admittedBy = rule
@@ -359,7 +366,34 @@ export function createModel(options: ModelOptions) {
     return flows.find(f => alike(f) && same(f.inside, inside) && same(f.peer, peer))
   }
 
+  /* IPv6 prefixes */
+
+  function noCounterpart({ is }: Counterpart): DropReason { return is === 'bad-iid' ? 'npt6-bad-identifier' : 'npt6-unmapped' }
+
+  /** Why a packet from inside has no way across where prefixes are translated, or null. */
+  function untranslatable(p: Packet): Decision | null {
+    const source = prefixes.outward(p.src), target = prefixes.inward(p.dst)
+    if (source.is === 'unmapped' || source.is === 'bad-iid') {
+      if (inside(p.dst)) return { drop: 'inside-to-inside' }
+      return { drop: noCounterpart(source), answer: source.is === 'bad-iid' ? 'source-field' : 'bad-source' }
+    }
+    if (target.is === 'none') return null
+    if (source.is === 'none') return { drop: 'inside-to-inside' }
+    if (!options.hairpinning) return { drop: 'denied' }
+    if (target.is === 'done') return null
+    return { drop: noCounterpart(target), answer: target.is === 'bad-iid' ? 'destination-field' : 'no-route' }
+  }
+
+  /** A packet that leaves with its outside source, and comes back if it is for a prefix of ours. */
+  function leave6(p: Packet, flow: Flow, nowMs: number): Decision {
+    const source = prefixes.outward(p.src)
+    const out = source.is === 'done' ? seenAs(p, 'src', source.addr) : p
+    return prefixes.inward(p.dst).is === 'none' ? { drop: null, to: 'outside', packet: out } : fromOutside(out, nowMs, flow)
+  }
+
   function fromInside(came: Packet, nowMs: number): Decision {
+    const across = untranslatable(came)
+    if (across !== null) return across
     const { insidePort, peerPort } = portsOf(came, 'out')
     let p = came, peer = { addr: p.dst, port: peerPort }
     const twice = p.version === 4 && insidePool.includes(p.dst)
@@ -404,6 +438,7 @@ export function createModel(options: ModelOptions) {
     }
     // Reading: a hairpinned packet counts here even if its second half is dropped, as the deadline is set here.
     midcom.count(flow, 'out', p.netBytes, nowMs)
+    if (p.version === 6) return leave6(p, flow, nowMs)
     if (flow.mapping === null) return { drop: null, to: 'outside', packet: p }
     const { addr, port } = flow.mapping.outside
     const out = { ...p, src: addr, bytes: readdress4(p.bytes, 'src', addr, port) }
@@ -428,10 +463,16 @@ export function createModel(options: ModelOptions) {
     return port === null ? 'no-outside-port' : { protocol: p.protocol, inside: host, outside: { addr, port }, bound: false }
   }
 
-  function fromOutside(p: Packet, nowMs: number): Decision {
-    if (translated(p.version)) {
-      if (ours.includes(p.dst)) return toOurs(p, nowMs, null)
+  /** `inUse`: an IPv6 flow by which the packet was hairpinned. */
+  function fromOutside(came: Packet, nowMs: number, inUse: Flow | null = null): Decision {
+    if (translated(came.version)) {
+      if (ours.includes(came.dst)) return toOurs(came, nowMs, null)
     }
+    const target = prefixes.inward(came.dst)
+    if (target.is === 'bad-iid') return { drop: 'npt6-bad-identifier', answer: 'destination-field' }
+    if (target.is === 'unmapped') return { drop: 'npt6-unmapped' }
+    if (target.is === 'none' && prefixes.hides(came.dst)) return { drop: 'no-mapping' }
+    const p = target.is === 'done' ? seenAs(came, 'dst', target.addr) : came
     if (!inside(p.dst)) return { drop: 'outside-to-outside' }
     const { insidePort, peerPort } = portsOf(p, 'in')
     const host = { addr: p.dst, port: insidePort }, peer = { addr: p.src, port: peerPort }
@@ -451,11 +492,11 @@ export function createModel(options: ModelOptions) {
       if (rule?.disable) return { drop: 'denied-by-rule' }
       const said = rule === null ? ask(p, 'in', host, peer) : null
       if (said?.verdict === 'deny') return { drop: 'denied-by-firewall' }
-      if (said?.verdict === 'silent' && !options.inboundPermit) return unsolicited(p, 'denied', null, nowMs)
+      if (said?.verdict === 'silent' && !options.inboundPermit && inUse === null) return unsolicited(came, 'denied', null, nowMs)
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
-      const refused = refusedFlow(p, host.addr, peer.addr, 'in', nowMs, null) ?? flows.makeRoom(nowMs, null)
+      const refused = refusedFlow(p, host.addr, peer.addr, 'in', nowMs, inUse) ?? flows.makeRoom(nowMs, inUse)
       if (refused !== null) return { drop: refused }
-      flow = open(p, 'in', host, peer, null, nowMs, rule, said)
+      flow = open(p, 'in', host, peer, null, nowMs, rule, said, inUse)
     }
     midcom.count(flow, 'in', p.netBytes, nowMs)
     return { drop: null, to: 'inside', packet: p }
@@ -565,11 +606,14 @@ export function createModel(options: ModelOptions) {
     const { quote } = read
     if (isNoQuery(quote) || quote.src !== p.dst) return none
     const { insidePort, peerPort } = portsOf(quote, 'out')
-    const source = { addr: quote.src, port: insidePort }, peer = { addr: quote.dst, port: peerPort }
+    const own = prefixes.inward(quote.src)
+    if (own.is !== 'done' && (own.is !== 'none' || prefixes.hides(quote.src))) return none
+    const source = { addr: own.is === 'done' ? own.addr : quote.src, port: insidePort }, peer = { addr: quote.dst, port: peerPort }
     // A flow that is not translated is known by its inside endpoint, and by nothing else.
     const flow = flows.find(f => f.version === p.version && f.protocol === quote.protocol
       && same(f.mapping?.outside ?? f.inside, source) && same(f.peer, peer))
     if (flow === null) return none
+    if (own.is === 'done') return { drop: null, to: 'inside', packet: quotingAs(seenAs(p, 'dst', own.addr), 'src', own.addr) }
     if (flow.mapping === null) return { drop: null, to: 'inside', packet: p }
     const { addr, port } = flow.inside
     const inner = shown(flow, { ...quote, bytes: readdress4(quote.bytes, 'src', addr, port) }, 'dst')
@@ -596,6 +640,13 @@ export function createModel(options: ModelOptions) {
     }
     const flow = flowFrom(quote, host, peer)
     if (flow === null) return none
+    if (p.version === 6) {
+      const outer = prefixes.outward(p.src), host6 = prefixes.outward(quote.dst)
+      if (outer.is === 'unmapped' || outer.is === 'bad-iid') return { drop: noCounterpart(outer) }
+      let out = outer.is === 'done' ? seenAs(p, 'src', outer.addr) : p
+      if (host6.is === 'done') out = quotingAs(out, 'dst', host6.addr)
+      return prefixes.isOurs(p.dst) ? errorFromOutside(out) : { drop: null, to: 'outside', packet: out }
+    }
     // Reading: without NAT nothing is rewritten, not even the source of a router further inside.
     if (flow.mapping === null) return { drop: null, to: 'outside', packet: p }
     const { addr, port } = flow.mapping.outside
@@ -603,6 +654,11 @@ export function createModel(options: ModelOptions) {
     const src = bindings.addressOf(p.src) ?? addr
     const out = { ...p, src, bytes: readdressOuter(bytes, 'src', src) }
     return ours.includes(p.dst) ? errorFromOutside(out) : { drop: null, to: 'outside', packet: out }
+  }
+
+  /** An ICMPv6 error that quotes another address. Its checksum stays, as right or as wrong as it was. */
+  function quotingAs(p: Packet, end: 'src' | 'dst', addr: Addr): Packet {
+    return { ...p, bytes: readdress6(p.bytes, end, addr, p.l4 + 8) }
   }
 
   /** Address and header checksum only: the checksum of ICMP covers no address. */
@@ -625,7 +681,7 @@ export function createModel(options: ModelOptions) {
   }
 
   function answerTo(
-    p: Packet, side: Side, kind: 'time-exceeded' | 'prohibited' | 'unavailable' | 'port-unreachable' | 'too-big', nowMs: number, mtu = 0,
+    p: Packet, side: Side, kind: Answer, nowMs: number, mtu = 0,
   ): Sent[] {
     if (p.piece !== null && p.piece.start > 0) return []
     // Reading: an ICMP packet whose type was not captured may be an error. Redirect and source quench are errors here.
@@ -635,13 +691,17 @@ export function createModel(options: ModelOptions) {
     const four = p.version === 4, most = four ? 576 - 28 : 1280 - 48
     // Reading: a header checksum that was filled in is quoted so; who gets the error may check it.
     const quote = p.bytes.slice(0, most), body = new Uint8Array(8 + quote.length)
-    const numbers = { 'time-exceeded': [11, 0, 3, 0], 'prohibited': [3, 13, 1, 1], 'unavailable': options.refusesByHost ? [3, 1, 1, 3] : [3, 13, 1, 1],
-      'port-unreachable': [3, 3, 1, 1], 'too-big': [3, 4, 2, 0] }
-    const [type4, code4, type6, code6] = numbers[kind]
+    const numbers: Record<Answer, number[]> = {
+      'time-exceeded': [11, 0, 3, 0], 'prohibited': [3, 13, 1, 1], 'unavailable': options.refusesByHost ? [3, 1, 1, 3] : [3, 13, 1, 1],
+      'port-unreachable': [3, 3, 1, 1], 'too-big': [3, 4, 2, 0],
+      'no-route': [0, 0, 1, 0], 'bad-source': [0, 0, 1, 5], 'source-field': [0, 0, 4, 0, 8], 'destination-field': [0, 0, 4, 0, 24],
+    }
+    const [type4, code4, type6, code6, pointer = mtu] = numbers[kind]
     body.set(four ? [type4, code4] : [type6, code6])
-    body.set(put16(new Uint8Array(4), 2, mtu), 4)
+    body.set(put16(new Uint8Array(4), 2, pointer), 4)
     body.set(quote, 8)
-    let src = four ? addrOf([options.boxAddress4]) : addrOf(options.boxAddress6)
+    const seen = prefixes.outward(addrOf(options.boxAddress6))
+    let src = four ? addrOf([options.boxAddress4]) : side === 'outside' && seen.is === 'done' ? seen.addr : addrOf(options.boxAddress6)
     if (four && side === 'outside' && nat44) src = ours.includes(p.dst) ? p.dst : pool[0]
     const bytes = four ? whole4(src, p.src, p.bytes[1], body) : whole6(src, p.src, body)
     return [{ side, kind: 'reply', bytes, wireBytes: bytes.length }]
@@ -710,11 +770,13 @@ export function createModel(options: ModelOptions) {
     if (parsed.drop !== null) return refused(parsed.drop)
     const p = parsed.value
     const fromInside = input.side === 'inside', judged = options.spoofing !== 'ignore' && !fromInside || options.spoofing === 'both'
-    const martian = judgeAddresses(p, ours, input.group ?? false, judged && inside(p.src) !== fromInside)
+    const own6 = prefixes.isOurs(p.src) ? [p.src] : []
+    const martian = judgeAddresses(p, [...ours, ...own6], input.group ?? false, judged && inside(p.src) !== fromInside)
     if (martian !== null) return refused(martian)
     if (p.ttl <= 1) {
       const isKept = p.version === 4 && fixed.isUntranslated(p.protocol, p.dst, p.src, null)
-      const toUs = p.version === 4 && nat44 && !isKept ? ours.includes(p.dst) : inside(p.dst)
+      const toUs = p.version === 4 && nat44 && !isKept ? ours.includes(p.dst)
+        : prefixes.isOurs(p.dst) || inside(p.dst) && !prefixes.hides(p.dst)
       const wouldCross = input.side === 'inside' ? !inside(p.dst) || insidePool.includes(p.dst) : toUs
       return refused('ttl-exceeded', wouldCross ? answerTo(p, input.side, 'time-exceeded', nowMs) : [])
     }
@@ -773,8 +835,9 @@ export function createModel(options: ModelOptions) {
   /** A fragment after the first, with the addresses that the first one left with. */
   function follow(p: Packet, first: Leaving, kind: Sent['kind']): Sent {
     let { bytes } = p
-    if (p.src !== first.src) bytes = readdressOuter(bytes, 'src', first.src)
-    if (p.dst !== first.dst) bytes = readdressOuter(bytes, 'dst', first.dst)
+    const readdress = p.version === 4 ? readdressOuter : readdress6
+    if (p.src !== first.src) bytes = readdress(bytes, 'src', first.src)
+    if (p.dst !== first.dst) bytes = readdress(bytes, 'dst', first.dst)
     if (first.id !== null) bytes = withId(bytes, first.id)
     return emit({ ...p, bytes }, first.to, kind)
   }
@@ -782,6 +845,7 @@ export function createModel(options: ModelOptions) {
   return {
     options,
     fixed,
+    prefixes,
     packet,
     /** Carries out commands between packets. Reading: what has passed its deadline is gone before that too. */
     command(list: readonly Command[], nowMs: number): void {

@@ -76,6 +76,7 @@ export function look(): Task {
   const config = benchConfig({ flows: 16_384, poolFirst: FIRST_POOL_ADDRESS, poolSize: 4 })
   const options = engineOptions(config, config.inside, 1, 0)
   const counters = createCounters(), pool = createPool(options.pool, 1), rows = createRows(OPERATIONS)
-  const { lookAhead } = createLook({ options, frames: all, counters, rows, pool, flows: createFlows(options, pool, counters) })
+  const flows = createFlows(options, pool, counters)
+  const { lookAhead } = createLook({ options, frames: all, counters, rows, pool, flows, npt6: null })
   return { run: () => lookAhead(OPERATIONS), isRight: () => rows.path.every(path => path === PATH_4) }
 }

@@ -24,7 +24,7 @@ test('compose: the defaults reach the engine', () => {
     fragmentMs: 2000, unsolicitedSynMs: 6000, flows: 262_144, fragmentDatagrams: 1024, fragmentHold: 256, icmpErrorsPerSecond: 100,
     icmpPerSecond: 0, fragmentsPerSecond: 0, halfOpen: 16_384, halfOpenPerSource: 4096, heldSyns: 512, perHost: NO_LIMITS, keepsFlows: false, refusesByHost: false, portHold: { holdMs: 120_000, most: 65_536, isAll: false }, portBlocks: null, tcpWindow: WINDOW_OFF,
     ipv4Checksum: CHECKSUM_REPAIR_ZERO, tcpFlags: true, spoofing: SPOOFING_OUTSIDE, boxAddress4: 0xc0000008 | 0, boxAddress6: [0xfe800000 | 0, 0, 0, 1], seed: 1, scratchStart: 64, firewall: null, midcom: null,
-    nat: plainNat(4), mtuInside: 0, mtuOutside: 0, mss: 0, identification: IDENTIFY_FRAGMENTS,
+    nat: plainNat(4), npt6: [], mtuInside: 0, mtuOutside: 0, mss: 0, identification: IDENTIFY_FRAGMENTS,
   })
   for (const [address, is] of [[0x0a000001, true], [0xac1fffff, true], [0xc0a80001, true], [0x08080808, false], [0xac200000, false]] as const) {
     assert.equal(inside.has4(address | 0), is)
@@ -34,9 +34,9 @@ test('compose: the defaults reach the engine', () => {
 
 test('compose: every setting reaches the engine', () => {
   const { inside, ...options } = optionsOf(`
-inside: [100.64.0.0/10]
+inside: [100.64.0.0/10, 'fd00::/8']
 box: {inside-address: 100.64.0.1, address6: 'fe80::2', mtu-inside: 1500, mtu-outside: 1400, mss: mtu}
-nat: {identification: all, nat44: false, pool: [192.0.2.1], ports: 2000-2999, port-preservation: false, filtering: endpoint-independent, tcp-filtering: address-dependent, hairpinning: false, port-block: 64, port-blocks-per-host: 3, port-hold: all}
+nat: {identification: all, nat44: false, pool: [192.0.2.1], ports: 2000-2999, port-preservation: false, filtering: endpoint-independent, tcp-filtering: address-dependent, hairpinning: false, port-block: 64, port-blocks-per-host: 3, port-hold: all, npt6: [{inside: 'fd01:203:405::/48', outside: '2001:db8:1::/56'}]}
 firewall: {outbound: deny, inbound6: permit, tcp-midstream: false, unsolicited-syn: drop}
 timers: {udp: 3m, udp-ports: [{port: 53, idle: 9s}], udp-inbound-refresh: false, tcp-opening: 1m, tcp-closing: 5m, tcp-established: 3h, icmp-query: 61s, other: 7s, fragment: 3s, unsolicited-syn: 7s, port-hold: 8s}
 limits: {flows: 32, fragment-datagrams: 5, fragment-hold: 6, icmp-errors-per-second: 8, icmp-per-second: 9, fragments-per-second: 10, half-open: 11, half-open-per-source: 12, held-syns: 13, per-host: {flows: 14, flows-per-second: 15, ports: 16, udp-ports: 17, tcp-ports: 18, icmp-identifiers: 19}, held-ports: 20, full-table: refuse, refusal: host-unreachable}
@@ -51,6 +51,7 @@ checks: {ipv4-checksum: verify, tcp-window: strict, tcp-flags: ignore, spoofing:
     icmpErrorsPerSecond: 8, ipv4Checksum: CHECKSUM_VERIFY, tcpFlags: false, spoofing: SPOOFING_BOTH, boxAddress4: 0x64400001, boxAddress6: [0xfe800000 | 0, 0, 0, 2], seed: 7,
     scratchStart: 4096, firewall: null, midcom: null, nat: plainNat(1),
     perHost: { flows: 14, flowsPerSecond: 15, ports: 16, udpPorts: 17, tcpPorts: 18, identifiers: 19 },
+    npt6: [{ inside: [0xfd010203 | 0, 0x04050000], insideBits: 48, outside: [0x20010db8, 0x00010000], outsideBits: 56 }],
     mtuInside: 1500, mtuOutside: 1400, mss: -1, identification: IDENTIFY_ALL,
   })
   assert.deepEqual([inside.has4(0x64400001), inside.has4(0x0a000001)], [true, false])
@@ -150,7 +151,7 @@ midcom:
     ...channel, nat44: true, pool: [0xcb007101 | 0], portLow: 2000, portHigh: 2999, addresses: [0xcb007109 | 0], insidePool: [0xc0000201 | 0],
     inside: config.inside, seed: 7, limits: { rules: 32, portsPerRule: 4, sessions: 5, boundPorts: 6 }, maxLifetimeSec: 120, idleTimeoutSec: 30,
     extend: false, wildcards: { internal: true, external: true, ports: false }, service: 'twice', strictNatMode: false, disableRules: false,
-    authorizer, pump, pools: plainNat(1).pools, fixedOutside: [], fixedInside: [],
+    authorizer, pump, pools: plainNat(1).pools, npt6: [], fixedOutside: [], fixedInside: [],
   })
   assert.deepEqual(profileOf(config.midcom.agents[0]!), { name: 'free', actsFor: [] })
   const [inside, outside] = [[0x0a010000, 16], [0xc6336400 | 0, 24]].map(([word, prefixBits]) => ({ version: 4, words: Int32Array.of(word!), prefixBits, hostBits: false }))

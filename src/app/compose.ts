@@ -15,7 +15,7 @@ import { captureBytes } from '../phy/capture-reader.ts'
 import { openPcapngWriter, writerBytes, type PcapngWriter } from '../phy/pcapng-writer.ts'
 import { PLANE_SCRATCH_BYTES, createPlane, type Plane } from '../plane/plane.ts'
 import type { Sides } from '../plane/sides.ts'
-import { createWorld } from '../plane/world.ts'
+import { createWorld, needsWorld } from '../plane/world.ts'
 import { BIDIRECTIONAL, INBOUND, OUTBOUND, type PolicyCore } from '../policy/api.ts'
 import { createAuthorizer, type AgentProfile } from '../policy/authorizer.ts'
 import type { PolicyAuthorizer, PolicyOptions } from '../policy/options.ts'
@@ -66,7 +66,8 @@ export function engineOptions(
   const [word0, word1, word2, word3] = box.address6
   return {
     inside: createPrefixSet(inside),
-    nat44: nat.nat44, pool: sharedPool(nat), nat: natOptions(nat), portLow: nat.ports.first, portHigh: nat.ports.last,
+    nat44: nat.nat44, pool: sharedPool(nat), nat: natOptions(nat), npt6: nat.npt6,
+    portLow: nat.ports.first, portHigh: nat.ports.last,
     portPreservation: nat.portPreservation, filtering: FILTERS[nat.filtering], tcpFiltering: FILTERS[nat.tcpFiltering],
     hairpinning: nat.hairpinning,
     portHold: nat.portHold === 'never' ? null : { holdMs: portHoldMs, most: heldPorts, isAll: nat.portHold === 'all' },
@@ -122,7 +123,7 @@ export function policyOptions(
   const { maxLifetimeSec, idleTimeoutSec, extend, wildcards, service, strictNatMode, disableRules, limits } = midcom
   return {
     ...channel, inside, seed, limits, maxLifetimeSec, idleTimeoutSec, extend, wildcards, service, strictNatMode, disableRules,
-    nat44: nat.nat44, pool: nat.nat44 ? sharedPool(nat) : [], ...fixedForPolicy(nat),
+    nat44: nat.nat44, pool: nat.nat44 ? sharedPool(nat) : [], npt6: nat.npt6, ...fixedForPolicy(nat),
     portLow: midcom.ports.first, portHigh: midcom.ports.last,
     addresses: midcom.addresses, insidePool: midcom.insidePool, authorizer, pump,
   }
@@ -206,7 +207,7 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
   const watched = options.explainer?.watch(frames, counters, engine, writers) ?? null
   const plane = createPlane({
     frames, counters, engine: watched?.engine ?? engine, sides,
-    world: config.nat.nat44 ? createWorld(frames, engine, settings.inside) : null,
+    world: needsWorld(settings) ? createWorld(frames, engine, settings.inside, settings.nat44) : null,
     inside: watched?.inside ?? towardsInside, outside: watched?.outside ?? towardsOutside, scratchStart: planeStart,
     clockNs: options.clockNs,
   })

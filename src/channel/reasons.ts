@@ -42,6 +42,8 @@ export const DROP_REASONS = [
   ['inside-to-inside', 'both ends are inside: this packet would not cross the box'],
   ['outside-to-outside', 'from outside, to an address that is neither ours nor inside'],
   ['no-mapping', 'from outside, to an outside address and port that nobody inside has opened'],
+  ['npt6-unmapped', 'its IPv6 subnet has no counterpart where prefixes are translated, as 0xffff (RFC 6296 3.2)'],
+  ['npt6-bad-identifier', 'interface identifier of all zeros or all ones, which takes no translation of its prefix (RFC 6296 3.7)'],
   ['filtered', 'a mapping exists, but its filter does not admit this remote end (RFC 4787 REQ-8)'],
   ['no-state', 'the answer to an ICMP query that nobody sent'],
   ['denied', 'the firewall policy denies new flows in this direction, or hairpinning is off'],

@@ -8,7 +8,7 @@ import { reasonIndex } from '../channel/reasons.ts'
 import { apply, delta16, fold, sumBytes } from '../wire/checksum.ts'
 import { DROP, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
 import * as ipv4 from '../wire/ipv4.ts'
-import { EXTRA_RELEASED, HOLD_LINK_BYTES, HOLD_NET_BYTES, copyBytes } from './extras.ts'
+import { EXTRA_PIECE, EXTRA_RELEASED, HOLD_LINK_BYTES, HOLD_NET_BYTES, copyBytes } from './extras.ts'
 import { IDENTIFY_ALL, IDENTIFY_KEEP, type EngineOptions } from './options.ts'
 import { type Shared, countDrop, drop } from './shared.ts'
 
@@ -220,7 +220,7 @@ export function createEgress(shared: Shared, scratch: number, tellTooBig: TellTo
       copyBytes(frames, p + header + from, to + own, captured)
       const more = from + some < data ? ipv4.MORE_FRAGMENTS : word & ipv4.MORE_FRAGMENTS
       finishHeader(p, header, to, own, own + some, flags | more | (start + from) >>> 3)
-      extras.push(EXTRA_RELEASED, what, at, to, linkBytes + own + captured, linkBytes + own + some, linkType, ifaceId)
+      extras.push(EXTRA_PIECE, what, at, to, linkBytes + own + captured, linkBytes + own + some, linkType, ifaceId)
       $at[FREE] = to + own + captured
       from += some
     }

@@ -7,6 +7,7 @@
  * treats them as such only while there is one of it (a second engine is right, but slower).
  */
 import { type Counters, counterIndex } from '../channel/counters.ts'
+import { createNpt6, type Npt6 } from '../channel/npt6.ts'
 import { createPairing } from '../channel/pairing.ts'
 import { reasonIndex } from '../channel/reasons.ts'
 import { createTokenBucket } from '../storage/token-bucket.ts'
@@ -38,6 +39,7 @@ import { createLook, isReply } from './look.ts'
 import { plainNat } from './nat-options.ts'
 import { type EngineOptions, FILTER_ADDRESS_DEPENDENT, FILTER_ENDPOINT_INDEPENDENT } from './options.ts'
 import { type Pool, createPool } from './pool.ts'
+import { createPrefixGate, createPrefixes } from './prefixes.ts'
 import {
   EGRESS, FIRST_FRAGMENT, NO_PATH, PATH_4, PATH_4_ERROR, PATH_4_OTHER, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_DROP,
   PATH_EXPIRED, PATH_LATER, createRows, type Rows,
@@ -111,6 +113,8 @@ export interface Engine {
   readonly rows: Rows
   readonly flows: Flows
   readonly pool: Pool
+  /** null: no IPv6 prefix is translated. */
+  readonly npt6: Npt6 | null
   /** Does a packet from this peer reach this inside endpoint by its own address? `hasPorts` false: by addresses alone. */
   isUntranslated(protocol: number, local: number, peer: number, ports: number, hasPorts: boolean): boolean
   /** See icmp-error.ts: gives the packet that row i quotes another source or destination. */
@@ -148,10 +152,13 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const flows = createFlows(options, pool, counters, links.unlinkFlow, halfOpen.isOn ? (slot) => leaveHalfOpen(slot) : null)
   const rows = createRows(frames.capacity)
   const extras = createExtras(egressExtras(options))
-  const shared: Shared = { options, frames, counters, rows, pool, flows, extras }
+  const npt6 = (options.npt6?.length ?? 0) === 0 ? null : createNpt6(options.npt6!)
+  const shared: Shared = { options, frames, counters, rows, pool, flows, extras, npt6 }
   const { look, lookAhead } = createLook(shared)
   const replyStart = options.scratchStart + options.fragmentHold * HOLD_BYTES
-  const { timeExceeded, prohibited, unavailable, refuseSyn, tooBig } = createIcmpReply(shared, replyStart)
+  const {
+    timeExceeded, prohibited, unavailable, refuseSyn, tooBig, noRoute, badSource, badField,
+  } = createIcmpReply(shared, replyStart)
   const {
     before: beforeEgress, after: afterEgress, afterReleased, identification, setIdentification,
   } = createEgress(shared, replyStart + REPLY_BYTES + options.heldSyns * HELD_SYN_BYTES, tooBig)
@@ -168,7 +175,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = rows
   const { word2: word2Column, hash: hashColumn, hint: hintColumn } = rows
   const { F, portOwner, addressOwner, isBinding, isForward, hash4, find4, find6, findMapping, findPeer, schedule } = flows
-  const { openOut, openIn, openPlain4, open6, remove, hosts } = flows
+  const { openOut, openIn, openPlain4, open6, hash6, remove, hosts } = flows
   const { expire: expireFlows } = flows
   const { has4, has6 } = options.inside
   const { indexOf } = pool
@@ -181,6 +188,9 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const { replaceEnd, remember, restore, forget } = createEnds(shared, updateSum)
   const tcpFiltering = options.tcpFiltering ?? filtering
   const $key = new Int32Array(8)
+  const $seen = new Int32Array(8)
+  const prefixes = npt6 === null ? null : createPrefixes(frames, npt6)
+  const gate = npt6 === null ? null : createPrefixGate(shared, { key: $key, seen: $seen, noRoute, badSource, badField })
   const timeouts = timeoutsByState(options)
   const keeps = keepsDeadline(options)
   const udpState = udpStates(options)
@@ -675,7 +685,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
 
   function admitPlain4(i: number): number {
     const rule = consult4(i, DIR_IN, localColumn[i], portsColumn[i], true)
-    const state = admitFromOutside(i, rule)
+    const state = admitFromOutside(i, rule, 0)
     if (state < 0) return 0
     const slot = openPlain4(localColumn[i], peerColumn[i], portsColumn[i], kindColumn[i], state, $now[0])
     if (slot < 0) return refuse(i, FLOW_TABLE_FULL)
@@ -683,15 +693,16 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     return slot
   }
 
-  /** State of a new flow from outside where no NAT stands in its way, or -1: dropped. */
-  function admitFromOutside(i: number, rule: number): number {
+  /** State of a new flow from outside, or hairpinned by way of `keep`, where no NAT stands in its way, or -1: dropped. */
+  function admitFromOutside(i: number, rule: number, keep: number): number {
     if (isIcmpReply(i)) return refuse(i, NO_STATE) - 1
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE) - 1
     const said = rule !== NO_RULE ? PERMITTED : kindColumn[i] >>> 8 === 4 ? ask4(i, DIR_IN, localColumn[i], portsColumn[i])
       : ask6(i, DIR_IN, $key, portsColumn[i])
     if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL) - 1
-    if (said === SILENT && !inboundPermit) return unsolicited(i, DENIED) - 1
-    return opening(i, DIR_IN, 0, localColumn[i])
+    // The policy is about the outside: a host inside may reach another one by its outside address (RFC 6296 4.3).
+    if (said === SILENT && !inboundPermit && keep === 0) return unsolicited(i, DENIED) - 1
+    return opening(i, DIR_IN, keep, localColumn[i])
   }
 
   /* IPv6. */
@@ -705,26 +716,49 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       $key[word] = view.getInt32(insideAt + (word << 2))
       $key[word + 4] = view.getInt32(peerAt + (word << 2))
     }
+    if (gate !== null && !(outward ? gate.leaves(i, $now[0]) : gate.enters(i, $now[0]))) return
     if (!outward && !has6($key[0], $key[1], $key[2], $key[3])) return drop(i, OUTSIDE_TO_OUTSIDE)
-    const ports = portsColumn[i], kind = kindColumn[i]
-    const dir = side[i]
-    let slot = standing(find6(hashColumn[i], $key, ports, kind))
-    slot = slot === 0 ? admit6(i, dir) : meet(i, slot, dir)
+    const slot = findOrOpen6(i, side[i], hashColumn[i], 0)
     if (slot === 0) return
-    if ((F[(slot << FLOW_BITS) + KIND] & RULED) !== 0) count(i, slot, dir, $now[0])
     ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
     verdict[i] = outward ? TO_OUTSIDE : TO_INSIDE
+    if (prefixes === null) return
+    prefixes.store(insideAt, outward ? $seen : $key, 0)
+    if (outward && npt6!.isOutside($key[4], $key[5])) hairpin6(i, slot)
+  }
+
+  /** The flow of row i, whose ends are in $key; opened if it may be. `keep`: see guard.ts. 0: dropped. */
+  function findOrOpen6(i: number, dir: number, hash: number, keep: number): number {
+    const found = standing(find6(hash, $key, portsColumn[i], kindColumn[i]))
+    const slot = found === 0 ? admit6(i, dir, hash, keep) : meet(i, found, dir)
+    if (slot !== 0 && (F[(slot << FLOW_BITS) + KIND] & RULED) !== 0) count(i, slot, dir, $now[0])
+    return slot
   }
 
   /** Opens an IPv6 flow, either way. 0: dropped. */
-  function admit6(i: number, dir: number): number {
+  function admit6(i: number, dir: number, hash: number, keep: number): number {
     const rule = consult6(i, dir, $key, portsColumn[i])
-    const state = dir === DIR_OUT ? admitOut6(i, rule) : admitFromOutside(i, rule)
+    const state = dir === DIR_OUT ? admitOut6(i, rule) : admitFromOutside(i, rule, keep)
     if (state < 0) return 0
-    const slot = open6(hashColumn[i], $key, portsColumn[i], kindColumn[i], state, $now[0])
+    const slot = open6(hash, $key, portsColumn[i], kindColumn[i], state, keep, $now[0])
     if (slot < 0) return dir === DIR_OUT ? unavailing(i, FLOW_TABLE_FULL) : refuse(i, FLOW_TABLE_FULL)
-    opened(i, slot, dir, rule, 0)
+    opened(i, slot, dir, rule, keep)
     return slot
+  }
+
+  /** Row i has its outside source, and is for one of our own prefixes: it turns round. */
+  function hairpin6(i: number, keep: number): void {
+    // @req RFC6296 4.3
+    counters[HAIRPINS]++
+    for (let word = 0; word < 4; word++) {
+      $key[word] = $seen[word + 4]
+      $key[word + 4] = $seen[word]
+    }
+    if ((kindColumn[i] & 255) !== ICMP6) portsColumn[i] = (portsColumn[i] << 16) | (portsColumn[i] >>> 16)
+    const hash = hash6($key[0], $key[1], $key[2], $key[3], $key[4], $key[5], $key[6], $key[7], portsColumn[i], kindColumn[i])
+    if (findOrOpen6(i, DIR_IN, hash, keep) === 0) return
+    prefixes!.store(l3[i] + ipv6.DST, $key, 0)
+    verdict[i] = TO_INSIDE
   }
 
   /** TCP state for a new IPv6 flow from inside, or -1: dropped. */
@@ -771,6 +805,10 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     }
     const p = l3[i]
     const isInside = has6(ipv6.dstWord(view, p, 0), ipv6.dstWord(view, p, 1), ipv6.dstWord(view, p, 2), ipv6.dstWord(view, p, 3))
+    if (npt6 !== null && dir === DIR_IN) {
+      for (let word = 0; word < 4; word++) $key[word] = ipv6.dstWord(view, p, word)
+      return npt6.isOutside($key[0], $key[1]) || (isInside && !npt6.isInside($key, 0))
+    }
     return isInside === (dir === DIR_IN)
   }
 
@@ -825,7 +863,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
 
   return {
     lookAhead, look, forward, late, lateAbout: syns.about, heldSyns: syns.count, extras, finish, expire, applyCommands,
-    replaceRules, firewall, rows, flows, pool, rewriteQuote,
+    replaceRules, firewall, rows, flows, pool, npt6, rewriteQuote,
     isUntranslated: (protocol, local, peer, ports, hasPorts) =>
       hasPorts ? isUntranslated(protocol, local, peer, ports) : mayBeUntranslated(local, peer),
     ruleOf: links.ruleOf, ruleDecided: rules.decided, tableBytes: flows.bytes + windows.bytes + halfOpen.bytes,

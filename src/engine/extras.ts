@@ -11,6 +11,9 @@ export const EXTRA_REPLY = 1
 /** The same about a frame that came some time ago: see `Engine.late`. */
 export const EXTRA_LATE_REPLY = 2
 
+/** A further piece of a packet, or of a held fragment, that was cut for the link it leaves by. With the link header, as above. */
+export const EXTRA_PIECE = 3
+
 /** Room for one held frame: a jumbo frame's packet, and its link header with as many tags as are read. */
 export const HOLD_NET_BYTES = 9216
 export const HOLD_LINK_BYTES = 64

@@ -13,7 +13,7 @@ import {
   PORTS as ASKED_PORTS, PROTOCOL, VERSION, ipOptions, tcpAspect,
 } from './firewall-asked.ts'
 import { MOST_RULES, type RuleSet } from './firewall-set.ts'
-import { BLOCK_OUT, FLOW_BITS, INSIDE, KIND, MAPPED, PEER as FLOW_PEER, PORTS, RULED } from './flows.ts'
+import { BLOCK_OUT, FLOW_BITS, INSIDE, KIND, MAPPED, PEER as FLOW_PEER, PEER6, PORTS, RULED } from './flows.ts'
 import { FILTER_ENDPOINT_INDEPENDENT } from './options.ts'
 import { CLASS_OF, CLASS_TCP } from './ports.ts'
 import type { RuleLinks } from './rule-links.ts'
@@ -35,7 +35,7 @@ const SCANS_PER_UNIT = 16
 export type Firewall = ReturnType<typeof createFirewall>
 
 export function createFirewall(
-  { options, frames, rows, flows, counters }: Omit<Shared, 'extras'>, links: RuleLinks, midcom: Rules,
+  { options, frames, rows, flows, counters, npt6 }: Omit<Shared, 'extras'>, links: RuleLinks, midcom: Rules,
 ) {
   const { view, off, capBytes, l3, iface, netBytes, side } = frames
   const { kind: kindColumn, peer: peerColumn, l4: l4Column } = rows
@@ -179,7 +179,7 @@ export function createFirewall(
     const isThrough = (word & MAPPED) !== 0
     const stays = rule !== 0 ? set!.permits(rule)
       : dir === DIR_OUT ? outboundPermit
-        : !isThrough ? inboundPermit : origins[slot] >>> 16 === 0 || mayAnybody(slot)
+        : !isThrough ? inboundPermit || isHairpin6(base) : origins[slot] >>> 16 === 0 || mayAnybody(slot)
     if (stays) {
       origins[slot] = (origins[slot] & 0xffff) | rule << 16
       return true
@@ -187,6 +187,11 @@ export function createFirewall(
     counters[ENDED]++
     remove(slot)
     return false
+  }
+
+  /** The second half of a hairpin by an IPv6 prefix: no policy about the outside keeps it out, and only it has such a peer. */
+  function isHairpin6(base: number): boolean {
+    return npt6 !== null && F[base + KIND] >>> 24 === 6 && npt6.isOutside(F[base + PEER6], F[base + PEER6 + 1])
   }
 
   /** Would the filter admit a packet from outside without an acquaintance? */

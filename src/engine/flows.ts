@@ -537,9 +537,9 @@ export function createFlows(
 
   /** Opens an IPv6 flow, from either side. `key` holds inside and peer address. Slot or NO_ROOM. */
   function open6(
-    hash: number, key: Int32Array, ports: number, kind: number, state: number, nowMs: number,
+    hash: number, key: Int32Array, ports: number, kind: number, state: number, keep: number, nowMs: number,
   ): number {
-    const slot = takeSlot(0, nowMs)
+    const slot = takeSlot(keep, nowMs)
     if (slot < 0) return slot
     const base = slot << FLOW_BITS
     for (let word = 0; word < 8; word++) F[base + word] = key[word]

@@ -5,12 +5,13 @@
  */
 import { counterIndex } from '../channel/counters.ts'
 import { reasonIndex } from '../channel/reasons.ts'
-import { HELD, type Frames } from '../wire/frames.ts'
+import { HELD, SIDE_INSIDE, type Frames } from '../wire/frames.ts'
 import { apply, delta16 } from '../wire/checksum.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
 import { EXTRA_RELEASED, HOLD_BYTES, HOLD_LINK_BYTES, HOLD_NET_BYTES, copyBytes } from './extras.ts'
 import { transportBytes } from './look.ts'
+import { createPrefixes } from './prefixes.ts'
 import { type Shared, countDrop, drop } from './shared.ts'
 
 const BAD_LENGTH = reasonIndex('fragment-bad-length'), TINY = reasonIndex('fragment-tiny')
@@ -40,7 +41,7 @@ const HOLD_NEXT = 0, HOLD_CAP = 1, HOLD_WIRE = 2, HOLD_L3 = 3, HOLD_LINK = 4, HO
 
 // @req RFC4787 REQ-14, REQ-14a
 export function createFragments(shared: Shared, scratch: number) {
-  const { options, frames, rows, counters, extras } = shared
+  const { options, frames, rows, counters, extras, npt6 } = shared
   const { view, off, l3, capBytes, wireBytes, netBytes, link, iface, side, verdict } = frames
   const capacity = options.fragmentDatagrams
   const holds = options.fragmentHold
@@ -50,6 +51,7 @@ export function createFragments(shared: Shared, scratch: number) {
   const chainMask = (1 << (32 - Math.clz32(capacity))) - 1
   const chains = new Int32Array(chainMask + 1)
   const H = new Int32Array((holds + 1) << HOLD_BITS)
+  const prefixes = npt6 === null ? null : createPrefixes(frames, npt6)
   const HELD_COUNT = counterIndex('fragments-held'), RELEASED = counterIndex('fragments-released')
   const HELD_NOW = counterIndex('fragments-held-current')
 
@@ -256,7 +258,11 @@ export function createFragments(shared: Shared, scratch: number) {
         view.setUint16(p + ipv4.ID, D[base + NEW_ID])
         ipv4.setChecksum(view, p, apply(ipv4.checksum(view, p), delta))
       }
-    } else ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
+    } else {
+      ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
+      // Without state, so nothing need be remembered of the first.
+      if (prefixes !== null) prefixes.cross(p, D[base + KIND] >>> 16 === SIDE_INSIDE)
+    }
   }
 
   /**

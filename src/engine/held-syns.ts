@@ -27,7 +27,7 @@ export type HeldSyns = ReturnType<typeof createHeldSyns>
 export type Refuse = (p: number, bytes: number, version: number, nowMs: number) => number
 
 export function createHeldSyns(shared: Shared, scratch: number, replyStart: number, refuse: Refuse) {
-  const { options, frames, rows, counters, extras } = shared
+  const { options, frames, rows, counters, extras, npt6 } = shared
   const { view, off, capBytes, l3, netBytes, link, iface } = frames
   const capacity = options.heldSyns
   const R = new Int32Array((capacity + 1) << RECORD_BITS)
@@ -152,6 +152,7 @@ export function createHeldSyns(shared: Shared, scratch: number, replyStart: numb
   function solicited6(i: number): void {
     if (oldest === 0) return
     setKey6(l3[i], ipv6.SRC, ipv6.DST)
+    if (npt6 !== null) npt6.outward($key, LOCAL)
     solicit(6, rows.ports[i])
   }
 

@@ -3,6 +3,7 @@
  * what the receiver sent, the checksums with it, as far as they are quoted. Errors never touch a timer or a state (REQ-10).
  */
 import { counterIndex } from '../channel/counters.ts'
+import { NPT6_DONE, NPT6_NONE } from '../channel/npt6.ts'
 import { reasonIndex } from '../channel/reasons.ts'
 import { apply, delta16, delta32, fold, pseudo6, sumBytes } from '../wire/checksum.ts'
 import { SIDE_INSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
@@ -15,6 +16,7 @@ import { rewriteAddresses } from './fragments.ts'
 import { FOUND_ADDRESS, FOUND_PORT, type InsideBindings } from './inside-bindings.ts'
 import { isQuery, isReply } from './look.ts'
 import { CHECKSUM_IGNORE } from './options.ts'
+import { createPrefixes, npt6Reason } from './prefixes.ts'
 import { FIRST_FRAGMENT } from './rows.ts'
 import { type Shared, drop } from './shared.ts'
 
@@ -32,13 +34,14 @@ CHECKSUM_AT[ICMP] = 2
 
 /** `standing` ends a flow that new firewall rules forbid, and says 0 for it then. */
 export function createIcmpError(shared: Shared, inside: InsideBindings, standing: (slot: number) => number) {
-  const { options, frames, rows, pool, flows, counters } = shared
+  const { options, frames, rows, pool, flows, counters, npt6 } = shared
   const { view, off, capBytes, l3, netBytes, side, verdict } = frames
   const { F, portOwner, addressOwner, find4, find6, findPeer, boundIndex, hash4, hash6 } = flows
   const TRANSLATED = counterIndex('icmp-errors-translated'), HAIRPINS = counterIndex('hairpin-packets')
   const walk = ipv6.createWalk()
   const $key = new Int32Array(8)
   const nat44 = options.nat44
+  const prefixes = npt6 === null ? null : createPrefixes(frames, npt6)
   const { has, toPeer, toInside, found } = inside
 
   /** Is the checksum of the ICMP message in row i known to be wrong? Not if it is fragmented or cut by the capture. */
@@ -247,7 +250,10 @@ export function createIcmpError(shared: Shared, inside: InsideBindings, standing
     icmp.setChecksum(view, outer, apply(icmp.checksum(view, outer), fold(message)))
   }
 
-  /** IPv6 errors, either way: nothing is translated, so all that matters is whether the quoted packet has a flow. */
+  /**
+   * IPv6 errors, either way: what matters is whether the quoted packet has a flow. Where prefixes are translated, both headers are;
+   * each sum stays as it is (RFC 6296 2.6).
+   */
   function pass6(i: number): void {
     const p = l3[i]
     const l4 = rows.l4[i]
@@ -275,14 +281,48 @@ export function createIcmpError(shared: Shared, inside: InsideBindings, standing
       // The error goes to whoever sent the packet it quotes.
       if (view.getInt32(e + ipv6.SRC + (word << 2)) !== ipv6.dstWord(view, p, word)) agrees = false
     }
+    // What goes to an inside address by its own name is about no flow that the outside sees, if that address is translated.
+    if (npt6 !== null && !fromInside) {
+      const result = npt6.inward($key, 0)
+      if (result !== NPT6_DONE && (result !== NPT6_NONE || npt6.isInside($key, 0))) agrees = false
+    }
     const kind = (6 << 8) | protocol
     const ports = quotedPorts(kind, quotedL4, !fromInside)
     const key = fromInside ? swap(ports) : ports
-    const hash = hash6($key[0], $key[1], $key[2], $key[3], $key[4], $key[5], $key[6], $key[7], key, kind)
-    if (!agrees || standing(find6(hash, $key, key, kind)) === 0) return drop(shared, i, NO_FLOW)
+    if (!agrees || !hasFlow6(key, kind)) return drop(shared, i, NO_FLOW)
+    if (prefixes !== null) {
+      const result = fromInside ? prefixes.outwardAt(p + ipv6.SRC) : prefixes.inwardAt(p + ipv6.DST)
+      // A router further inside, whose address has no counterpart.
+      if (result > NPT6_DONE) return drop(shared, i, npt6Reason(result))
+      if (fromInside) prefixes.outwardAt(e + ipv6.DST)
+      else prefixes.inwardAt(e + ipv6.SRC)
+    }
     ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) - 1)
-    counters[TRANSLATED]++
     verdict[i] = fromInside ? TO_OUTSIDE : TO_INSIDE
+    if (prefixes !== null && fromInside && npt6!.isOutside($key[4], $key[5])) return hairpin6(i, e, key, kind)
+    counters[TRANSLATED]++
+  }
+
+  /** Has the connection of the ends in $key a flow? */
+  function hasFlow6(ports: number, kind: number): boolean {
+    const hash = hash6($key[0], $key[1], $key[2], $key[3], $key[4], $key[5], $key[6], $key[7], ports, kind)
+    return standing(find6(hash, $key, ports, kind)) !== 0
+  }
+
+  /** An error that one inside host sends another through our own prefix; `ports` are those of the sender's flow. */
+  function hairpin6(i: number, e: number, ports: number, kind: number): void {
+    const p = l3[i]
+    counters[HAIRPINS]++
+    for (let word = 0; word < 4; word++) {
+      $key[word] = view.getInt32(e + ipv6.SRC + (word << 2))
+      $key[word + 4] = view.getInt32(e + ipv6.DST + (word << 2))
+    }
+    npt6!.inward($key, 0)
+    if (!hasFlow6(kind === (6 << 8 | ICMP6) ? ports : swap(ports), kind)) return drop(shared, i, NO_FLOW)
+    prefixes!.inwardAt(p + ipv6.DST)
+    prefixes!.inwardAt(e + ipv6.SRC)
+    counters[TRANSLATED]++
+    verdict[i] = TO_INSIDE
   }
 
   return { out4, in4, pass6, rewriteQuote }

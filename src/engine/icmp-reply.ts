@@ -30,11 +30,13 @@ function isUnanswered6(type: number): boolean {
   return type < icmp.V6_ECHO_REQUEST || type === icmp.V6_REDIRECT
 }
 
-export function createIcmpReply({ options, frames, rows, pool, counters, extras }: Shared, start: number) {
+export function createIcmpReply({ options, frames, rows, pool, counters, extras, npt6 }: Shared, start: number) {
   const { view, off, capBytes, side, l3, netBytes, link, iface } = frames
   const { take } = createTokenBucket(options.icmpErrorsPerSecond)
   const ORIGINATED = counterIndex('icmp-errors-originated'), SUPPRESSED = counterIndex('icmp-errors-suppressed')
-  const [box0, box1, box2, box3] = options.boxAddress6
+  const box = Int32Array.from(options.boxAddress6), boxOutside = box.slice()
+  // The outside knows the box by its outside address, if its inside one is translated.
+  npt6?.outward(boxOutside, 0)
 
   /** May an error be sent about row i? It has passed the address checks. */
   function mayAnswer(i: number): boolean {
@@ -62,7 +64,7 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     const toInside = side[i] === SIDE_INSIDE
     const present = Math.min(netBytes[i], off[i] + capBytes[i] - l3[i])
     const bytes = rows.kind[i] >>> 8 === 4 ? write4(l3[i], present, type4, code4, word, toInside)
-      : write6(l3[i], present, type6, code6, word)
+      : write6(l3[i], present, type6, code6, word, toInside ? box : boxOutside)
     extras.push(EXTRA_REPLY, toInside ? TO_INSIDE : TO_OUTSIDE, start, start, bytes, bytes, link[i], iface[i])
   }
 
@@ -86,17 +88,17 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     return total
   }
 
-  function write6(p: number, present: number, type: number, code: number, word: number): number {
+  function write6(p: number, present: number, type: number, code: number, word: number, from: Int32Array): number {
     const l4 = start + ipv6.HEADER_BYTES
     const quoted = Math.min(present, MOST_BYTES_6 - ipv6.HEADER_BYTES - icmp.HEADER_BYTES)
     const payload = icmp.HEADER_BYTES + quoted
     copyBytes(frames, p, l4 + icmp.HEADER_BYTES, quoted)
     view.setInt32(start, 6 << 28)
     view.setInt32(start + 4, (payload << 16) | (ICMP6 << 8) | TTL)
-    view.setInt32(start + 8, box0)
-    view.setInt32(start + 12, box1)
-    view.setInt32(start + 16, box2)
-    view.setInt32(start + 20, box3)
+    view.setInt32(start + 8, from[0])
+    view.setInt32(start + 12, from[1])
+    view.setInt32(start + 16, from[2])
+    view.setInt32(start + 20, from[3])
     for (let at = 0; at < 16; at += 4) view.setInt32(start + ipv6.DST + at, view.getInt32(p + ipv6.SRC + at))
     writeIcmp(l4, type, code, word, l4 + payload, pseudo6(view, start, ICMP6, payload))
     return ipv6.HEADER_BYTES + payload
@@ -134,7 +136,7 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     }
     counters[ORIGINATED]++
     return version === 4 ? write4(p, present, icmp.UNREACHABLE, icmp.PORT_UNREACHABLE, 0, false)
-      : write6(p, present, icmp.V6_UNREACHABLE, icmp.V6_ADMINISTRATIVELY_PROHIBITED, 0)
+      : write6(p, present, icmp.V6_UNREACHABLE, icmp.V6_ADMINISTRATIVELY_PROHIBITED, 0, boxOutside)
   }
 
   /** RFC 1191 4, RFC 4443 3.2: the link that row i would leave by takes packets of `mtu` bytes. */
@@ -142,5 +144,22 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras 
     reply(i, icmp.UNREACHABLE, icmp.FRAGMENTATION_NEEDED, icmp.V6_TOO_BIG, 0, mtu, nowMs)
   }
 
-  return { timeExceeded, prohibited, unavailable, refuseSyn, tooBig }
+  /* For IPv6 alone (RFC 4443 3.1, 3.4). */
+
+  /** No counterpart of its destination is there. */
+  function noRoute(i: number, nowMs: number): void {
+    reply(i, icmp.UNREACHABLE, icmp.ADMINISTRATIVELY_PROHIBITED, icmp.V6_UNREACHABLE, icmp.V6_NO_ROUTE, 0, nowMs)
+  }
+
+  /** Its source may not leave. */
+  function badSource(i: number, nowMs: number): void {
+    reply(i, icmp.UNREACHABLE, icmp.ADMINISTRATIVELY_PROHIBITED, icmp.V6_UNREACHABLE, icmp.V6_SOURCE_POLICY, 0, nowMs)
+  }
+
+  /** A field of its header, at that offset, is at fault. */
+  function badField(i: number, field: number, nowMs: number): void {
+    reply(i, icmp.PARAMETER_PROBLEM, 0, icmp.V6_PARAMETER_PROBLEM, 0, field, nowMs)
+  }
+
+  return { timeExceeded, prohibited, unavailable, refuseSyn, tooBig, noRoute, badSource, badField }
 }

@@ -82,7 +82,7 @@ export function transportBytes(kind: number): number {
 const IS_UDP = new Int32Array(256)
 IS_UDP[UDP] = -1
 
-export function createLook({ options, frames, rows, pool, flows, counters }: Omit<Shared, 'extras'>) {
+export function createLook({ options, frames, rows, pool, flows, counters, npt6 }: Omit<Shared, 'extras'>) {
   const { view, off, capBytes, wireBytes, net, l3, group, side, netBytes } = frames
   const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = rows
   const { word2: word2Column, place: placeColumn, tag: tagColumn, hash: hashColumn } = rows
@@ -109,6 +109,7 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
   const CURRENT = counterIndex('flows-current')
   const MAPPINGS_OPENED = counterIndex('mappings-opened'), MAPPINGS_CLOSED = counterIndex('mappings-closed')
   const $again = new Int32Array(frames.capacity)
+  const $inside = new Int32Array(4)
 
   // First octets that need a closer look; nearly all addresses pass by one load.
   const closerSource = new Uint8Array(256), closerDestination = new Uint8Array(256)
@@ -350,10 +351,13 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
   function judgeAddresses6(i: number, p: number): number {
     const s0 = ipv6.srcWord(view, p, 0), d0 = ipv6.dstWord(view, p, 0)
     // Nearly all addresses are global or unique local: their first word is not 0, their first octet neither fe nor ff.
-    if (s0 !== 0 && d0 !== 0 && s0 >>> 25 !== 0x7f && d0 >>> 25 !== 0x7f && s0 !== d0) return judgeSource6(i, p)
+    if (s0 !== 0 && d0 !== 0 && s0 >>> 25 !== 0x7f && d0 >>> 25 !== 0x7f && s0 !== d0) {
+      return npt6 !== null && npt6.isOutside(s0, ipv6.srcWord(view, p, 1)) ? MARTIAN_SOURCE : judgeSource6(i, p)
+    }
     if (s0 >>> 24 === 0xff || isReserved6(p + ipv6.SRC)) return MARTIAN_SOURCE
     if (s0 === d0 && ipv6.srcWord(view, p, 1) === ipv6.dstWord(view, p, 1)
       && ipv6.srcWord(view, p, 2) === ipv6.dstWord(view, p, 2) && ipv6.srcWord(view, p, 3) === ipv6.dstWord(view, p, 3)) return LAND
+    if (npt6 !== null && npt6.isOutside(s0, ipv6.srcWord(view, p, 1))) return MARTIAN_SOURCE
     if (isReserved6(p + ipv6.DST)) return MARTIAN_DESTINATION
     if (d0 >>> 24 === 0xff) return MULTICAST
     if (s0 >>> 22 === 0x3fa || d0 >>> 22 === 0x3fa) return LINK_LOCAL
@@ -427,9 +431,21 @@ export function createLook({ options, frames, rows, pool, flows, counters }: Omi
       const raw = view.getInt32(l4)
       portsColumn[i] = fromOutside ? (raw << 16) | (raw >>> 16) : raw
     }
-    const hash = hash6(view.getInt32(inside), view.getInt32(inside + 4), view.getInt32(inside + 8), view.getInt32(inside + 12),
-      view.getInt32(peer), view.getInt32(peer + 4), view.getInt32(peer + 8), view.getInt32(peer + 12),
-      portsColumn[i], kindColumn[i])
+    let i0 = view.getInt32(inside), i1 = view.getInt32(inside + 4), i2 = view.getInt32(inside + 8), i3 = view.getInt32(inside + 12)
+    if (npt6 !== null && fromOutside) {
+      // Flows are known by their inside address. What has none is dropped when its turn comes.
+      $inside[0] = i0
+      $inside[1] = i1
+      $inside[2] = i2
+      $inside[3] = i3
+      npt6.inward($inside, 0)
+      i0 = $inside[0]
+      i1 = $inside[1]
+      i2 = $inside[2]
+      i3 = $inside[3]
+    }
+    const hash = hash6(i0, i1, i2, i3, view.getInt32(peer), view.getInt32(peer + 4), view.getInt32(peer + 8),
+      view.getInt32(peer + 12), portsColumn[i], kindColumn[i])
     hashColumn[i] = hash
     placeColumn[i] = hash & indexMask
     tagColumn[i] = hash & tagMask

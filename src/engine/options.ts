@@ -1,5 +1,6 @@
 /** What the engine is told once, when it is built: plain numbers, no configuration text. */
 import type { CommandRing, RuleActivity } from '../channel/commands.ts'
+import type { Npt6Pair } from '../channel/npt6.ts'
 import type { NatOptions } from './nat-options.ts'
 import type { RuleSet } from './firewall-set.ts'
 
@@ -121,6 +122,8 @@ export interface EngineOptions {
   pool: readonly number[]
   /** Absent or null: the pool is all there is. */
   nat?: NatOptions | null
+  /** IPv6 prefixes that stand for others (RFC 6296); absent or empty: none is translated. */
+  npt6?: readonly Npt6Pair[]
   /** Dynamic outside ports, inclusive. */
   portLow: number
   portHigh: number

@@ -1,6 +1,7 @@
 /** What the parts of one engine share. `createEngine` makes it; nobody else keeps one. */
 import type { Counters } from '../channel/counters.ts'
 import { DROP_FIRST, counterIndex } from '../channel/counters.ts'
+import type { Npt6 } from '../channel/npt6.ts'
 import { DROP, type Frames } from '../wire/frames.ts'
 import type { ExtrasStore } from './extras.ts'
 import type { Flows } from './flows.ts'
@@ -16,6 +17,8 @@ export interface Shared {
   readonly pool: Pool
   readonly flows: Flows
   readonly extras: ExtrasStore
+  /** null: no IPv6 prefix is translated. */
+  readonly npt6: Npt6 | null
 }
 
 const DROPS = counterIndex('drop-packets'), DROP_BYTES = counterIndex('drop-bytes')

@@ -18,7 +18,7 @@ export interface Digest {
 /** Odd constants (golden ratio, primes of common mixers). */
 const A = 0x9e3779b1 | 0, B = 0x85ebca6b | 0, C = 0xc2b2ae35 | 0, D = 0x27d4eb2f, E = 0x165667b1
 
-const ICMP = 1
+const ICMP = 1, ICMP6 = 58
 /** IPv4 headers with all options, the ICMP header between them, and TCP up to its checksum. */
 const REWRITTEN_BYTES = 60 + 8 + 60 + 18
 
@@ -46,7 +46,8 @@ export function createDigest({ view }: Frames): Digest {
       b = b + (Math.imul(w7, C) + Math.imul(w8, D) | 0) | 0
       b = b + (Math.imul(w9, E) + Math.imul(w3, B) | 0) | 0
       // Behind IPv4 options, and in what ICMP quotes, the words that a NAT touches lie further on.
-      if (w0 >>> 28 === 4 && (w0 >>> 24 !== 0x45 || ((w2 >>> 16) & 255) === ICMP)) {
+      const isLonger = w0 >>> 28 === 4 ? w0 >>> 24 !== 0x45 || ((w2 >>> 16) & 255) === ICMP : ((w1 >>> 8) & 255) === ICMP6
+      if (isLonger) {
         const end = p + Math.min(present, REWRITTEN_BYTES)
         for (let at = p + 40; at < end; at++) {
           a = Math.imul(a ^ view.getUint8(at), A)

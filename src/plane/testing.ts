@@ -7,7 +7,7 @@ import { TEST_OPTIONS } from '../engine/testing.ts'
 import { DROP, LINK_RAW, TO_INSIDE, TO_OUTSIDE, createFrames, type Frames } from '../wire/frames.ts'
 import { PLANE_SCRATCH_BYTES, createPlane, type Outlet, type Plane } from './plane.ts'
 import { sidesBySource, type Sides } from './sides.ts'
-import { createWorld } from './world.ts'
+import { createWorld, needsWorld } from './world.ts'
 
 export interface FrameIn {
   data: Uint8Array
@@ -79,7 +79,7 @@ export function createPlaneRig(rigOptions: PlaneRigOptions = {}): PlaneRig {
   })
   const plane = createPlane({
     frames, counters, engine, sides: rigOptions.sides?.(frames) ?? sidesBySource(frames, options.inside),
-    world: rigOptions.world ?? options.nat44 ? createWorld(frames, engine, options.inside) : null,
+    world: rigOptions.world ?? needsWorld(options) ? createWorld(frames, engine, options.inside, options.nat44) : null,
     inside: outlets ? outlet(TO_INSIDE) : null, outside: outlets ? outlet(TO_OUTSIDE) : null,
     scratchStart: planeStart, clockNs,
   })

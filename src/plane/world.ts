@@ -8,11 +8,13 @@ import { apply, delta16, delta32, fold } from '../wire/checksum.ts'
 import type { Frames } from '../wire/frames.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
+import * as ipv6 from '../wire/ipv6.ts'
 import type { Engine } from '../engine/engine.ts'
 import { FLOW_BITS, INSIDE, KIND, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS } from '../engine/flows.ts'
 import { CLASS_NONE, CLASS_OF } from '../engine/ports.ts'
-import type { InsidePrefixes } from '../engine/options.ts'
-import { EGRESS, FIRST_FRAGMENT, PATH_4_ERROR, PATH_4_PLAIN, PATH_LATER } from '../engine/rows.ts'
+import type { EngineOptions, InsidePrefixes } from '../engine/options.ts'
+import { createPrefixes } from '../engine/prefixes.ts'
+import { EGRESS, FIRST_FRAGMENT, PATH_4_ERROR, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_LATER } from '../engine/rows.ts'
 
 const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, UDP_LITE = 136
 
@@ -21,7 +23,13 @@ export interface World {
   meet(i: number): void
 }
 
-export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefixes): World {
+/** Is there anything that the world has to re-address? */
+export function needsWorld({ nat44, npt6 = [] }: Pick<EngineOptions, 'nat44' | 'npt6'>): boolean {
+  return nat44 || npt6.length > 0
+}
+
+/** @param nat44 IPv4 is translated */
+export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefixes, nat44: boolean): World {
   const { view, off, capBytes, l3, netBytes } = frames
   const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = engine.rows
   const { hint: hintColumn } = engine.rows
@@ -29,6 +37,7 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
   const { pairedIndex, addressAt } = engine.pool
   const { isUntranslated } = engine
   const { has4 } = inside
+  const prefixes = engine.npt6 === null ? null : createPrefixes(frames, engine.npt6)
   // The endpoint found last: results of `find` without an object.
   const $address = 0, $port = 1
   const $endpoint = new Int32Array(2)
@@ -63,8 +72,13 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
   function meet(i: number): void {
     const which = path[i] & ~EGRESS
     const whole = which & (FIRST_FRAGMENT - 1)
+    if (kindColumn[i] >>> 8 === 6) {
+      const isKnown = whole === PATH_6 || whole === PATH_6_ERROR || which === PATH_LATER
+      if (prefixes !== null && isKnown) meet6(i, whole === PATH_6_ERROR)
+      return
+    }
     if (whole !== PATH_4_PLAIN && which !== PATH_LATER && whole !== PATH_4_ERROR) return
-    if (kindColumn[i] >>> 8 !== 4 || !has4(localColumn[i])) return
+    if (!nat44 || kindColumn[i] >>> 8 !== 4 || !has4(localColumn[i])) return
     const hasPorts = whole === PATH_4_PLAIN && which !== PATH_LATER
     // Of an error the quoted packet tells.
     if (whole !== PATH_4_ERROR
@@ -124,6 +138,19 @@ export function createWorld(frames: Frames, engine: Engine, inside: InsidePrefix
     find(localColumn[i], ipv4.dst(view, e), (port << 16) | peerPort, (4 << 8) | protocol, 0)
     engine.rewriteQuote(i, e, ipv4.SRC, l4, protocol, $endpoint[$address], $endpoint[$port], 0)
     setAddress(i, $endpoint[$address])
+  }
+
+  /** To an inside address whose prefix is translated: to the one that stands for it, in the quoted packet of an error too. */
+  function meet6(i: number, isError: boolean): void {
+    const p = l3[i], e = l4Column[i] + icmp.HEADER_BYTES
+    if (isError) {
+      const end = Math.min(p + netBytes[i], off[i] + capBytes[i])
+      if (e + ipv6.HEADER_BYTES > end || ipv6.version(view, e) !== 6) return
+      for (let word = 0; word < 4; word++) if (ipv6.srcWord(view, e, word) !== ipv6.dstWord(view, p, word)) return
+      prefixes!.outwardAt(e + ipv6.SRC)
+    }
+    prefixes!.outwardAt(p + ipv6.DST)
+    engine.look(i)
   }
 
   return { meet }

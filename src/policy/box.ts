@@ -1,4 +1,5 @@
 /** The tables of one policy core, made together, and what several transactions ask of them. */
+import { createNpt6, type Npt6 } from '../channel/npt6.ts'
 import { type Pairing, createPairing, wholePool } from '../channel/pairing.ts'
 import { createBindings } from './bindings.ts'
 import type { Bindings } from './bindings.ts'
@@ -21,6 +22,8 @@ export interface Box {
   readonly store: Store
   /** Which outside address a host has. */
   readonly pairing: Pairing
+  /** What IPv6 addresses stand for those of the inside; null: they are their own. */
+  readonly npt6: Npt6 | null
   readonly owners: Owners
   readonly groups: Groups
   readonly deadlines: Deadlines
@@ -53,6 +56,7 @@ export function createBox(options: PolicyOptions): Box {
   const records = createRecords(ring, store)
   return {
     options, store, records, pairing,
+    npt6: (options.npt6?.length ?? 0) === 0 ? null : createNpt6(options.npt6!),
     owners: createOwners(store.words),
     groups: createGroups(store.words, limits.rules),
     deadlines: createDeadlines(limits.rules),

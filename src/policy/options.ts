@@ -1,5 +1,6 @@
 import type { Prefix } from '../base/address.ts'
 import type { CommandRing, RuleActivity } from '../channel/commands.ts'
+import type { Npt6Pair } from '../channel/npt6.ts'
 import type { PairedPool } from '../channel/pairing.ts'
 import type { Authorizer } from './api.ts'
 
@@ -36,6 +37,8 @@ export interface PolicyOptions {
   addresses: readonly number[]
   /** Which hosts have which part of `pool`; absent: all have all of it. */
   pools?: readonly PairedPool[]
+  /** IPv6 prefixes that stand for others; absent: none do. */
+  npt6?: readonly Npt6Pair[]
   /** A0 to A2, and A3 to A1. Rules share them. Of several for one real port the first counts. */
   fixedOutside?: readonly FixedBinding[]
   fixedInside?: readonly FixedBinding[]

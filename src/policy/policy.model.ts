@@ -11,6 +11,7 @@ import {
   type TerminationReason, type Tuple, type Verdict,
 } from './api.ts'
 import type { PolicyOptions } from './options.ts'
+import { npt6Model } from '../channel/npt6.model.ts'
 import { RULE_BOUND, RULE_DISABLE, RULE_IN, RULE_OUT, RULE_TWICE } from '../channel/commands.ts'
 import { Bindings, type Claim, type Hold, type Side } from './model/bindings.ts'
 import type { Command } from './model/commands.ts'
@@ -207,6 +208,17 @@ export class PolicyModel implements Policy {
     return { rule: rule.id, group: rule.group!.id, lifetimeSec, outside, inside }
   }
 
+  /** RFC 6296: what the outside sees of A0. Of more than one address nothing is told. */
+  private seenOutside(a0: Tuple): Tuple {
+    const { npt6 = [] } = this.options
+    if (npt6.length === 0) return a0
+    const mapped = npt6Model(npt6).outward([a0.word0, a0.word1, a0.word2, a0.word3].flatMap(word => [word >>> 16, word & 0xffff]))
+    if (a0.prefixBits === 128 && mapped.is === 'none') return a0
+    const [word0, word1, word2, word3, prefixBits] = a0.prefixBits < 128 || mapped.is !== 'done' ? [0, 0, 0, 0, 0]
+      : [...[0, 2, 4, 6].map(at => mapped.words[at] << 16 | mapped.words[at + 1]), 128]
+    return { ...a0, word0, word1, word2, word3, prefixBits }
+  }
+
   private enable(session: ModelSession, request: EnableRequest, mostSec: number): EnableReply {
     const { options } = this
     const { internal, external, direction, parity, maxIdleSec } = request
@@ -224,7 +236,7 @@ export class PolicyModel implements Policy {
     const lifetimeSec = this.grant(request.lifetimeSec, mostSec)
     if (reservation === null) this.checkRoom(group?.owner ?? session.agent)
     const isNat = internal.version === 4 && options.nat44
-    let outside = internal, inside = external
+    let outside = internal.version === 6 ? this.seenOutside(internal) : internal, inside = external
     const holds: Rule['holds'] = { outside: null, inside: null }
     if (isNat) {
       const bound = this.bindOutside(request, reservation)

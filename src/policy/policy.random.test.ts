@@ -7,6 +7,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
 import { parseAddress, parsePrefix } from '../base/address.ts'
+import type { Npt6Pair } from '../channel/npt6.ts'
 import {
   ALL_PORTS, BIDIRECTIONAL, INBOUND, OUTBOUND, PARITY_ANY, PARITY_EVEN, PARITY_ODD, PARITY_SAME, TCP, TRADITIONAL, TWICE, UDP,
   type DisableRequest, type EnableRequest, type Outcome, type Question, type ReserveReply,
@@ -86,18 +87,22 @@ const POOLS = [
   { inside: [{ address: int32('10.0.0.0'), bits: 31 }], first: 1, size: 2, hostsPerAddress: 0 },
 ]
 
+/** No prefix is translated, or one by its subnet, or one by its identifiers. */
+const NPT6 = [[], [{ inside: [0xfd000000 | 0, 0], insideBits: 48, outside: [0x20010db8, 0x00010000], outsideBits: 48 }],
+  [{ inside: [0xfd000000 | 0, 0], insideBits: 64, outside: [0x20010db8, 0x00010002], outsideBits: 64 }]] satisfies Npt6Pair[][]
+
 const options: fc.Arbitrary<PairOptions> = fc.record({
   nat44: mostly(4, 1), tiny: fc.boolean(), inner: fc.boolean(), idle: mostly(1, 2), extend: mostly(3, 1), wild: mostly(3, 1),
   service: fc.constantFrom('traditional' as const, 'twice' as const), strictNatMode: fc.boolean(), disableRules: mostly(4, 1),
   seed: fc.integer(), rules: fc.constantFrom(3, 7, 8), boundPorts: fc.constantFrom(5, 1000),
-  wildcards: fc.record({ internal: fc.boolean(), external: mostly(2, 1), ports: mostly(2, 1) }), fixed: mostly(1, 3),
-}).map(({ fixed, nat44, tiny, inner, idle, extend, wild, service, strictNatMode, disableRules, seed, rules, boundPorts, wildcards }) => ({
+  wildcards: fc.record({ internal: fc.boolean(), external: mostly(2, 1), ports: mostly(2, 1) }), fixed: mostly(1, 3), npt6: fc.constantFrom(0, 0, 1, 2),
+}).map(({ fixed, npt6, nat44, tiny, inner, idle, extend, wild, service, strictNatMode, disableRules, seed, rules, boundPorts, wildcards }) => ({
   nat44, seed, extend, service, strictNatMode, disableRules,
   pool: (tiny ? ['192.0.2.1'] : ['192.0.2.1', '192.0.2.2', '192.0.2.9']).map(int32),
   portLow: 40_000, portHigh: tiny ? 40_006 : 40_060,
   addresses: (tiny ? ['192.0.2.100'] : ['192.0.2.100', '192.0.2.101', '192.0.2.102']).map(int32),
   insidePool: (inner ? tiny ? ['10.99.0.1'] : ['10.99.0.1', '10.99.0.2', '10.99.0.3'] : []).map(int32),
-  inside: INSIDE_NETWORKS,
+  inside: INSIDE_NETWORKS, npt6: NPT6[npt6],
   ...fixed && FIXED,
   ...fixed && !tiny && { pools: POOLS },
   limits: { rules: tiny ? rules : 100, portsPerRule: 4, sessions: 6, boundPorts: tiny ? boundPorts : 1000 },

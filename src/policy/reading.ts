@@ -66,7 +66,7 @@ export function createReading(box: Box, rules: Rules): Reading {
     if (action === DISABLE) {
       return { action: 'disable', rule, owner, lifetimeSec, internal: store.local(slot), external: store.peer(slot) }
     }
-    const group = groups.id(words[at + GROUP]), parity = field(meta, PARITY_SHIFT), outside = outsideTuple(store, slot)
+    const group = groups.id(words[at + GROUP]), parity = field(meta, PARITY_SHIFT), outside = outsideTuple(box, slot)
     if (action === RESERVE) {
       const internal = (meta & WITH_LOCAL) === 0 ? null : store.local(slot)
       const inside = insideTuple(store, slot), service = field(meta, SERVICE_SHIFT)

@@ -196,7 +196,7 @@ export function createRules(box: Box, ends: Ends): Rules {
       ok: true,
       value: {
         rule: words[at + ID], group: groups.id(words[at + GROUP]), lifetimeSec: grantedSec,
-        outside: outsideTuple(store, slot), inside: insideTuple(store, slot),
+        outside: outsideTuple(box, slot), inside: insideTuple(store, slot),
       },
     }
   }
@@ -372,7 +372,7 @@ export function createRules(box: Box, ends: Ends): Rules {
       ok: true,
       value: {
         rule: words[at + ID], group: groups.id(words[at + GROUP]), lifetimeSec: grantedSec,
-        inside: insideTuple(store, slot)!, outside: outsideTuple(store, slot),
+        inside: insideTuple(store, slot)!, outside: outsideTuple(box, slot),
       },
     }
   }

@@ -10,7 +10,7 @@ export const HOST_UNREACHABLE = 1, PORT_UNREACHABLE = 3, FRAGMENTATION_NEEDED = 
 export const V6_UNREACHABLE = 1, V6_TOO_BIG = 2, V6_TIME_EXCEEDED = 3, V6_PARAMETER_PROBLEM = 4
 export const V6_ECHO_REQUEST = 128, V6_ECHO_REPLY = 129, V6_REDIRECT = 137
 /** Codes of V6_UNREACHABLE. */
-export const V6_ADMINISTRATIVELY_PROHIBITED = 1, V6_ADDRESS_UNREACHABLE = 3
+export const V6_NO_ROUTE = 0, V6_ADMINISTRATIVELY_PROHIBITED = 1, V6_ADDRESS_UNREACHABLE = 3, V6_SOURCE_POLICY = 5
 
 export function type(v: DataView, off: number): number { return v.getUint8(off) }
 export function code(v: DataView, off: number): number { return v.getUint8(off + CODE) }

@@ -7,6 +7,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { parse } from 'yaml'
 
+const RFCS = ['rfc4787', 'rfc5382', 'rfc5508', 'rfc7857', 'rfc6888', 'rfc6296']
+
 function ledger(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/ledger.js', ...args], { encoding: 'utf8' })
   return { status, stdout, problems: stderr.split('\n').filter(line => line !== '') }
@@ -52,8 +54,7 @@ function tree(t: { after: (done: () => void) => void }) {
   for (const folder of ['src', 'docs']) mkdirSync(join(root, folder))
   cpSync('docs/pinhole.schema.json', join(root, 'docs/pinhole.schema.json'))
   cpSync('test/conformance', join(root, 'test/conformance'), { recursive: true, filter: path => !path.endsWith('.ts') })
-  const tags = ['rfc4787', 'rfc5382', 'rfc5508', 'rfc7857', 'rfc6888']
-    .flatMap(rfc => idsOf(rfc).map(id => `// @req ${rfc.toUpperCase()} ${id}\n`))
+  const tags = RFCS.flatMap(rfc => idsOf(rfc).map(id => `// @req ${rfc.toUpperCase()} ${id}\n`))
   const write = (file: string, text: string) => writeFileSync(join(root, file), text)
   write('src/a.ts', tags.join(''))
   write('src/a.test.ts', `${tags.join('')}test('it does')`)
@@ -85,15 +86,17 @@ test('ledger: partly and not come with what is missing, and need no test', (t) =
   assert.ok(rows.includes('RFC4787 REQ-9a | not: not yet | -'))
 })
 
+/** The line behind the last tag. */
+const LAST = 1 + RFCS.flatMap(idsOf).length
 for (const [what, spoil, problem] of [
   ['a row without a tag', ['src/a.ts', /.*RFC4787 REQ-9a\n/, ''], 'RFC4787 REQ-9a: no tag in code says whether it is obeyed'],
   ['a row that is obeyed and has no test', ['src/a.test.ts', /.*RFC7857 10\n/, ''], 'RFC7857 10: obeyed, but no test shows it'],
   ['a tag in code that names no row', ['src/a.ts', /RFC4787 REQ-9a/, 'RFC4787 REQ-9a, REQ-9b'], 'src/a.ts:16: there is no RFC4787 REQ-9b'],
-  ['a tag in a test that names no row', ['src/a.test.ts', /$/, '\n// @req RFC4788 REQ-1\ntest("x")'], 'src/a.test.ts:141: there is no RFC4788 REQ-1'],
-  ['a tag with a slip', ['src/a.ts', /$/, '// @req RFC4787 REQ-9a: yes\n'], "src/a.ts:140: cannot read the tag '@req RFC4787 REQ-9a: yes'"],
-  ['a tag below the last test', ['src/a.test.ts', /$/, '\n// @req RFC4787 REQ-9a\n'], 'src/a.test.ts:141: no test follows the tag'],
+  ['a tag in a test that names no row', ['src/a.test.ts', /$/, '\n// @req RFC4788 REQ-1\ntest("x")'], `src/a.test.ts:${LAST + 1}: there is no RFC4788 REQ-1`],
+  ['a tag with a slip', ['src/a.ts', /$/, '// @req RFC4787 REQ-9a: yes\n'], `src/a.ts:${LAST}: cannot read the tag '@req RFC4787 REQ-9a: yes'`],
+  ['a tag below the last test', ['src/a.test.ts', /$/, '\n// @req RFC4787 REQ-9a\n'], `src/a.test.ts:${LAST + 1}: no test follows the tag`],
   ['a test that says partly', ['src/a.test.ts', /REQ-9a/, 'REQ-9a partly[so]'], 'src/a.test.ts:16: partly[…] belongs to code, not to a test'],
-  ['both obeyed and not', ['src/a.ts', /$/, '// @req RFC4787 REQ-9a no[not]\n'], 'RFC4787 REQ-9a: both obeyed and not: src/a.ts:16, src/a.ts:140'],
+  ['both obeyed and not', ['src/a.ts', /$/, '// @req RFC4787 REQ-9a no[not]\n'], `RFC4787 REQ-9a: both obeyed and not: src/a.ts:16, src/a.ts:${LAST}`],
   ['a setting that there is not', ['test/conformance/rfc4787.yaml', /timers\.udp/, 'timers.upd'], 'RFC4787 REQ-5: there is no setting timers.upd'],
 ] as const) {
   test(`ledger: ${what} is a problem, named with its place, and status 1`, (t) => {

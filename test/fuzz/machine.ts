@@ -11,7 +11,7 @@ import { DEADLINE, FLOW_BITS, KIND } from '../../src/engine/flows.ts'
 import type { EngineOptions } from '../../src/engine/options.ts'
 import { createPlane, PLANE_SCRATCH_BYTES, type Outlet } from '../../src/plane/plane.ts'
 import { sidesBySource } from '../../src/plane/sides.ts'
-import { createWorld } from '../../src/plane/world.ts'
+import { createWorld, needsWorld } from '../../src/plane/world.ts'
 import { createPrefixSet, parse4, parsePrefix } from '../../src/base/address.ts'
 import { createFrames } from '../../src/wire/frames.ts'
 import { createLink } from '../../src/wire/link.ts'
@@ -80,7 +80,7 @@ export function createMachine(settings: Omit<EngineOptions, 'scratchStart'>, poi
   const sides = sidesBySource(frames, settings.inside)
   const { locate } = createLink(frames)
   const plane = createPlane({
-    frames, counters, engine, sides, world: settings.nat44 ? createWorld(frames, engine, settings.inside) : null,
+    frames, counters, engine, sides, world: needsWorld(settings) ? createWorld(frames, engine, settings.inside, settings.nat44) : null,
     inside: outlet, outside: outlet, scratchStart: planeStart, clockNs: () => 0,
   })
   const whole = Buffer.from(pool.buffer), was = Buffer.from(clean.buffer)

@@ -9,7 +9,7 @@ import {
 import { createCommandRing, createRuleActivity } from '../../src/channel/commands.ts'
 import { DROP_REASONS, type DropReason } from '../../src/channel/reasons.ts'
 import { createEngine, engineScratchBytes } from '../../src/engine/engine.ts'
-import { EXTRA_RELEASED } from '../../src/engine/extras.ts'
+import { EXTRA_PIECE, EXTRA_RELEASED } from '../../src/engine/extras.ts'
 import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
   FILTER_ENDPOINT_INDEPENDENT, IDENTIFY_ALL, IDENTIFY_FRAGMENTS, IDENTIFY_KEEP,
@@ -17,7 +17,7 @@ import {
 } from '../../src/engine/options.ts'
 import { createPrefixSet } from '../../src/base/address.ts'
 import { createRuleSet } from '../../src/engine/firewall-set.ts'
-import { createWorld } from '../../src/plane/world.ts'
+import { createWorld, needsWorld } from '../../src/plane/world.ts'
 import { DROP, HELD, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, createFrames } from '../../src/wire/frames.ts'
 import type { ModelInput, ModelOptions, Outcome, Sent } from '../nat.model.ts'
 import type { FirewallRule } from '../../src/engine/firewall-rule.ts'
@@ -81,7 +81,7 @@ export class EngineDriver {
       icmpPerSecond: o.icmpPerSecond, fragmentsPerSecond: o.fragmentsPerSecond, halfOpen: o.halfOpen, halfOpenPerSource: o.halfOpenPerSource,
       heldSyns: o.heldSyns, tcpWindow: WINDOW[o.tcpWindow], ipv4Checksum: CHECKSUM[o.ipv4Checksum],
       tcpFlags: o.tcpFlags, spoofing: SPOOFING[o.spoofing], boxAddress4: o.boxAddress4,
-      boxAddress6: [w0, w1, w2, w3], seed: o.seed, nat: o.nat ?? null,
+      boxAddress6: [w0, w1, w2, w3], seed: o.seed, nat: o.nat ?? null, npt6: o.npt6 ?? [],
       ...o.perHost && { perHost: o.perHost }, keepsFlows: o.keepsFlows ?? false, refusesByHost: o.refusesByHost ?? false,
       portHold: o.portHold ?? null, portBlocks: o.portBlocks ?? null,
       mtuInside, mtuOutside, mss, identification: IDENTIFY[identification], scratchStart: poolBytes,
@@ -93,7 +93,7 @@ export class EngineDriver {
         : { set: createRuleSet(o.firewall, o.insidePrefixes, o.seed), interfaceName: id => `eth${id}` },
     }, this.frames, this.counters)
     this.counted = this.reasonCounts()
-    this.world = replay && o.nat44 ? createWorld(this.frames, this.engine, inside) : null
+    this.world = replay && needsWorld(o) ? createWorld(this.frames, this.engine, inside, o.nat44) : null
   }
 
   /** A batch: all rows are looked at ahead, then decided one after the other, with the commands between them. */
@@ -201,7 +201,7 @@ export class EngineDriver {
       sent.push({ side: sideOf(verdict), kind: 'packet', bytes, wireBytes: frames.netBytes[i] })
     }
     for (let e = 0; e < extras.count(); e++) {
-      const released = extras.kind[e] === EXTRA_RELEASED, start = extras.l3[e]
+      const released = extras.kind[e] === EXTRA_RELEASED || extras.kind[e] === EXTRA_PIECE, start = extras.l3[e]
       assert.equal(start - extras.off[e], released ? linkBytes : 0)
       sent.push({
         side: sideOf(extras.verdict[e]), kind: released ? 'release' : 'reply',

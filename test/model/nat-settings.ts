@@ -1,5 +1,6 @@
 /** Settings of translation drawn at random, for the universe of traffic.ts: few addresses, so that packets meet them. */
 import fc from 'fast-check'
+import type { Npt6Pair } from '../../src/channel/npt6.ts'
 import type { NatOptions, PeerAlias, PortRange } from '../../src/engine/nat-options.ts'
 import type { EgressOptions } from './egress.ts'
 import { int32, prefix } from './setup.ts'
@@ -46,6 +47,17 @@ export const egressSettings: fc.Arbitrary<EgressOptions> = fc.record({
   mtuInside: fc.constantFrom(0, 1280, 1281, 1287, 1500), mtuOutside: fc.constantFrom(0, 1280, 1286, 1400),
   mss: fc.constantFrom(0, 0, -1, 536, 1220), identification: fc.constantFrom('keep', 'fragments', 'fragments', 'all'),
 })
+
+const w = (text: string): [number, number] => { const { words } = prefix(text); return [words[0], words[1]] }
+const pair = (inside: string, insideBits: number, outside: string, outsideBits: number): Npt6Pair =>
+  ({ inside: w(inside), insideBits, outside: w(outside), outsideBits })
+
+/** Prefixes for fd00::1 and fd00::2: by subnet, by identifier, of two lengths, one of them alone, and two pairs. */
+export const npt6Settings = fc.constantFrom<Npt6Pair[]>(
+  [pair('fd00::', 48, '2001:db8:1::', 48)], [pair('fd00::', 64, '2001:db8:1:2::', 64)], [pair('fd00::', 60, '2001:db8:100::', 40)],
+  [pair('fd00::', 40, '2001:db8:1:300::', 56)],
+  [pair('fd00::', 56, '2001:db8:1:300::', 56), pair('fd00:0:0:ffff::', 64, '2001:db8:1:ffff::', 64)],
+)
 
 /** For a pool of `size` addresses. */
 export function natSettings(size: number): fc.Arbitrary<NatOptions> {

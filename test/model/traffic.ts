@@ -12,7 +12,7 @@ import { randomRules } from '../../src/engine/firewall-testing.ts'
 import { Agents, addressOf } from './agents.ts'
 import type { Command } from './commands.ts'
 import type { MidcomOptions } from './midcom.ts'
-import { egressSettings, natSettings } from './nat-settings.ts'
+import { egressSettings, natSettings, npt6Settings } from './nat-settings.ts'
 import { addrOf, carried, complement, get16, hasPorts, int32Of, put16, sumOf } from './packet.ts'
 import { OPTIONS, int32, prefix, words } from './setup.ts'
 import { enter } from './world.model.ts'
@@ -22,6 +22,8 @@ const POOL4 = ['203.0.113.1', '203.0.113.2']
 /** Where a midcom block of outside ports may lie, what may be bound as a whole, and what may stand for a peer. */
 const BLOCKS = [[1024, 1029], [1026, 1027], [5000, 5003], [80, 81], [1025, 1100]], BOUND4 = ['203.0.113.9', '203.0.113.10']
 const SHOWN4 = ['10.9.9.1', '192.168.77.1']
+/** Subnets and identifiers that are translated in no way, in a second pair, or not. */
+const ODD_INSIDE6 = ['fd00:0:0:ffff::1', 'fd00::', 'fd00::ffff:ffff:ffff:ffff', 'fd01::1']
 const INSIDE6 = ['fd00::1', 'fd00::2'], OUTSIDE6 = ['2001:db8::1', '2001:db8::2']
 const ODD4 = [
   '0.0.0.0', '127.0.0.1', '224.0.0.1', '255.255.255.255', '240.0.0.1', '169.254.0.1', '192.0.0.8', '0.1.2.3',
@@ -194,6 +196,18 @@ export const sharedBoxes: fc.Arbitrary<ModelOptions> = fc.record({
 export const ruledSharedBoxes: fc.Arbitrary<ModelOptions> = fc.tuple(sharedBoxes, ruledOptions)
   .map(([box, ruled]) => ({ ...box, nat44: true, outboundPermit: ruled.outboundPermit, portHi: ruled.portHi, midcom: ruled.midcom }))
 
+/** A box that translates IPv6 prefixes. */
+export const npt6Boxes: fc.Arbitrary<ModelOptions> =
+  fc.tuple(fc.oneof(modelOptions, narrowBoxes, sharedBoxes), npt6Settings, fc.constantFrom('fe80::1', 'fd00::fe')).map(([options, npt6, box]) =>
+    ({ ...options, insidePrefixes: [prefix('10.0.0.0/8'), prefix('fc00::/7')], npt6, boxAddress6: words(box) }))
+
+/** The same with agents and firewall rules. */
+export const ruledNpt6Boxes: fc.Arbitrary<ModelOptions> = fc.tuple(npt6Boxes, ruledOptions, fc.integer(), fc.boolean())
+  .map(([box, ruled, seed, any]) => ({
+    ...box, nat44: ruled.nat44, outboundPermit: ruled.outboundPermit, portHi: ruled.portHi, midcom: ruled.midcom,
+    firewall: any ? randomRules(createPrng(seed), 8) : [],
+  }))
+
 /** A box with firewall rules, and perhaps with agents. */
 export const firewalledOptions: fc.Arbitrary<ModelOptions> = fc.tuple(fc.oneof(modelOptions, ruledOptions, ruledNatBoxes), fc.integer(), fc.boolean())
   .map(([options, seed, deny]) => ({ ...options, outboundPermit: !deny, firewall: randomRules(createPrng(seed), 8) }))
@@ -204,6 +218,11 @@ export const firewalledSteps = (most: number): fc.Arbitrary<Step[]> => fc.noBias
   fc.array(step([...CALM, 'rules'], true), { minLength: 1, maxLength: 2 * most, size: 'max' }),
   fc.array(step([...CALM, ...RULED, 'rules', 'rules'], true), { minLength: 1, maxLength: most, size: 'max' }),
 ))
+
+const mostly6 = (lists: fc.Arbitrary<Step[]>) => lists.map(list => list.map(step => ({ ...step, six: step.n[2] % 8 !== 0 })))
+/** Mostly IPv6. */
+export const npt6Steps = (most: number): fc.Arbitrary<Step[]> => mostly6(fc.oneof(steps(most), steps(most), longSteps(most)))
+export const ruledNpt6Steps = (most: number): fc.Arbitrary<Step[]> => mostly6(fc.oneof(ruledSteps(most), firewalledSteps(most)))
 
 export interface Played { input: ModelInput; outcome: Outcome; /** The step that made it. */ from: Step }
 export interface Ordered { commands: Command[]; nowMs: number; from: Step }
@@ -242,7 +261,7 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
   // Beside those of all traffic: what outside and inside hosts may send to.
   const { fixed } = model, digits = (list: readonly string[]) => text(list.map(int32Of))
   const places: Places = {
-    bound: [...text(midcom?.addresses ?? []), ...digits(fixed.outside())],
+    bound: [...text(midcom?.addresses ?? []), ...digits(fixed.outside())], bound6: prefixed(model),
     shown: [...text(midcom?.insidePool ?? []), ...digits(fixed.aliases())],
   }
   const hex = (list: readonly string[]) => list.map(addr => addrOf(words(addr)))
@@ -502,17 +521,25 @@ export function play(model: Model, list: readonly Step[], startMs: number, repla
   return events
 }
 
-interface Places { bound: string[]; shown: string[] }
+/** `bound6`: what stands for IPv6 hosts outside, and what looks so. */
+interface Places { bound: string[]; shown: string[]; bound6: string[] }
+
+function prefixed({ prefixes, options }: Model): string[] {
+  if ((options.npt6 ?? []).length === 0) return []
+  const seen = INSIDE6.map(text => prefixes.outward(addrOf(words(text))))
+    .flatMap(found => found.is === 'done' ? [found.addr.match(/..../g)!.join(':')] : [])
+  return [...seen, ...seen, '2001:db8:1:ffff::1', '2001:db8:1:2::', '2001:db8:1:300:ffff:ffff:ffff:ffff']
+}
 
 function payloadOf(length: number): Uint8Array { return Uint8Array.from({ length }, (_, i) => i * 7 + length & 255) }
 
-function freshSpec({ n, six }: Step, side: Side, replay: boolean, { bound, shown }: Places): PacketSpec {
-  const inside = six ? INSIDE6 : INSIDE4, outside = six ? OUTSIDE6 : OUTSIDE4
+function freshSpec({ n, six }: Step, side: Side, replay: boolean, { bound, shown, bound6 }: Places): PacketSpec {
+  const inside = six ? bound6.length > 0 ? [...INSIDE6, ...INSIDE6, ...INSIDE6, ...ODD_INSIDE6] : INSIDE6 : INSIDE4, outside = six ? OUTSIDE6 : OUTSIDE4
   // Mostly across the box; from inside also to our own addresses (hairpin) and to other inside hosts.
   const ours = [...POOL4, ...POOL4, INSIDE4[0], OUTSIDE4[1], ...bound, ...bound]
   const far = side === 'inside'
-    ? six ? [...OUTSIDE6, ...OUTSIDE6, ...INSIDE6] : [...OUTSIDE4, ...OUTSIDE4, ...POOL4, ...POOL4, INSIDE4[1], ...bound, ...shown]
-    : six ? [...INSIDE6, ...INSIDE6, OUTSIDE6[0]] : replay ? INSIDE4 : ours
+    ? six ? [...OUTSIDE6, ...OUTSIDE6, ...INSIDE6, ...bound6] : [...OUTSIDE4, ...OUTSIDE4, ...POOL4, ...POOL4, INSIDE4[1], ...bound, ...shown]
+    : six ? bound6.length > 0 && !replay ? [...bound6, ...bound6, ...INSIDE6] : [...INSIDE6, ...INSIDE6, OUTSIDE6[0]] : replay ? INSIDE4 : ours
   const proto = six && n[2] % PROTOCOLS.length < 8 && n[2] % PROTOCOLS.length > 5 ? 'icmp6' : pick(PROTOCOLS, n[2])
   const types = six ? [128, 128, 129, ...ICMP_TYPES] : ICMP_TYPES
   const spec: PacketSpec = {
@@ -595,16 +622,16 @@ function bend(bytes: Uint8Array, at: number, value: number, fix: boolean): Uint8
 }
 
 /** A fragment by itself, of one of three datagrams: overlaps and gaps come by themselves. */
-function lonePiece({ n, six }: Step, side: Side, replay: boolean, { bound, shown }: Places, at = -1): Uint8Array {
+function lonePiece({ n, six }: Step, side: Side, replay: boolean, { bound, shown, bound6 }: Places, at = -1): Uint8Array {
   const proto = pick(['udp', 'udp', 'tcp', 'icmp', 47] as const, n[0])
   const offset = at >= 0 ? at : pick([0, 0, 8, 16, 24, 32, 40, 65528, 65520], n[1])
   const number = proto === 47 ? 47 : { udp: 17, tcp: 6, icmp: 1 }[proto]
   // Around the most that is held, and small ones.
   const lengths = n[2] > 250 ? [9168, 9176, 9192, 9200] : [8, 16, 24, 32, 8, 16, 7, 0, 12, 8 * 64]
   const payload = payloadOf(pick(lengths, n[2])), id = n[3] % 3
-  const near = six ? INSIDE6 : side === 'inside' || replay ? INSIDE4 : [...POOL4, ...bound]
-  const far = six ? OUTSIDE6 : side === 'inside' ? [...OUTSIDE4.slice(0, 2), ...shown] : OUTSIDE4.slice(0, 2)
-  const ends = [pick(near, bound.length > 0 ? n[4] : n[4] % 2), pick(far, n[5])]
+  const near = six ? side === 'outside' && bound6.length > 0 && !replay ? bound6 : INSIDE6 : side === 'inside' || replay ? INSIDE4 : [...POOL4, ...bound]
+  const far = six ? side === 'inside' ? [...OUTSIDE6, ...bound6] : OUTSIDE6 : side === 'inside' ? [...OUTSIDE4.slice(0, 2), ...shown] : OUTSIDE4.slice(0, 2)
+  const ends = [pick(near, bound.length > 0 || bound6.length > 0 ? n[4] : n[4] % 2), pick(far, n[5])]
   const [src, dst] = side === 'inside' ? ends : ends.reverse()
   const common = { src, dst, id, moreFragments: n[6] % 4 !== 0, ttl: n[7] < 230 ? 64 : 1 }
   if (offset > 0) return buildPacket({ ...common, proto: number, fragOffset: offset, payload })

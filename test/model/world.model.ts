@@ -3,6 +3,7 @@
  * world re-addresses them to where these hosts are seen from outside. Last section of docs/behaviour.md.
  */
 import type { Model, Side } from '../nat.model.ts'
+import { readdress6 } from './npt6.ts'
 import {
   addrOf, get16, hasPorts, hex, icmpKind, inPrefixes, isIcmp, judgeAddresses, judgeFlags, judgeTransport, parse, readdress4,
   requote, ICMP, TCP,
@@ -11,9 +12,31 @@ import {
 export interface WorldInput { side: Side; nowMs: number; bytes: Uint8Array; wireBytes: number; net?: 4 | 6; group?: boolean }
 
 /** What enters the box in the place of the packet: its captured bytes, changed or as they are. */
+/** The same of IPv6, where a prefix stands for that of the packet's destination. */
+function enter6(model: Model, input: WorldInput): Uint8Array {
+  const { options, prefixes } = model, { bytes } = input
+  const parsed = parse(bytes, input.wireBytes, 6, options.ipv4Checksum)
+  if (parsed.drop !== null) return bytes
+  const p = parsed.value, outward = prefixes.outward(p.dst)
+  if (outward.is !== 'done') return bytes
+  const spoofed = options.spoofing !== 'ignore' && inPrefixes(p.src, options.insidePrefixes)
+  const ours = prefixes.isOurs(p.src) ? [p.src] : []
+  if (judgeAddresses(p, ours, input.group ?? false, spoofed) !== null || p.ttl <= 1) return bytes
+  const moved = readdress6(bytes, 'dst', outward.addr)
+  if (p.piece !== null && p.piece.start > 0) return moved
+  if (judgeTransport(p) !== null || p.protocol === TCP && options.tcpFlags && judgeFlags(p) !== null) return bytes
+  const kind = isIcmp(p) ? icmpKind(6, p.bytes[p.l4]) : null
+  if (kind === 'neither') return bytes
+  if (kind !== 'error') return moved
+  const quote = p.bytes.slice(p.l4 + 8)
+  if (quote.length < 40 || quote[0] >> 4 !== 6 || hex(quote.slice(8, 24)) !== p.dst) return bytes
+  return readdress6(moved, 'src', outward.addr, p.l4 + 8)
+}
+
 export function enter(model: Model, input: WorldInput): Uint8Array {
   const { options } = model, { bytes } = input
   const net = input.net ?? (bytes.length > 0 && bytes[0] >> 4 === 6 ? 6 : 4)
+  if (input.side === 'outside' && net === 6) return enter6(model, input)
   if (input.side === 'inside' || net === 6 || !options.nat44) return bytes
   const parsed = parse(bytes, input.wireBytes, 4, options.ipv4Checksum)
   if (parsed.drop !== null) return bytes

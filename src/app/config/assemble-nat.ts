@@ -1,4 +1,5 @@
 /** From good settings of the section `nat` to its part of `Config`. */
+import type { Prefix } from '../../base/address.ts'
 import type { NatOptions, PeerAlias, PortForward } from '../../engine/nat-options.ts'
 import type { PolicyOptions } from '../../policy/options.ts'
 import type { Range } from './address.ts'
@@ -47,6 +48,13 @@ export function assembleNat(read: (data: unknown, before: string) => Reader, dat
       return { inside: one.value<Hosts>('inside'), peer, protocol: protocol || -1, peerPorts: { low: first, high: last } }
     }),
     aliases: entries('nat.aliases').flatMap((one) => aliasesOf(one.value('alias'), one.value('outside'), one.plain('protocol'))),
+    npt6: entries('nat.npt6').map((one) => {
+      const inside = one.value<Prefix>('inside'), outside = one.value<Prefix>('outside')
+      return {
+        inside: [inside.words[0]!, inside.words[1]!], insideBits: inside.prefixBits,
+        outside: [outside.words[0]!, outside.words[1]!], outsideBits: outside.prefixBits,
+      }
+    }),
   }
 }
 

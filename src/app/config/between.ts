@@ -6,6 +6,7 @@ import { isLoopback } from '../../control/simco/remotes.ts'
 import { systemReason } from '../../phy/capture-error.ts'
 import { parsePrefix, prefixRange, rangeToText } from './address.ts'
 import { betweenNat } from './between-nat.ts'
+import { betweenNpt6 } from './between-npt6.ts'
 import { betweenRules } from './between-rules.ts'
 import { betweenSnmp } from './between-snmp.ts'
 import { pathOf, type Found, type Problem, type SettingsDocument } from './document.ts'
@@ -42,6 +43,7 @@ export function betweenSettings({ data, places, locate, problems: earlier }: Set
   betweenSnmp(data, folder, found)
   betweenUdpPorts(data, found)
   betweenNat(data, found)
+  betweenNpt6(data, found)
   if (setting(data, 'nat.nat44') === false) return problems
   pool.forEach(({ pointer, value }, i) => {
     for (const other of pool.slice(0, i)) {

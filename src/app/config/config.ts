@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { Prefix } from '../../base/address.ts'
+import type { Npt6Pair } from '../../channel/npt6.ts'
 import type { SimcoLimits } from '../../control/simco/options.ts'
 import type { PeerAlias, PortForward, StaticNat, Untranslated } from '../../engine/nat-options.ts'
 import type { HostLimits } from '../../engine/options.ts'
@@ -48,6 +49,8 @@ export interface Config {
     forwards: PortForward[]
     untranslated: Untranslated[]
     aliases: PeerAlias[]
+    /** In the order written; no two overlap on either side. */
+    npt6: Npt6Pair[]
   }
   firewall: {
     outbound: Policy

@@ -367,7 +367,7 @@ midcom:
       ports: { first: 2000, last: 3000 }, portPreservation: false, filtering: 'endpoint-independent',
       tcpFiltering: 'endpoint-independent', hairpinning: false,
       // See nat.test.ts and compose.test.ts.
-      identification: 'fragments', portBlock: 0, portBlocksPerHost: 8, portHold: 'exposed', pools: [], reserve: [], statics: [], forwards: [], untranslated: [], aliases: [],
+      identification: 'fragments', portBlock: 0, portBlocksPerHost: 8, portHold: 'exposed', pools: [], reserve: [], statics: [], forwards: [], untranslated: [], aliases: [], npt6: [],
     },
     firewall: { outbound: 'deny', inbound6: 'permit', tcpMidstream: false, unsolicitedSyn: 'drop', rules: [] },
     timers: {

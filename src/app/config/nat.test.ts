@@ -69,6 +69,43 @@ test('config: what goes wrong with translation is told at its place', () => {
   for (const [what, text, expected] of FAULTY) assert.deepEqual(complaints(BASE + text), expected, what)
 })
 
+const NPT6 = 'inside: [10.0.0.0/8, "fd01:203::/32"]\nnat:\n'
+const FAULTY_NPT6: [what: string, text: string, expected: string[]][] = [
+  ['an IPv4 prefix', '  npt6: [{inside: 10.0.0.0/24, outside: "2001:db8:1::/48"}]\n',
+    ["3:19: nat.npt6[0].inside: '10.0.0.0/24' is an IPv4 prefix, and IPv6 is needed here; IPv4 is translated by nat.static"]],
+  ['a prefix without a length', '  npt6: [{inside: "fd01:203:405::", outside: "2001:db8:1::/48"}]\n',
+    ["3:19: nat.npt6[0].inside: 'fd01:203:405::' has no prefix length; write fd01:203:405::/128 for that address only"]],
+  ['a prefix with host bits', '  npt6: [{inside: "fd01:203:405:7::/48", outside: "2001:db8:1::/48"}]\n',
+    ["3:19: nat.npt6[0].inside: 'fd01:203:405:7::/48' has bits set after its first 48; did you mean fd01:203:405::/48?"]],
+  ['a prefix of more than 64 bits', '  npt6: [{inside: "fd01:203:405::/48", outside: "2001:db8:1::/72"}]\n',
+    ['3:49: nat.npt6[0].outside: /72 is too long to be translated; write a /64 or less']],
+  ['a multicast prefix', '  npt6: [{inside: "fd01:203:405::/48", outside: "ff3e::/48"}]\n',
+    ['3:49: nat.npt6[0].outside: ff3e::/48 reaches into ff00::/8, which is multicast; write a unicast prefix']],
+  ['an inside prefix that is not inside', '  npt6: [{inside: "fd02::/48", outside: "2001:db8:1::/48"}]\n',
+    ['3:19: nat.npt6[0].inside: fd02::/48 is not inside; add it to inside']],
+  ['an outside prefix that is', '  npt6: [{inside: "fd01:203:405::/48", outside: "fd01:203:406::/48"}]\n',
+    ['3:49: nat.npt6[0].outside: fd01:203:406::/48 is inside, by fd01:203::/32; outside prefixes must not be inside ones']],
+  ['an inside prefix twice', '  npt6: [{inside: "fd01:203:405::/48", outside: "2001:db8:1::/48"}, {inside: "fd01:203:405:1::/64", outside: "2001:db8:2::/64"}]\n',
+    ['3:78: nat.npt6[1].inside: fd01:203:405:1::/64 is translated already; see nat.npt6[0].inside']],
+  ['an outside prefix twice', '  npt6: [{inside: "fd01:203:405::/48", outside: "2001:db8:1::/48"}, {inside: "fd01:203:406::/56", outside: "2001:db8:1:100::/56"}]\n',
+    ['3:108: nat.npt6[1].outside: 2001:db8:1:100::/56 is translated already; see nat.npt6[0].outside']],
+  ['an entry without its other end', '  npt6: [{inside: "fd01:203:405::/48"}]\n',
+    ['3:10: nat.npt6[0]: outside is missing; add outside: "2001:db8:1::/48"']],
+]
+
+test('config: what goes wrong with prefixes of IPv6 is told at its place (RFC 6296 3.1, 4.1)', () => {
+  for (const [what, text, expected] of FAULTY_NPT6) assert.deepEqual(complaints(NPT6 + text), expected, what)
+})
+
+// @req RFC6296 4.1, 4.1a
+test('config: prefixes of two lengths, several pairs, and a firewall without NAT are taken', () => {
+  for (const text of [
+    '  npt6: [{inside: "fd01:203:405::/48", outside: "2001:db8:1:100::/56"}, {inside: "fd01:203:406::/56", outside: "2001:db8:1:200::/56"}]\n',
+    '  npt6: [{inside: "fd01:203:405:100::/56", outside: "2001:db8:1::/48"}, {inside: "fd01:203:405:200::/56", outside: "2001:db8:1:200::/56"}]\n',
+    '  nat44: false\n  npt6: [{inside: "fd01:203:405::/48", outside: "2001:db8:1::/48"}]\n',
+  ]) assert.deepEqual(complaints(NPT6 + text), [], text)
+})
+
 test('config: what goes well with translation is taken', () => {
   for (const text of [
     '  forwards: [{outside: "203.0.113.1:80", inside: "10.0.0.5:80"}, {outside: "203.0.113.1:8080", inside: "10.0.0.5:80"}]\n',

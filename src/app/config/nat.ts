@@ -49,6 +49,13 @@ export const NAT = section('Translation of addresses and ports (RFC 4787, RFC 53
   identification: choice('fragments', ['keep', 'fragments', 'all'],
     'Packets from inside that share an outside address with those of other hosts get an IPv4 identification of their own: those in '
     + 'fragments, all that a router may fragment, or none (RFC 6864 5.3.1).'),
+  // @req RFC6296 4.1, 4.1a
+  npt6: sections('IPv6 prefixes of the inside that stand for outside ones, host by host and without state (NPTv6, RFC 6296). What '
+    + 'may open a flow is for the firewall to decide.', 64, 'Two prefixes of at most 64 bits. Of two lengths the shorter '
+    + 'counts as if zeros followed.', ['inside', 'outside'], {
+    inside: value('prefix', 'fd01:203:405::/48', 'Inside prefix. Of /48 or less subnet 0xffff has no counterpart.'),
+    outside: value('prefix', '2001:db8:1::/48', 'Outside prefix.'),
+  }),
   static: sections('Inside addresses that have outside addresses to themselves, with every protocol and port.', 1024,
     'An address, or a prefix that goes with another one address by address.', ['inside', 'outside'], {
       inside: value('hosts', '10.0.0.16/28', 'Inside address or prefix.'),

@@ -43,6 +43,7 @@ export const SCHEMA: Schema = {
     nat: NAT,
     firewall: section('Which packets may open a flow.', {
       outbound: choice('permit', ['permit', 'deny'], 'New flows from inside.'),
+      // @req RFC6296 7
       inbound6: choice('deny', ['permit', 'deny'],
         'New IPv6 flows from outside, and with nat44 false new IPv4 flows too (RFC 6092).'),
       'tcp-midstream': flag(true,

@@ -8,7 +8,7 @@ import { parseFilter } from '../filter/parse.ts'
 import type { Expr } from '../filter/syntax.ts'
 import { createDrops, dropsJson, dropsText } from './drops.ts'
 import type { Sink } from './sink.ts'
-import { commentText, explanationJson, explanationText } from './text.ts'
+import { answerJson, answerText, commentText, explanationJson, explanationText } from './text.ts'
 import { createWatch, type CommentingOutlets, type WatchOptions, type Watched } from './watch.ts'
 
 /** What `--explain` asks for. `drops`: a summary of them, of those that the filter takes; else each packet that it takes. */
@@ -46,12 +46,14 @@ export function createExplainer(
 ): Explainer {
   const drops = createDrops()
   const print = format === 'json' ? explanationJson : explanationText
+  const printAnswer = format === 'json' ? answerJson : answerText
   const explainer: Explainer = {
     watch: (frames, counters, engine, outlets) => createWatch(frames, counters, engine, outlets, {
       match: filter === null ? () => true : compileFilter(filter),
       asksOutcome: filter !== null && asksOutcome(filter),
       explained: onlyDrops ? null : (explanation) => sink.write(print(explanation)),
       dropped: onlyDrops ? drops.add : null,
+      answered: onlyDrops ? null : (answer) => sink.write(printAnswer(answer)),
       comment: onlyDrops ? null : commentText,
       midcomRule: (number) => explainer.midcomRule(number),
       rulesFile,

@@ -32,10 +32,22 @@ export interface Explanation {
   /** The packet as it left. */
   left: string | null
   reason: ReasonInfo | null
-  /** What left because of it, after it. */
+  /** What left because of it, after it: an answer, held fragments, further pieces of what was cut for the link. */
   also: { kind: 'answer' | 'released' | 'fragment'; to: Side; packet: string }[]
   /** An answer by ICMP was due and the limit of them reached. */
   answerSuppressed: boolean
+}
+
+/** What became, when its time was over, of a SYN from outside that nobody inside wanted (RFC 5382 REQ-4). */
+export interface LateAnswer {
+  /** The SYN: its place in the capture, and the line of it. */
+  packet: number
+  came: string
+  /** Time stamp of the answer. */
+  time: string
+  to: 'outside'
+  /** null: the limit of our errors was reached. */
+  answer: string | null
 }
 
 export interface Parse {

@@ -252,6 +252,18 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     hint: 'The inside host has to send first, a forward has to lead there (nat.forwards), or an agent has to open a pinhole.',
     settings: ['nat.forwards', 'nat.nat44'],
   },
+  'npt6-unmapped': {
+    clause: 'nat.npt6 (RFC 6296 3.2, 4.2)',
+    why: 'The subnet has no counterpart on the other side: it is 0xffff, or only the shorter of the two prefixes has it.',
+    hint: 'Use another subnet, or write two prefixes of one length in nat.npt6.',
+    settings: [],
+  },
+  'npt6-bad-identifier': {
+    clause: 'nat.npt6 (RFC 6296 3.7)',
+    why: 'Prefixes longer than /48 take help of the interface identifier, and one of all zeros or all ones gives none.',
+    hint: 'Give the host another identifier; with prefixes of /48 or less it would not matter.',
+    settings: [],
+  },
   'filtered': {
     clause: 'nat.filtering (RFC 4787 REQ-8)',
     why: 'The mapping exists, but its filter does not admit this remote end: the inside host has not sent to it.',

@@ -1,5 +1,5 @@
 /** An explanation as text, and as a comment on the packet. */
-import type { Change, Explanation, FlowInfo, MappingInfo, RuleInfo } from './explanation.ts'
+import type { Change, Explanation, FlowInfo, LateAnswer, MappingInfo, RuleInfo } from './explanation.ts'
 
 const LABEL = 10
 
@@ -87,6 +87,17 @@ export function explanationText(e: Explanation): string {
 
 export function explanationJson(e: Explanation): string {
   return JSON.stringify({ schema: 'pinhole-explain/1', kind: 'packet', ...e }) + '\n'
+}
+
+/** An answer that comes by itself, some seconds after its cause. */
+export function answerText({ packet, came, time, to, answer }: LateAnswer): string {
+  const what = answer === null ? 'not: limits.icmp-errors-per-second is spent' : `to ${to}: ${answer}`
+  const head = `#${packet}  ${time}  its silence is over (timers.unsolicited-syn, RFC 5382 REQ-4)  ${came}`
+  return `${head}\n${row('answered', what)}\n`
+}
+
+export function answerJson(answer: LateAnswer): string {
+  return JSON.stringify({ schema: 'pinhole-explain/1', kind: 'answer', ...answer }) + '\n'
 }
 
 /** `also`: -1 for the packet itself, else the place among what left because of it. */

@@ -5,11 +5,12 @@
  */
 import { print4, print6 } from '../../base/address.ts'
 import { counterIndex, type Counters } from '../../channel/counters.ts'
+import { NPT6_DONE } from '../../channel/npt6.ts'
 import { DROP_REASONS, reasonIndex } from '../../channel/reasons.ts'
 import type { Engine } from '../../engine/engine.ts'
-import { EXTRA_RELEASED, EXTRA_REPLY } from '../../engine/extras.ts'
+import { EXTRA_LATE_REPLY, EXTRA_PIECE, EXTRA_RELEASED, EXTRA_REPLY } from '../../engine/extras.ts'
 import {
-  BLOCK_IN, BLOCK_OUT, DEADLINE, FLOW_BITS, INSIDE, KIND, MAPPED, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, RING_NEXT,
+  BLOCK_IN, BLOCK_OUT, DEADLINE, FLOW_BITS, INSIDE, INSIDE6, KIND, MAPPED, OUTSIDE, OUTSIDE_PORTS, PEER, PORTS, RING_NEXT,
 } from '../../engine/flows.ts'
 import { DECIDED_RULE, DECISIONS } from '../../engine/firewall.ts'
 import { EGRESS, PATH_4_ERROR, PATH_6_ERROR } from '../../engine/rows.ts'
@@ -19,7 +20,8 @@ import { DROP, HELD, SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, TO_OUTSIDE, type Fram
 import { printFrame, printPacket } from '../../wire/print.ts'
 import type { Match, Outcome, Seen } from '../filter/match.ts'
 import { changes } from './changes.ts'
-import type { Explanation, FlowInfo, MappingInfo, ReasonInfo, RuleInfo, Side } from './explanation.ts'
+import type { Explanation, FlowInfo, LateAnswer, MappingInfo, ReasonInfo, RuleInfo, Side } from './explanation.ts'
+import { createClock, createHeldNames } from './late.ts'
 import { createFlowLookup, hasIdentifier, hasPorts, type RowKey } from './flow-lookup.ts'
 import { endpointText, flowText, parseResult, protocolName } from './parse-result.ts'
 import { REASON_TEXTS } from './reasons.ts'
@@ -33,6 +35,8 @@ export interface WatchOptions {
   explained: ((explanation: Explanation) => void) | null
   /** Called for each of them that was dropped, with less effort. `reason` is an index. */
   dropped: ((reason: number, side: Side, flow: string, bytes: number, packet: number) => void) | null
+  /** Called for each SYN that was explained when it came, and whose time is over (docs/behaviour.md, Unsolicited SYNs). */
+  answered: ((answer: LateAnswer) => void) | null
   /** A comment on a packet that leaves, or because of one; null: none. */
   comment: ((explanation: Explanation, also: number) => string) | null
   /** What is known of the rule that the engine has under a number. */
@@ -68,7 +72,9 @@ const STATE_NAMES = new Map<number, string>([
   [tcpState.ICMP_FLOW, 'open'], [tcpState.OTHER_FLOW, 'open'],
 ])
 const DENIED_BY_RULE = reasonIndex('denied-by-rule')
-const ALSO: Record<number, 'answer' | 'released'> = { [EXTRA_REPLY]: 'answer', [EXTRA_RELEASED]: 'released' }
+const ALSO: Record<number, 'answer' | 'released' | 'fragment'> = {
+  [EXTRA_REPLY]: 'answer', [EXTRA_LATE_REPLY]: 'answer', [EXTRA_RELEASED]: 'released', [EXTRA_PIECE]: 'fragment',
+}
 const MOST_PEERS = 8
 /** Longest comment in characters, of three bytes at the most, on the packet and on what leaves because of it. */
 const COMMENT_CHARS = 4000, ALSO_CHARS = 240, CHAR_BYTES = 3
@@ -79,12 +85,12 @@ export function createWatch(
   frames: Frames, counters: Counters, engine: Engine, outlets: CommentingOutlets, options: WatchOptions,
 ): Watched {
   const { view, pool, off, capBytes, wireBytes, link, net, l3, side, verdict, reason, netBytes } = frames
-  const { flows, rows, extras, ruleOf, ruleDecided, firewall } = engine
+  const { flows, rows, extras, ruleOf, ruleDecided, firewall, npt6 } = engine
   const { F, isBinding } = flows
   const configured = firewall.set()
   const { keyOf, mappingOf, flowOf, quotedFlow } = createFlowLookup(frames, engine)
   const watchedCounters = ['flows-opened', 'flows-evicted', 'mappings-opened', 'hairpin-packets', 'icmp-errors-originated',
-    'icmp-errors-suppressed'] as const
+    'icmp-errors-suppressed', 'syns-held'] as const
   const at = Object.fromEntries(watchedCounters.map((name) => [name, counterIndex(name)]))
   const before = new Float64Array(counters.length)
 
@@ -93,6 +99,7 @@ export function createWatch(
   const cameAt = new Int32Array(frames.capacity)
   let entered = new Uint8Array(1 << 16), enteredView = new DataView(entered.buffer)
   let first = 1, arrivedRows = 0
+  const clock = createClock(), held = createHeldNames(view)
   /** What is explained now, and how many frames have left because of it. */
   let current: Explanation | null = null
   let written = 0
@@ -102,6 +109,7 @@ export function createWatch(
   function arrived(count: number): void {
     first += arrivedRows
     arrivedRows = count
+    if (count > 0) clock.start(frames.sec[0], frames.nsec[0])
     let bytes = 0
     for (let i = 0; i < count; i++) bytes += capBytes[i]
     // A header is read in words of fixed size: some slack behind the last frame keeps that inside.
@@ -130,6 +138,7 @@ export function createWatch(
   function forward(i: number, nowMs: number): void {
     current = null
     written = 0
+    clock.tick(nowMs)
     if (!options.asksOutcome && !options.match(see(i))) return engine.forward(i, nowMs)
     before.set(counters)
     ruleDecided[0] = 0
@@ -157,19 +166,41 @@ export function createWatch(
     if (options.asksOutcome && !options.match(packet)) return
     current = explain(i, nowMs, key, path, flow, slot, rules)
     options.explained?.(current)
+    if (rose('syns-held')) held.add(l3[i], current)
   }
 
-  /** An answer to a packet of some time ago: no comment of the last one belongs to it. */
+  /** The answer to a SYN of some time ago, if it was explained: its comment names it. */
   function late(nowMs: number): boolean {
     current = null
-    return engine.late(nowMs)
+    if (!engine.late(nowMs)) {
+      if (engine.heldSyns() === 0) held.clear()
+      return false
+    }
+    const about = held.take(engine.lateAbout.l3)
+    if (about === null) return true
+    const [answer = null] = alsoLeft()
+    options.answered?.({
+      packet: about.packet, came: about.came, time: clock.textOf(engine.lateAbout.dueMs), to: 'outside',
+      answer: answer?.packet ?? null,
+    })
+    if (answer !== null) current = { ...about, also: [answer] }
+    written = 0
+    return true
+  }
+
+  /** What left because of the row, or because of a time that is over. */
+  function alsoLeft(): Explanation['also'] {
+    return Array.from({ length: extras.count() }, (_, n) => ({
+      kind: ALSO[extras.kind[n]]!, to: extras.verdict[n] === TO_INSIDE ? 'inside' as const : 'outside' as const,
+      packet: printPacket(view, extras.l3[n], extras.off[n] + extras.capBytes[n]),
+    }))
   }
 
   interface Before { slot: number; state: string; endsInMs: number }
 
   function flowBefore(key: RowKey, i: number, nowMs: number): Before {
     const inward = side[i] === SIDE_OUTSIDE
-    let slot = flowOf(key, i, inward)
+    let slot = flowOf(key, inward)
     if (!inward && isError(key)) slot = quotedFlow(key, false, off[i] + capBytes[i])
     return { slot, ...slot === 0 ? { state: '', endsInMs: 0 } : stateOf(slot, nowMs) }
   }
@@ -220,7 +251,7 @@ export function createWatch(
     if (isError(key)) return quotedFlow(key, verdict[i] === TO_INSIDE, off[i] + capBytes[i])
     const inward = side[i] === SIDE_OUTSIDE
     // Behind a twice-NAT the columns name the real peer now.
-    return flowOf(key, i, inward) || (rose('hairpin-packets') ? 0 : flowOf(keyOf(i), i, inward))
+    return flowOf(key, inward) || (rose('hairpin-packets') ? 0 : flowOf(keyOf(i), inward))
   }
 
   function isSent(i: number): boolean {
@@ -257,7 +288,7 @@ export function createWatch(
     const isHairpin = rose('hairpin-packets')
     const linkBytes = l3[i] - off[i]
     const isOpened = rose('flows-opened') && was.slot === 0
-    const second = isHairpin && passed && !isError(key) ? flowOf(keyOf(i), i, true) : 0
+    const second = isHairpin && passed && !isError(key) ? flowOf(keyOf(i), true) : 0
     const isStranger = side[i] === SIDE_OUTSIDE && slot === 0
     const head = passed ? 0 : isHairpin ? mappingOf(keyOf(i)) : isStranger ? mappingOf(key) : 0
     const seenNow = see(i)
@@ -281,10 +312,7 @@ export function createWatch(
       to: verdict[i] === TO_INSIDE ? 'inside' : verdict[i] === TO_OUTSIDE ? 'outside' : null,
       left: passed ? printPacket(view, l3[i], Math.min(off[i] + capBytes[i], l3[i] + netBytes[i])) : null,
       reason: verdict[i] === DROP ? reasonInfo(reason[i]) : null,
-      also: Array.from({ length: extras.count() }, (_, n) => ({
-        kind: ALSO[extras.kind[n]] ?? 'fragment', to: extras.verdict[n] === TO_INSIDE ? 'inside' as const : 'outside' as const,
-        packet: printPacket(view, extras.l3[n], extras.off[n] + extras.capBytes[n]),
-      })),
+      also: alsoLeft(),
       answerSuppressed: rose('icmp-errors-suppressed'),
     }
   }
@@ -307,12 +335,19 @@ export function createWatch(
     return {
       how: isOpened ? 'opened' : 'found', protocol: protocolName(kind & 255),
       inside: endpointText(is6 ? word(0) : print4(F[base + INSIDE]), port(F[base + PORTS] >>> 16)),
-      outside: isMapped ? endpointText(print4(F[base + OUTSIDE]), port(F[base + OUTSIDE_PORTS] >>> 16)) : null,
+      outside: isMapped ? endpointText(print4(F[base + OUTSIDE]), port(F[base + OUTSIDE_PORTS] >>> 16))
+        : is6 ? outsideOf6(base, port(F[base + PORTS] >>> 16)) : null,
       peer: endpointText(is6 ? word(4) : print4(F[base + PEER]), hasPorts(kind) ? F[base + PORTS] & 0xffff : null),
       mapping: !isMapped ? null : isNewMapping ? 'opened' : 'found',
       state, stateBefore: known ? was.state : null, endsInMs, endsInMsBefore: known ? was.endsInMs : null,
       blocked: [...(flags & BLOCK_OUT) !== 0 ? ['outbound' as const] : [], ...(flags & BLOCK_IN) !== 0 ? ['inbound' as const] : []],
     }
+  }
+
+  /** Inside endpoint of an IPv6 flow where another prefix stands for its own, or null. */
+  function outsideOf6(base: number, port: number | null): string | null {
+    const address = F.slice(base + INSIDE6, base + INSIDE6 + 4)
+    return npt6?.outward(address, 0) === NPT6_DONE ? endpointText(print6(address), port) : null
   }
 
   function mappingInfo(head: number): MappingInfo {

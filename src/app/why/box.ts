@@ -49,7 +49,8 @@ export async function openBox({ config, rulesFile, inside, seed, from, after, sc
   let heard: Explanation | null = null
   const explainer: Explainer = {
     watch: (frames, counters, engine, outlets) => createWatch(frames, counters, engine, outlets, {
-      match: () => isOurs, asksOutcome: false, explained: (explanation) => { heard = explanation }, dropped: null, comment: null,
+      match: () => isOurs, asksOutcome: false, explained: (explanation) => { heard = explanation }, dropped: null, answered: null,
+      comment: null,
       midcomRule: (number) => explainer.midcomRule(number), rulesFile,
     }),
     midcomRule: () => undefined, ready: () => Promise.resolve(), finish: () => Promise.resolve(),
