@@ -1,7 +1,7 @@
 /**
  * Measures one micro row in a process of its own: `micro-child ROW MILLISECONDS`. Prints ns an operation. benchmark.js runs the
- * suite and says what a call costs on the whole; its samples are of many calls, and on a busy machine most of those hold an interruption
- * by another program. So the percentiles, by which rows are compared, are of single calls, and tinybench's.
+ * suite and says what a call costs on the whole; its samples are of many calls, and on a busy machine most of those hold an
+ * interruption by another program. So the percentiles, by which rows are compared, are of single calls, and tinybench's.
  */
 import Benchmark from 'benchmark'
 import { Bench } from 'tinybench'

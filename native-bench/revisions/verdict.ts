@@ -1,7 +1,7 @@
 /**
  * What pairs of processes say of two revisions. Each pair is one quotient, head over base, and no distribution is assumed: a
- * verdict is an interval of order statistics. Looking again and again until one likes what one sees would find changes that are none;
- * so the interval is one of 99 %, there are few looks, and a change below 2 % is none.
+ * verdict is an interval of order statistics. Looking again and again until one likes what one sees would find changes that are
+ * none; so the interval is one of 99 %, there are few looks, and a change below 2 % is none.
  */
 import { estimate } from '../statistics.ts'
 

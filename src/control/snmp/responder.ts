@@ -5,8 +5,8 @@
  */
 import type { Writer } from './ber.ts'
 import {
-  AUTHORIZATION_ERROR, COMMIT_FAILED, END_OF_MIB_VIEW, GEN_ERR, isFault, NO_ACCESS, NO_ERROR, NO_SUCH_OBJECT, NOT_WRITABLE, NotUndone,
-  TOO_BIG, UNDO_FAILED, type Request, type SetPlan, type Varbind,
+  AUTHORIZATION_ERROR, COMMIT_FAILED, END_OF_MIB_VIEW, GEN_ERR, isFault, NO_ACCESS, NO_ERROR, NO_SUCH_OBJECT, NOT_WRITABLE,
+  NotUndone, TOO_BIG, UNDO_FAILED, type Request, type SetPlan, type Varbind,
 } from './mib.ts'
 import type { Oid } from './oid.ts'
 import { GET, GET_BULK, GET_NEXT, SET, type Pdu } from './pdu.ts'
