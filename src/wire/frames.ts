@@ -79,12 +79,13 @@ export interface FramesOptions {
   capacity: number
   /** Size of the pool in bytes, at most 2^30. */
   poolBytes: number
+  /** Memory for it, of `poolBytes + POOL_SLACK_BYTES`, where a device has its own; absent: it is made. */
+  buffer?: ArrayBuffer
 }
 
 export const POOL_SLACK_BYTES = 64
 
-export function createFrames({ capacity, poolBytes }: FramesOptions): Frames {
-  const buffer = new ArrayBuffer(poolBytes + POOL_SLACK_BYTES)
+export function createFrames({ capacity, poolBytes, buffer = new ArrayBuffer(poolBytes + POOL_SLACK_BYTES) }: FramesOptions): Frames {
   const column = () => new Int32Array(capacity)
   return {
     pool: new Uint8Array(buffer, 0, poolBytes), view: new DataView(buffer), capacity,

@@ -1,0 +1,58 @@
+/** A network interface as the turn of a live box sees it: batches in, batches out, and nothing that waits. */
+
+/** Counts of one interface; where the driver writes them, in this order. */
+export const DEVICE_COUNTERS = [
+  'received-frames', 'received-bytes',
+  /** Of a VLAN: they belong to another interface. */
+  'tagged-frames',
+  /** Longer than the MTU, or joined by somebody (GRO, LRO, TSO of the other end of a veth pair). */
+  'oversized-frames',
+  /** Their checksum was left to hardware by who sent them, and is filled in. */
+  'completed-checksums',
+  /** Came while the ring was full. */
+  'ring-full-frames',
+  'sent-frames', 'sent-bytes',
+  /** Did not leave: the ring was full. */
+  'send-full-frames',
+  'send-errors',
+] as const
+export type DeviceCounter = (typeof DEVICE_COUNTERS)[number]
+
+export interface Device {
+  readonly name: string
+  /** Six octets. */
+  readonly mac: readonly number[]
+  /** Bytes of a packet. */
+  readonly mtu: number
+  /**
+   * Fills rows from `from` on with frames that have come, at most `most`: offset, lengths, link type, interface. Returns how many;
+   * never waits. They stay where they are until `release`.
+   */
+  receive(from: number, most: number): number
+  /** Ends the life of all frames that `receive` gave. What was sent of them has to be flushed before. */
+  release(): void
+  /** Takes a frame to send. It stays valid until `flush` if it lies in memory of a device, else it is copied at once. */
+  send(off: number, bytes: number): void
+  /** Copies what was taken; then the frames may be released. */
+  flush(): void
+  /** Has the system send it. True: it could not send all, and has to be asked again. */
+  kick(): boolean
+  /** Calls what `onWake` was given once frames wait, or the interface fails. */
+  arm(): void
+  onWake(wake: (hasFailed: boolean) => void): void
+  /** Why the interface failed, if it did since the last call. */
+  failure(): string | undefined
+  /** In the order of DEVICE_COUNTERS, as of now. */
+  counters(): Float64Array
+  close(): void
+}
+
+/** Why an interface cannot be used: `message` is for people. */
+export class DeviceError extends Error {
+  readonly code: 'driver-absent' | 'no-interface' | 'not-permitted' | 'not-ethernet' | 'interface-down' | 'no-memory' | 'system'
+  constructor(code: DeviceError['code'], message: string, cause?: unknown) {
+    super(message, cause === undefined ? {} : { cause })
+    this.name = 'DeviceError'
+    this.code = code
+  }
+}
