@@ -13,7 +13,7 @@ import {
 } from '../engine/options.ts'
 import { captureBytes } from '../phy/capture-reader.ts'
 import { openPcapngWriter, writerBytes, type PcapngWriter } from '../phy/pcapng-writer.ts'
-import { PLANE_SCRATCH_BYTES, createPlane, type Plane } from '../plane/plane.ts'
+import { PLANE_SCRATCH_BYTES, createPlane, type Outlet, type Plane } from '../plane/plane.ts'
 import type { Sides } from '../plane/sides.ts'
 import { createWorld, needsWorld } from '../plane/world.ts'
 import { BIDIRECTIONAL, INBOUND, OUTBOUND, type PolicyCore } from '../policy/api.ts'
@@ -156,6 +156,17 @@ export interface ComposeOptions {
   explainer?: Explainer | null
   /** Opens the source of frames in its part of the pool. The outputs are emptied after that, so it may yet refuse. */
   openInput: (frames: Frames, share: PoolShare) => Promise<void>
+  /** Frames come from interfaces, and leave by them: the source's part of the pool is theirs. Absent: from a capture. */
+  live?: LiveFrames
+}
+
+export interface LiveFrames {
+  /** Bytes of their part, which begins the pool. */
+  shareBytes: number
+  /** Memory for a pool of so many bytes. */
+  reserve: (poolBytes: number) => ArrayBuffer
+  inside: Outlet
+  outside: Outlet
 }
 
 export interface PoolShare { poolStart: number; poolEnd: number }
@@ -176,13 +187,15 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
   const { config, inside, seed } = options
   let poolBytes = 0
   const share = (bytes: number) => (poolBytes += bytes + 63 & ~63) - (bytes + 63 & ~63)
-  const sourceStart = share(captureBytes())
+  const { live } = options
+  const sourceBytes = live?.shareBytes ?? captureBytes()
+  const sourceStart = share(sourceBytes)
   const insideStart = share(options.outInside === undefined ? 0 : writerBytes(WRITER_BUFFER_BYTES))
   const outsideStart = share(options.outOutside === undefined ? 0 : writerBytes(WRITER_BUFFER_BYTES))
   const engineStart = share(engineScratchBytes({ ...config.limits, ...config.box }))
   const planeStart = share(PLANE_SCRATCH_BYTES)
 
-  const frames = createFrames({ capacity: BATCH_FRAMES, poolBytes })
+  const frames = createFrames({ capacity: BATCH_FRAMES, poolBytes, ...live !== undefined && { buffer: live.reserve(poolBytes) } })
   const counters = createCounters()
   const channel = createChannel(config)
   const { rules } = config.firewall
@@ -192,7 +205,7 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
   const sides = options.sides(frames, settings.inside)
   if (sides.isBySource) settings.spoofing = SPOOFING_IGNORE
   const engine = createEngine(settings, frames, counters)
-  await options.openInput(frames, { poolStart: sourceStart, poolEnd: sourceStart + captureBytes() })
+  await options.openInput(frames, { poolStart: sourceStart, poolEnd: sourceStart + sourceBytes })
   const writer = (path: string | undefined, poolStart: number, ifName: string) => path === undefined ? null
     : openPcapngWriter(path, frames, { poolStart, poolEnd: poolStart + writerBytes(WRITER_BUFFER_BYTES), ifName })
   const towardsInside = await writer(options.outInside, insideStart, 'inside')
@@ -207,9 +220,9 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
   const watched = options.explainer?.watch(frames, counters, engine, writers) ?? null
   const plane = createPlane({
     frames, counters, engine: watched?.engine ?? engine, sides,
-    world: needsWorld(settings) ? createWorld(frames, engine, settings.inside, settings.nat44) : null,
-    inside: watched?.inside ?? towardsInside, outside: watched?.outside ?? towardsOutside, scratchStart: planeStart,
-    clockNs: options.clockNs,
+    world: live === undefined && needsWorld(settings) ? createWorld(frames, engine, settings.inside, settings.nat44) : null,
+    inside: live?.inside ?? watched?.inside ?? towardsInside, outside: live?.outside ?? watched?.outside ?? towardsOutside,
+    scratchStart: planeStart, clockNs: options.clockNs, ...live !== undefined && { firstSec: 0 },
   })
   return { frames, counters, engine, plane, channel, writers, watched }
 }

@@ -3,6 +3,7 @@
  * of frames itself, so that a frame is read and rewritten where the kernel put it, and copied once, to where the kernel sends it
  * from. V3 would hand frames over in blocks, a millisecond late.
  */
+import { constants } from 'node:os'
 import { POOL_SLACK_BYTES, type Frames } from '../wire/frames.ts'
 import { deviceError, loadAddon, type Addon } from './addon.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device } from './device.ts'
@@ -13,6 +14,7 @@ const RX_SLOTS = 4096, TX_SLOTS = 2048
 const SLOT_HEADER_BYTES = 128, LEAST_SLOT_BYTES = 2048
 const ETHERNET_BYTES = 14 + 4
 const PAGE_BYTES = 65_536
+const { EAGAIN, ENOBUFS } = constants.errno
 
 export interface PacketOptions {
   name: string
@@ -94,7 +96,10 @@ function openDevice(
       if (++waiting === capacity || frameOff < ringStart || frameOff >= ringEnd) flush()
     },
     kick() {
-      if (isPending) isPending = addon.kick(number) !== 0
+      if (!isPending) return false
+      const failed = addon.kick(number)
+      // What an interface that is down could not send waits for the next frame.
+      isPending = failed === EAGAIN || failed === ENOBUFS
       return isPending
     },
     arm() { addon.arm(number) },

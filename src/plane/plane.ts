@@ -13,7 +13,8 @@ import type { World } from './world.ts'
 
 /** Where frames go; a capture writer is one. */
 export interface Outlet {
-  write(off: number, capBytes: number, wireBytes: number, sec: number, nsec: number, link: number): boolean
+  /** `l3` is the offset of the network header. */
+  write(off: number, capBytes: number, wireBytes: number, sec: number, nsec: number, link: number, l3: number): boolean
   /** Is there room for packets of so many bytes together with their overhead? */
   room(bytes: number): boolean
 }
@@ -32,6 +33,8 @@ export interface PlaneOptions {
   scratchStart: number
   /** Monotonic nanoseconds, for the measurement of batches. */
   clockNs: () => number
+  /** The second at which virtual time begins; absent: the stamp of the first packet. */
+  firstSec?: number
 }
 
 export interface Plane {
@@ -42,6 +45,8 @@ export interface Plane {
    * wait for it and call again.
    */
   run(from: number, to: number): number
+  /** Between batches: time goes on without a packet. */
+  advance(seconds: number, nanos: number): void
   /** Drops what is held. */
   finish(): void
   /** Nanoseconds spent on rows, without handing them out. */
@@ -84,8 +89,8 @@ export function createPlane(options: PlaneOptions): Plane {
   const measuring = new Float64Array(3)
   const SPENT = 0, LATEST = 1, SECOND = 2
 
-  let started = false
-  let firstSec = 0
+  let started = options.firstSec !== undefined
+  let firstSec = options.firstSec ?? 0
   let firstNsec = 0
   let nowMs = 0
   let nextNsec = -1
@@ -200,6 +205,14 @@ export function createPlane(options: PlaneOptions): Plane {
     return to
   }
 
+  function advance(seconds: number, nanos: number): void {
+    // No row is in use.
+    sec[0] = seconds
+    nsec[0] = nanos
+    if (heldSyns() !== 0) answerLate(0, 0)
+    tick(0)
+  }
+
   /** What may leave besides the packets of a batch. */
   function mostExtraBytes(): number {
     return mostPieceBytes + heldSyns() * LATE_BYTES
@@ -243,7 +256,7 @@ export function createPlane(options: PlaneOptions): Plane {
     const linkBytes = p - at
     digestSent(toInside ? SIDE_INSIDE : SIDE_OUTSIDE, p, present - linkBytes, wire - linkBytes, seconds, nanos)
     const outlet = toInside ? inside : outside
-    if (outlet !== null) outlet.write(at, present, wire, seconds, nanos, linkType)
+    if (outlet !== null) outlet.write(at, present, wire, seconds, nanos, linkType, p)
   }
 
   /** Hands out what left because of row i, after it. */
@@ -263,7 +276,7 @@ export function createPlane(options: PlaneOptions): Plane {
   }
 
   return {
-    begin, run, finish: engine.finish, spentNs: () => measuring[SPENT], digest: digest.text, virtualMs: () => measuring[LATEST],
+    begin, run, advance, finish: engine.finish, spentNs: () => measuring[SPENT], digest: digest.text, virtualMs: () => measuring[LATEST],
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * ARP (RFC 826), in place. After `check`, no accessor reads past `end`. Only the form for Ethernet and IPv4 has a
- * value: Pinhole never answers ARP, it prints it.
+ * value: no other is answered, or printed in full.
  */
 import { print4 } from '../base/address.ts'
 import { ADDRESS_BYTES, printMac } from './ethernet.ts'
@@ -9,7 +9,8 @@ export const HEADER_BYTES = 8
 /** Of a packet for Ethernet and IPv4. */
 export const PACKET_BYTES = 28
 const PROTOCOL = 2, HARDWARE_BYTES = 4, PROTOCOL_BYTES = 5, OPERATION = 6
-const SENDER_MAC = 8, SENDER_ADDR = 14, TARGET_MAC = 18, TARGET_ADDR = 24
+export const SENDER_MAC = 8
+const SENDER_ADDR = 14, TARGET_MAC = 18, TARGET_ADDR = 24
 export const REQUEST = 1, REPLY = 2
 
 /** Bytes of the packet by its own address lengths, or 0 if it is cut short. */

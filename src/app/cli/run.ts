@@ -1,19 +1,34 @@
 /** `pinhole run`: the command line of a box that runs until it is told to stop. */
 import { randomInt } from 'node:crypto'
 import type { Command } from 'commander'
-import type { Prefix } from '../../base/address.ts'
-import { ConfigError, loadConfig } from '../config/load.ts'
+import { parsePrefix, type Fault, type Parsed } from '../config/address.ts'
+import { rangeWords, sharedPool } from '../config/assemble-nat.ts'
+import type { Config } from '../config/config.ts'
+import {
+  interfaceFaults, parseHostAddress, parseInterfaceAddress, parseInterfaceName, type InterfacesConfig, type LiveInterface,
+} from '../config/interfaces.ts'
+import { ConfigError, defaultConfig, loadConfig } from '../config/load.ts'
+import { usableRange } from '../config/values.ts'
+import { POOL_MOST } from '../config/written.ts'
+import { startBox, type BoxOptions } from '../run/box.ts'
 import { createConfigReader } from '../run/config-reader.ts'
+import { prepareLive } from '../run/live.ts'
+import { becomeUser } from '../run/privileges.ts'
 import { createRunReport, runSummary } from '../run/report.ts'
-import { simulate, type SimulateOptions } from '../run/simulate.ts'
 import { checkOutputs, writeReport } from './outputs.ts'
-import { atLeastOnce, pace, prefixes, seed } from './values.ts'
+import { atLeastOnce, pace, positive, seed } from './values.ts'
 import { Failure, STATUS } from './status.ts'
 
 interface RunFlags {
   simulate?: true
   config?: string
-  inside: Prefix[]
+  inside: string[]
+  outside: string[]
+  pool: string[]
+  gateway: string[]
+  timeScale: number
+  fixOffload?: true
+  user?: string
   pace: number
   loop: number
   seed?: number
@@ -23,24 +38,36 @@ interface RunFlags {
 
 export function registerRun(program: Command): void {
   program.command('run')
-    .summary('run a box that agents can control')
-    .description('Run a box until it is told to stop, with its doors open for MIDCOM agents.')
-    .argument('[capture]', 'pcap or pcapng, plain or gzip: packets to forward; without it there are none')
+    .summary('run a box between two interfaces, or one without interfaces')
+    .description('Run a box until it is told to stop: between two interfaces, or with --simulate without any. Its doors are open for '
+      + 'MIDCOM agents if the configuration says so.')
+    .argument('[capture]', 'with --simulate: pcap or pcapng, plain or gzip: packets to forward; without it there are none')
+    .option('--config <file>', 'YAML configuration')
+    .option('--inside <interface,address...>', 'the inside interface and its addresses, as in in0,10.0.0.1/24, repeatable; with --simulate '
+      + 'a prefix of the inside network. Instead of those of the configuration', texts, [])
+    .option('--outside <interface,address...>', 'the outside interface and its addresses, as in out0,203.0.113.1/24, repeatable', texts, [])
+    .option('--pool <addresses>', 'outside addresses of the NAT, as in 203.0.113.1-203.0.113.4, repeatable', texts, [])
+    .option('--gateway <address>', 'the router on the outside link, one for each IP version', texts, [])
+    .option('--fix-offload', 'switch off what joins frames on their way in (GRO, LRO), instead of refusing the interface')
+    .option('--user <name>', 'become this user when interfaces and doors are open')
+    .option('--time-scale <n>', 'divide every timer of flows by n, so that a lab need not wait', positive, 1)
     .option('--simulate', 'without interfaces: packets come from the capture, and go nowhere')
-    .option('--config <file>', 'YAML configuration with midcom.enabled (pinhole init --lab prints one to try)')
-    .option('--inside <prefix>', 'prefix of the inside network instead of those of the configuration, repeatable', prefixes, [])
-    .option('--pace <pace>', 'max, original, or a factor such as 2x or 0.5x', pace, 1)
+    .option('--pace <pace>', 'of the capture: max, original, or a factor such as 2x or 0.5x', pace, 1)
     .option('--loop <n>', 'play the capture n times, or forever', atLeastOnce, 1)
     .option('--seed <n>', 'seed of all random choices, 0 … 2^32-1; without it one is drawn', seed)
     .option('--report <file>', 'write a JSON report at the end (- is standard output)')
     .option('--quiet', 'do not log sessions')
     .addHelpText('after', `
-A line that begins with "ready:" says that the doors are open, and which. SIGTERM and SIGINT tell agents that their sessions
-end, and end the box with status 0 and a summary; a second signal ends it at once. SIGHUP reads the configuration again: what
-agents may do counts from then on, and agents that are gone lose their sessions; firewall.rules count from then on, and flows that
-they forbid end at once. Keys, doors and all other settings count from the next start.
+A line that begins with "ready:" says that packets pass and doors are open, and which. SIGTERM and SIGINT tell agents that their
+sessions end, and end the box with status 0 and a summary; a second signal ends it at once. SIGHUP reads the configuration again:
+what agents may do counts from then on, and agents that are gone lose their sessions; firewall.rules count from then on, and flows
+that they forbid end at once, all others go on. Keys, doors, interfaces and all other settings count from the next start.
+
+Interfaces need Linux, the driver that npm has compiled, and CAP_NET_RAW (root; CAP_NET_ADMIN as well for --fix-offload). The kernel
+must not forward between them, and must not have addresses of the pool: the box looks, and says what to do.
 
 Examples:
+  pinhole run --inside in0,10.0.0.1/24 --outside out0,203.0.113.1/24 --pool 203.0.113.1-203.0.113.4 --gateway 203.0.113.254
   pinhole init --lab -o lab.yaml && pinhole run --simulate --config lab.yaml
   pinhole run --simulate capture.pcap --loop forever --config lab.yaml`)
     .action(run)
@@ -48,41 +75,38 @@ Examples:
   if (option !== undefined) option.defaultValueDescription = 'original'
 }
 
+function texts(text: string, before: string[]): string[] {
+  return [...before, text]
+}
+
+type Log = (line: string) => void
+
 async function run(capture: string | undefined, flags: RunFlags, command: Command): Promise<void> {
-  if (flags.simulate !== true) {
-    throw new Failure(STATUS.usage, 'live interfaces are not there yet: `pinhole run --simulate` runs a box without them')
-  }
-  if (flags.config === undefined) {
-    throw new Failure(STATUS.usage, 'a configuration is needed: `pinhole init --lab -o lab.yaml` makes one for --config')
-  }
+  const log: Log = flags.quiet === true ? () => { /* asked for */ } : (line) => { process.stderr.write(`${line}\n`) }
+  const { config, live, inside } = flags.simulate === true ? simulated(flags) : between(capture, flags, log)
   if (capture === '-') throw new Failure(STATUS.usage, 'the capture is read before the box starts: name a file')
-  const config = loadConfig(flags.config)
-  if (!config.midcom.enabled) {
-    throw new Failure(STATUS.usage, `${flags.config}: midcom.enabled is false, so nobody could do anything with this box`)
-  }
-  checkOutputs({ capture: capture ?? null, config: flags.config }, [flags.report])
-  const log = flags.quiet === true ? () => { /* asked for */ } : (line: string) => { process.stderr.write(`${line}\n`) }
-  const options: SimulateOptions = {
-    config, inside: flags.inside.length > 0 ? flags.inside : config.inside,
-    seed: flags.seed ?? randomInt(2 ** 32), capture: capture ?? null,
-    pace: flags.pace, loops: flags.loop, log,
+  checkOutputs({ capture: capture ?? null, config: flags.config ?? null }, [flags.report])
+  const options: BoxOptions = {
+    config, inside, live, seed: flags.seed ?? randomInt(2 ** 32), capture: capture ?? null, pace: flags.pace, loops: flags.loop, log,
+    ...flags.user !== undefined && { onOpen: () => { becomeUser(flags.user!) } },
   }
   const stopped = new Promise<void>((resolve) => {
     // Once: the second signal has its usual effect.
     process.once('SIGINT', resolve)
     process.once('SIGTERM', resolve)
   })
-  const simulation = await simulate(options)
+  const box = await startBox(options)
   const reader = createConfigReader()
   let asked = 0
   const reload = async () => {
+    if (flags.config === undefined) return log('there is no configuration to read again; the box goes on as it was')
     if (flags.config === '-') return log('what came from standard input cannot be read again; the box goes on as it was')
     const mine = ++asked
     try {
-      const next = await reader.read(flags.config!)
+      const next = await reader.read(flags.config)
       // Read once more meanwhile.
       if (mine !== asked) return
-      simulation.reload(next)
+      box.reload(next)
       log(`reloaded what ${next.midcom.agents.length} agents may do, and ${next.firewall.rules.length} firewall rules; keys, `
         + 'doors and all other settings count from the next start')
     } catch (error) {
@@ -92,12 +116,107 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   }
   const onHangup = () => { void reload() }
   process.on('SIGHUP', onHangup)
-  process.stdout.write(`ready: ${simulation.doors.join(', ') || 'no door'}\n`)
+  const path = live === null ? [] : [`${live.names[0]} to ${live.names[1]}`]
+  process.stdout.write(`ready: ${[...path, ...box.doors].join(', ') || 'no door'}\n`)
   await stopped
-  const result = await simulation.stop()
+  const result = await box.stop()
   process.off('SIGHUP', onHangup)
   reader.close()
-  const report = createRunReport(options, result, { version: command.parent?.version() ?? 'unknown', configFile: flags.config })
+  const report = createRunReport(options, result, { version: command.parent?.version() ?? 'unknown', configFile: flags.config ?? null })
   ;(flags.report === '-' ? process.stderr : process.stdout).write(runSummary(report) + '\n')
   if (flags.report !== undefined) writeReport(flags.report, JSON.stringify(report, null, 2) + '\n')
+}
+
+type Setup = Pick<BoxOptions, 'config' | 'live' | 'inside'>
+
+function simulated(flags: RunFlags): Setup {
+  for (const [option, isGiven] of [['outside', flags.outside.length > 0], ['pool', flags.pool.length > 0], ['gateway', flags.gateway.length > 0],
+    ['fix-offload', flags.fixOffload === true], ['user', flags.user !== undefined]] as const) {
+    if (isGiven) throw new Failure(STATUS.usage, `--${option} is for interfaces, and with --simulate there are none`)
+  }
+  if (flags.config === undefined) {
+    throw new Failure(STATUS.usage, 'a configuration is needed: `pinhole init --lab -o lab.yaml` makes one for --config')
+  }
+  const config = loadConfig(flags.config)
+  if (!config.midcom.enabled) {
+    throw new Failure(STATUS.usage, `${flags.config}: midcom.enabled is false, so nobody could do anything with this box`)
+  }
+  const inside = flags.inside.map((text) => {
+    const parsed = parsePrefix(text)
+    if (!parsed.ok) throw new Failure(STATUS.usage, `--inside: ${advice(parsed)}`)
+    return parsed.value
+  })
+  return { config: scaled(config, flags.timeScale), live: null, inside: inside.length > 0 ? inside : config.inside }
+}
+
+/** A box between two interfaces: those of the options, or else of the configuration. */
+function between(capture: string | undefined, flags: RunFlags, log: Log): Setup {
+  if (capture !== undefined) {
+    throw new Failure(STATUS.usage, 'a capture is played with --simulate; between interfaces there are their packets')
+  }
+  const config = flags.config === undefined ? defaultConfig() : loadConfig(flags.config)
+  const found = interfacesOf(flags, config.interfaces)
+  if (found === null) {
+    throw new Failure(STATUS.usage, 'which interfaces? name them with --inside and --outside, or in `interfaces` of the configuration; '
+      + '`pinhole run --simulate` needs none')
+  }
+  if (flags.pool.length > 0) {
+    config.nat.pool = [...new Set(flags.pool.flatMap((text) => rangeWords(parsed('pool', text, usableRange))))]
+    const most = sharedPool(config.nat).length
+    if (most > POOL_MOST) throw new Failure(STATUS.usage, `--pool: ${most} addresses are too many (1 to ${POOL_MOST})`)
+  }
+  const pool = config.nat.nat44 ? sharedPool(config.nat).map((address) => ({ first: address >>> 0, last: address >>> 0 })) : []
+  const [fault] = interfaceFaults(found, pool)
+  if (fault !== undefined) {
+    throw new Failure(STATUS.usage, `interfaces: ${fault.message}${fault.suggestion === undefined ? '' : `; ${fault.suggestion}`}`)
+  }
+  const live = prepareLive(scaled({ ...config, interfaces: found }, flags.timeScale), { fixOffload: flags.fixOffload === true, log })
+  return { config: live.config, live, inside: live.inside }
+}
+
+function interfacesOf({ inside, outside, gateway }: RunFlags, configured: InterfacesConfig | null): InterfacesConfig | null {
+  if (inside.length === 0 && outside.length === 0 && gateway.length === 0) return configured
+  const one = (option: 'inside' | 'outside', list: string[]): LiveInterface => {
+    if (list.length === 0) {
+      if (configured === null) throw new Failure(STATUS.usage, `--${option} is missing, as in --${option} ${EXAMPLES[option]}`)
+      return configured[option]
+    }
+    const parts = list.map((text) => text.split(','))
+    const name = parsed(option, parts[0][0], parseInterfaceName)
+    const other = parts.find(([first]) => first !== name)
+    if (other !== undefined) throw new Failure(STATUS.usage, `--${option}: ${other[0]} is a second interface; there is one on each side`)
+    const addresses = parts.flatMap(([, ...rest]) => rest.map((text) => parsed(option, text, parseInterfaceAddress)))
+    if (addresses.length === 0) throw new Failure(STATUS.usage, `--${option} ${name} has no address; write as in ${EXAMPLES[option]}`)
+    return { name, addresses }
+  }
+  return {
+    inside: one('inside', inside), outside: one('outside', outside), routes: configured?.routes ?? [],
+    gateways: gateway.length === 0 ? configured?.gateways ?? [] : gateway.map((text) => parsed('gateway', text, parseHostAddress)),
+  }
+}
+
+const EXAMPLES = { inside: 'in0,10.0.0.1/24', outside: 'out0,203.0.113.1/24' }
+
+function parsed<T>(option: string, text: string, read: (text: string) => Parsed<T>): T {
+  const value = read(text)
+  if (!value.ok) throw new Failure(STATUS.usage, `--${option}: ${advice(value)}`)
+  return value.value
+}
+
+function advice({ message, suggestion }: Fault): string {
+  return suggestion === undefined ? message : `${message} (${suggestion})`
+}
+
+/** Every timer of flows, n times as fast. */
+function scaled(config: Config, n: number): Config {
+  if (n === 1) return config
+  const faster = (ms: number) => Math.max(1, Math.round(ms / n))
+  const { udpPorts, udpInboundRefresh, ...times } = config.timers
+  return {
+    ...config,
+    timers: {
+      ...Object.fromEntries(Object.entries(times).map(([name, ms]) => [name, faster(ms)])) as typeof times,
+      udpPorts: udpPorts.map(({ port, idleMs }) => ({ port, idleMs: faster(idleMs) })), udpInboundRefresh,
+    },
+  }
 }

@@ -5,6 +5,7 @@ import { printPrefix } from '../../base/address.ts'
 import { isLoopback } from '../../control/simco/remotes.ts'
 import { systemReason } from '../../phy/capture-error.ts'
 import { parsePrefix, prefixRange, rangeToText } from './address.ts'
+import { betweenInterfaces } from './between-interfaces.ts'
 import { betweenNat } from './between-nat.ts'
 import { betweenNpt6 } from './between-npt6.ts'
 import { betweenRules } from './between-rules.ts'
@@ -38,6 +39,7 @@ export function betweenSettings({ data, places, locate, problems: earlier }: Set
   if (addresses > POOL_MOST) {
     found(['/nat/pool'], `${addresses} addresses are too many (1 to ${POOL_MOST})`, 'write a shorter range or prefix')
   }
+  betweenInterfaces(data, found)
   betweenRules(data, found)
   betweenMidcom(data, folder, found)
   betweenSnmp(data, folder, found)

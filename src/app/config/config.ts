@@ -11,6 +11,7 @@ import type { HostLimits } from '../../engine/options.ts'
 import type { FirewallRule } from '../../engine/firewall-rule.ts'
 import type { TransactionKind } from '../../policy/authorizer.ts'
 import type { Hosts } from './ends.ts'
+import type { InterfacesConfig } from './interfaces.ts'
 import type { SnmpConfig } from './snmp-config.ts'
 import type { Ports } from './quantity.ts'
 import type { Endpoint } from './values.ts'
@@ -18,6 +19,8 @@ import type { Endpoint } from './values.ts'
 export interface Config {
   /** None has host bits, no two are alike. */
   inside: Prefix[]
+  /** null: none are named. */
+  interfaces: InterfacesConfig | null
   box: {
     /** Host-order int32. */
     insideAddress: number

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import type { Prefix } from '../../base/address.ts'
+import type { Address, Prefix } from '../../base/address.ts'
 import type { FirewallRule } from '../../engine/firewall-rule.ts'
 import type { Range } from './address.ts'
 import { betweenSettings } from './between.ts'
@@ -13,6 +13,7 @@ import type {
   AgentConfig, ChecksumCheck, Config, MidcomConfig, Policy, SpoofingCheck, WindowCheck,
 } from './config.ts'
 import { ruleOf } from './firewall.ts'
+import type { InterfaceAddress, InterfacesConfig } from './interfaces.ts'
 import { readDocument, type Problem } from './document.ts'
 import { schemaProblems } from './problems.ts'
 import type { Ports } from './quantity.ts'
@@ -109,6 +110,7 @@ function assemble(data: unknown, folder: string, lineOf: (pointer: string) => nu
   const { plain, value, list } = reader(data, '')
   return {
     inside: list<Prefix>('inside')!,
+    interfaces: assembleInterfaces(data),
     box: {
       insideAddress: value('box.inside-address'), address6: value('box.address6'),
       mtuInside: value('box.mtu-inside'), mtuOutside: value('box.mtu-outside'),
@@ -158,6 +160,21 @@ function assemble(data: unknown, folder: string, lineOf: (pointer: string) => nu
       spoofing: plain<SpoofingCheck>('checks.spoofing'),
     },
     midcom: assembleMidcom(data, folder),
+  }
+}
+
+function assembleInterfaces(data: unknown): InterfacesConfig | null {
+  const { plain, value, list } = reader(data, '')
+  const link = (side: string) =>
+    ({ name: value<string>(`interfaces.${side}.name`), addresses: list<InterfaceAddress>(`interfaces.${side}.addresses`)! })
+  const inside = link('inside'), outside = link('outside')
+  if (inside.name === '' && outside.name === '') return null
+  return {
+    inside, outside, gateways: list<Address>('interfaces.gateways')!,
+    routes: plain<unknown[]>('interfaces.routes').map((entry) => {
+      const one = reader(entry, 'interfaces.routes[].')
+      return { to: one.value<Prefix>('to'), via: one.value<Address>('via') }
+    }),
   }
 }
 

@@ -175,6 +175,7 @@ const KINDS: Record<ValueRule['kind'], string> = {
   subtree: 'an object identifier',
   hosts: 'an address or a prefix', span: 'an address with ports',
   end: 'an address, a prefix or an address with ports',
+  interface: 'a name of an interface', 'interface-address': 'an address with a prefix length', address: 'an address',
   rule: 'a rule', 'rule-part': 'a text, a number or a list of them',
 }
 

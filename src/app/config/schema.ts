@@ -3,6 +3,7 @@
  * init` takes its comments from.
  */
 import { RULES } from './firewall.ts'
+import { INTERFACES } from './interfaces.ts'
 import { MIDCOM } from './midcom.ts'
 import { NAT } from './nat.ts'
 import {
@@ -26,6 +27,7 @@ export const SCHEMA: Schema = {
       ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'], [['10.0.0.0/8', 'fc00::/7']],
       'Prefixes of the inside network: a packet whose source is in one of them comes from inside. '
       + 'The default is RFC 1918 and RFC 4193.', 1),
+    interfaces: INTERFACES,
     box: section('The box itself: the addresses it speaks from.', {
       'inside-address': value('ipv4', '192.0.0.8',
         'Source of the ICMP errors sent towards inside. The default is the IPv4 dummy address (RFC 7600).', '192.0.0.8'),

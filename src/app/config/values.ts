@@ -4,6 +4,7 @@ import { parseProtocol } from '../../control/simco/agent-endpoint.ts'
 import { fault, parseIpv4, parseIpv6, parsePrefix, parseRange, type Parsed, type Range } from './address.ts'
 import { parseEnd, parseHosts, parseSpan } from './ends.ts'
 import { parseRuleText } from './firewall.ts'
+import { parseHostAddress, parseInterfaceAddress, parseInterfaceName } from './interfaces.ts'
 import { durationToText, parseCount, parseDuration, parseInstant, parsePorts } from './quantity.ts'
 import type { ValueRule } from './setting.ts'
 import { parseEngineId, parsePassword, parseSubtree } from './snmp-values.ts'
@@ -35,6 +36,9 @@ export function parseValue(rule: ValueRule, written: string | number): Parsed<un
     case 'engine-id': return parseEngineId(String(written))
     case 'subtree': return parseSubtree(String(written))
     case 'rule': return parseRuleText(String(written))
+    case 'interface': return parseInterfaceName(String(written))
+    case 'interface-address': return parseInterfaceAddress(String(written))
+    case 'address': return parseHostAddress(String(written))
     case 'rule-part': throw new Error('a part of a rule needs its path')
   }
 }

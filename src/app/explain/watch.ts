@@ -394,8 +394,8 @@ export function createWatch(
     const roomBytes = CHAR_BYTES * (COMMENT_CHARS + most * ALSO_CHARS) + (most + 1) * OPTION_BYTES
     return {
       room: (bytes) => outlet.room(bytes + roomBytes),
-      write: (from, cap, wire, sec, nsec, type) => current === null || !isOurs(current)
-        ? outlet.write(from, cap, wire, sec, nsec, type)
+      write: (from, cap, wire, sec, nsec, type, l3) => current === null || !isOurs(current)
+        ? outlet.write(from, cap, wire, sec, nsec, type, l3)
         : outlet.writeWithComment(from, cap, wire, sec, nsec, type, commentNow(comment, current)),
     }
   }

@@ -3,7 +3,7 @@ import { readCounters } from '../../channel/counters.ts'
 import { digest } from '../config/config.ts'
 import { firewallLines, firewallReport } from '../firewall/report.ts'
 import { grouped, inColumns, mebibytes, midcomReport, packetLines, packetReport, seconds } from '../replay/report.ts'
-import type { SimulateOptions, SimulationResult } from './simulate.ts'
+import type { BoxOptions, BoxResult } from './box.ts'
 
 export const RUN_REPORT_SCHEMA = 'pinhole-run-report/1'
 
@@ -11,7 +11,7 @@ export type RunReport = ReturnType<typeof createRunReport>
 
 interface RunContext { version: string; configFile: string | null }
 
-export function createRunReport(options: SimulateOptions, result: SimulationResult, context: RunContext) {
+export function createRunReport(options: BoxOptions, result: BoxResult, context: RunContext) {
   const { machine, policy } = result
   const counters = readCounters(machine.counters)
   return {
@@ -26,7 +26,8 @@ export function createRunReport(options: SimulateOptions, result: SimulationResu
     packets: result.packets,
     ...packetReport(counters, options.config.limits.flows),
     firewall: firewallReport(machine.engine, counters),
-    midcom: midcomReport(counters, policy),
+    interfaces: result.interfaces,
+    midcom: policy === null ? null : midcomReport(counters, policy),
     simco: result.simco === null ? null : { ...result.simco },
     snmp: result.snmp === null ? null : { ...result.snmp },
     pdp: result.pdp,
@@ -37,13 +38,14 @@ export function createRunReport(options: SimulateOptions, result: SimulationResu
 export function runSummary(report: RunReport): string {
   const { midcom, simco, snmp, pdp } = report
   const n = grouped
-  const failed = Object.entries(midcom.failures).sort(([, a], [, b]) => b - a)
+  const failed = Object.entries(midcom?.failures ?? {}).sort(([, a], [, b]) => b - a)
   return inColumns([
     ['up', `${seconds(report.upMs)}, ${grouped(report.packets)} packets, seed ${report.settings.seed}`],
     ...packetLines(report),
     ...firewallLines(report.firewall, grouped),
-    ['midcom', `${grouped(midcom.count)} transactions; ${grouped(midcom.rules.added)} rules for packets, `
-      + `${grouped(midcom.rules.current)} alive, ${grouped(midcom.rules.expired)} expired, ${grouped(midcom.rules.idle)} idle`],
+    ...interfaceLines(report.interfaces),
+    ...midcom === null ? [] : [['midcom', `${n(midcom.count)} transactions; ${n(midcom.rules.added)} rules for packets, `
+      + `${n(midcom.rules.current)} alive, ${n(midcom.rules.expired)} expired, ${n(midcom.rules.idle)} idle`]],
     ...failed.map(([reason, count]) => ['', `${grouped(count)}  ${reason}`]),
     ...simco === null ? [] : [['simco', `${n(simco['in-connections'])} connections, ${n(simco['sessions-opened'])} sessions, `
       + `${n(simco['in-messages'])} requests, ${n(simco['out-negative-messages'])} refused, `
@@ -55,4 +57,15 @@ export function runSummary(report: RunReport): string {
     ['memory', `${mebibytes(report.residentBytes)} resident, ${mebibytes(report.tableBytes)} flow tables, `
       + `${mebibytes(report.ruleBytes)} rules`],
   ])
+}
+
+function interfaceLines(interfaces: RunReport['interfaces']): string[][] {
+  if (interfaces === null) return []
+  const n = grouped
+  return [
+    ...interfaces.links.map(({ name, counters: one }) => [name, `${n(one['received-frames'])} frames received, `
+      + `${n(one['ring-full-frames'])} lost before the box, ${n(one['sent-frames'])} sent, ${n(one['send-full-frames'])} lost behind it`]),
+    ['neighbours', `${n(interfaces.counters['neighbours-current'])} known, ${n(interfaces.counters['neighbours-failed'])} did not answer; `
+      + `${n(interfaces.counters['no-route-packets'])} packets without a route`],
+  ]
 }

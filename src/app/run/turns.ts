@@ -32,7 +32,8 @@ export interface Turns {
   wake(): void
   /** Moves policy's time, before something is asked of it. */
   advance(): void
-  start(policy: Policy, traffic: Traffic | null): void
+  /** `policy` null: nobody may set rules. */
+  start(policy: Policy | null, traffic: Traffic | null): void
   /** No packet from now on; rules and commands go on. */
   stopTraffic(): void
   stop(): void
@@ -45,6 +46,7 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
   let latestMs = 0
   let advancedMs = -1
   let policy: Policy | null = null
+  let isStarted = false
   let traffic: Traffic | null = null
   let immediate: NodeJS.Immediate | null = null
   let timer: NodeJS.Timeout | null = null
@@ -78,14 +80,16 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
 
   function turn(): void {
     immediate = null
-    if (isStopped || policy === null) return
+    if (isStopped || !isStarted) return
     count++
     isTurning = true
     const now = nowMs(), untilMs = clockMs() + RULES_MS
-    let more: boolean
-    do more = policy.advance(now, RULES)
-    while (more && clockMs() < untilMs)
-    if (isBehind() || isUnfinished) policy.pump()
+    let more = false
+    if (policy !== null) {
+      do more = policy.advance(now, RULES)
+      while (more && clockMs() < untilMs)
+      if (isBehind() || isUnfinished) policy.pump()
+    } else if (isUnfinished) pump(engine)
     isTurning = false
     engine.expire(nowMs() | 0)
     const busy = traffic?.turn(nowMs) ?? false
@@ -94,7 +98,7 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
   }
 
   function sleep(): void {
-    const dueMs = Math.min(policy!.nextDeadlineMs(), traffic?.nextMs() ?? Infinity, nowMs() + LONGEST_MS)
+    const dueMs = Math.min(policy?.nextDeadlineMs() ?? Infinity, traffic?.nextMs() ?? Infinity, nowMs() + LONGEST_MS)
     if (timer !== null && timerMs === dueMs) return
     if (timer !== null) clearTimeout(timer)
     timerMs = dueMs
@@ -117,6 +121,7 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
     start(itsPolicy, itsTraffic) {
       policy = itsPolicy
       traffic = itsTraffic
+      isStarted = true
       wake()
     },
     stopTraffic() { traffic = null },

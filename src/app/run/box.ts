@@ -1,6 +1,6 @@
 /**
- * A box without interfaces, for agents to be tried against: all doors are open, packets come from a capture or not at all. Packets
- * and control share one thread; see turns.ts.
+ * A box that runs until it is stopped: the packet path, its doors, and policy between them. Packets come from live interfaces, or from
+ * a capture, or not at all. Packets and control share one thread; see turns.ts.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,14 +15,16 @@ import type { FirewallRule } from '../../engine/firewall-rule.ts'
 import { buildRuleSet, type RuleSetBuilder } from '../../engine/firewall-set.ts'
 import { CaptureError, systemReason } from '../../phy/capture-error.ts'
 import { preloadCapture, type CaptureStore } from '../../phy/preload.ts'
-import { sidesBySource } from '../../plane/sides.ts'
+import { sidesByInterface, sidesBySource } from '../../plane/sides.ts'
 import type { Policy, PolicyCore, PolicyStatistics } from '../../policy/api.ts'
 import type { PolicyAuthorizer } from '../../policy/options.ts'
 import type { Prefix } from '../../base/address.ts'
+import { SIDE_INSIDE } from '../../wire/frames.ts'
 import { Failure, STATUS } from '../cli/status.ts'
 import { compose, composeAuthorizer, composePolicy, type Machine, type PoolShare } from '../compose.ts'
 import type { Config } from '../config/config.ts'
 import { JournalError, openJournal, type OpenJournal } from './journal.ts'
+import type { Live, LiveReport } from './live.ts'
 import { createLog } from './log.ts'
 import { composeMibs } from './mibs.ts'
 import { openSnmp, type SnmpDoor } from './snmp.ts'
@@ -34,11 +36,13 @@ import { createTurns } from './turns.ts'
 /** Of a rule set, in one turn: a few hundredths of a millisecond. */
 const BUILD_STEPS = 8
 
-export interface SimulateOptions {
+export interface BoxOptions {
   config: Config
   inside: readonly Prefix[]
   seed: number
-  /** null: no packets. */
+  /** Interfaces that packets come from and go to; null: none. */
+  live: Live | null
+  /** null: no packets, but those of interfaces. */
   capture: string | null
   /** Capture seconds in a second; 0: as fast as it goes. */
   pace: number
@@ -46,9 +50,11 @@ export interface SimulateOptions {
   loops: number
   /** What happens to sessions and decisions, a line each. */
   log: (line: string) => void
+  /** Called when all is open, before the first packet: privileges may go. */
+  onOpen?: () => void
 }
 
-export interface Simulation {
+export interface Box {
   /** What is open, as in `simco 127.0.0.1:7626`. */
   readonly doors: readonly string[]
   readonly machine: Machine
@@ -58,37 +64,43 @@ export interface Simulation {
    */
   reload(config: Config): void
   /** Tells agents, waits for what they are owed, closes. */
-  stop(): Promise<SimulationResult>
+  stop(): Promise<BoxResult>
 }
 
-export interface SimulationResult {
+export interface BoxResult {
   machine: Machine
   upMs: number
   packets: number
   turns: number
-  policy: PolicyStatistics
+  interfaces: LiveReport | null
+  /** null: nobody could set rules. */
+  policy: PolicyStatistics | null
   simco: Readonly<SimcoCounters> | null
   snmp: Readonly<SnmpCounters> | null
   pdp: PdpStatistics | null
 }
 
-export async function simulate(options: SimulateOptions): Promise<Simulation> {
-  const { config, inside, seed, capture } = options
+export async function startBox(options: BoxOptions): Promise<Box> {
+  const { config, inside, seed, capture, live } = options
   const log = createLog(options.log, () => performance.now())
   let share: PoolShare = { poolStart: 0, poolEnd: 0 }
   let store: CaptureStore | null = null
   const machine = await compose({
-    config, inside, seed, isReplaceable: true, interfaceName: (id) => store?.interfaces[id]?.name, sides: sidesBySource,
+    config, inside, seed, isReplaceable: true, interfaceName: (id) => live?.names[id] ?? store?.interfaces[id]?.name,
+    sides: live === null ? sidesBySource : (frames) => sidesByInterface(frames, (id) => id === SIDE_INSIDE),
     outInside: undefined, outOutside: undefined, clockNs: () => performance.now() * 1e6,
+    ...live !== null && { live: live.frames },
     async openInput(frames, itsShare) {
       share = itsShare
-      if (capture !== null) store = await readCapture(capture, frames, share)
+      if (live !== null) live.open(frames, share.poolStart)
+      else if (capture !== null) store = await readCapture(capture, frames, share)
     },
   })
   const { engine, frames, plane } = machine
   const clock = heldClock()
   const turns = createTurns(engine, clock.nowMs)
-  const traffic = store === null ? null : createTraffic({ ...options, ...share, store, frames, plane })
+  const played = store === null ? null : createTraffic({ ...options, ...share, store, frames, plane })
+  const traffic = live?.traffic({ machine, wake: turns.wake, log: log.line }) ?? played
 
   const pdp = openPdp(config, log.line)
   let authorizer = composeAuthorizer(config, pdp)
@@ -97,22 +109,27 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
     mayAccess: (agent, owner) => authorizer.mayAccess(agent, owner),
     maxRules: (agent) => authorizer.maxRules?.(agent) ?? Infinity,
   }
-  const core = composePolicy({ config, inside, seed }, machine, current, turns.pump)
-  const policy = timed(core, turns.advance, turns.wake)
-  const server = openSimco(config, policy, log.line)
-  const journal = await openRules(config)
+  const core = config.midcom.enabled ? composePolicy({ config, inside, seed }, machine, current, turns.pump) : null
+  const policy = core === null ? null : timed(core, turns.advance, turns.wake)
+  const server = policy === null ? null : openSimco(config, policy, log.line)
+  const journal = core === null ? null : await openRules(config)
   let snmp: SnmpDoor | null
   let doors: string[]
   try {
     // What was kept comes back here.
-    const mibs = { config, machine, core, turns, journal, wallMs: () => Date.now(), log: log.line }
-    snmp = openSnmp(config, () => composeMibs(mibs), log.line)
-    carryOut(core)
-    // The packet path counts its time from the first packet; so that it is the time of the box, that one comes at once.
-    traffic?.turn(() => 0)
+    snmp = null
+    if (core !== null) {
+      const mibs = { config, machine, core, turns, journal, wallMs: () => Date.now(), log: log.line }
+      snmp = openSnmp(config, () => composeMibs(mibs), log.line)
+      carryOut(core)
+    }
+    // The packet path counts its time from the first packet of a capture; so that it is the time of the box, that one comes at once.
+    played?.turn(() => 0)
     clock.start()
     doors = await openDoors(server, snmp)
+    options.onOpen?.()
   } catch (error) {
+    live?.close()
     await journal?.close()
     throw error
   }
@@ -147,10 +164,10 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
       replaceRules(next.firewall.rules)
       authorizer = composeAuthorizer(next, pdp)
       pdp?.forget()
-      policy.authorizationChanged()
+      policy?.authorizationChanged()
       snmp?.server.setAccess(composeSnmpAccess(next.midcom))
       for (const { name } of known) {
-        if (!next.midcom.agents.some((agent) => agent.name === name)) policy.terminateSessions(name, 'authorization')
+        if (!next.midcom.agents.some((agent) => agent.name === name)) policy?.terminateSessions(name, 'authorization')
       }
       known = next.midcom.agents
     },
@@ -164,8 +181,10 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
       const upMs = turns.nowMs()
       turns.stop()
       plane.finish()
+      const interfaces = live?.report() ?? null
+      live?.close()
       return {
-        machine, upMs, packets: traffic?.packets() ?? 0, turns: turns.count, policy: core.statistics(),
+        machine, upMs, packets: traffic?.packets() ?? 0, turns: turns.count, interfaces, policy: core?.statistics() ?? null,
         simco: server?.counters ?? null, snmp: snmp?.server.counters ?? null, pdp: pdp?.statistics() ?? null,
       }
     },
@@ -210,7 +229,7 @@ async function readCapture(capture: string, frames: Machine['frames'], share: Po
   }
 }
 
-function openPdp({ midcom }: Config, log: SimulateOptions['log']): Pdp | null {
+function openPdp({ midcom }: Config, log: BoxOptions['log']): Pdp | null {
   const { url, timeoutMs, maxConcurrent, maxWaiting, cacheMs, ca, tokenFile } = midcom.pdp
   if (url === null) return null
   try {
@@ -229,7 +248,7 @@ function openPdp({ midcom }: Config, log: SimulateOptions['log']): Pdp | null {
 /** Answers are a line of JSON; permits in the cache take a few hundred bytes each. */
 const PDP_FIXED = { maxAnswerBytes: 16_384, cacheEntries: 1024 }
 
-function openSimco({ midcom }: Config, policy: Policy, log: SimulateOptions['log']): SimcoServer | null {
+function openSimco({ midcom }: Config, policy: Policy, log: BoxOptions['log']): SimcoServer | null {
   const { listen, tls, allowPlain, loopbackAgent, challenge, limits } = midcom.simco
   if (listen.length === 0) return null
   const hasKeys = midcom.agents.some(({ key }) => key !== null)

@@ -1,0 +1,165 @@
+/** The section `interfaces`: the two links of a live box, and whom packets go to there. */
+import { maskWord, parseAddress, parsePrefix as readPrefix, printAddress, printPrefix, type Address, type Prefix } from '../../base/address.ts'
+import { fault, type Parsed, type Range } from './address.ts'
+import { item, list, section, sections, value } from './setting.ts'
+
+/** An address with the length of the prefix that is on its link. */
+export interface InterfaceAddress extends Address { prefixBits: number }
+
+export interface LiveInterface { name: string; addresses: InterfaceAddress[] }
+
+export interface InterfacesConfig {
+  inside: LiveInterface
+  outside: LiveInterface
+  /** Routers of the default routes, at most one of each version. */
+  gateways: Address[]
+  routes: { to: Prefix; via: Address }[]
+}
+
+const NAME_MOST_BYTES = 15
+
+const one = (what: string, example: string) => section(what, {
+  name: value('interface', example, 'The name that the system has for it; a VLAN is one of the system\'s too, such as eth0.7.', ''),
+  addresses: list(item('interface-address', '10.0.0.1/24', 'An address, and how long the prefix of its link is.'), 16, [],
+    [['10.0.0.1/24', '2001:db8:1::1/64']],
+    'Addresses of the box there, IPv4 and IPv6. The system need not have them, and must not where nat.pool has them too.'),
+})
+
+export const INTERFACES = section(
+  'The interfaces of `pinhole run`. What is routed to the inside one is inside there, whatever `inside` says.', {
+    inside: one('The link of the inside hosts.', 'in0'),
+    outside: one('The link to everybody else.', 'out0'),
+    gateways: list(item('address', '203.0.113.254', 'A router on one of the links.'), 2, [], [['203.0.113.254']],
+      'Where packets go for which there is no other route: one for IPv4, one for IPv6.'),
+    routes: sections('Networks behind other routers.', 1024, 'A network and the router that leads to it.', ['to', 'via'], {
+      to: value('prefix', '10.1.0.0/16', 'The network.'),
+      via: value('address', '10.0.0.2', 'The router, on one of the links.'),
+    }),
+  })
+
+export function parseInterfaceName(text: string): Parsed<string> {
+  if (text === '') return { ok: true, value: text }
+  if (Buffer.byteLength(text) > NAME_MOST_BYTES || /[\s/:]/.test(text) || text === '.' || text === '..') {
+    return fault(`'${text}' is no name of an interface`, `\`ip link\` lists them; they have at most ${NAME_MOST_BYTES} bytes`)
+  }
+  return { ok: true, value: text }
+}
+
+/** `10.0.0.1/24`, `2001:db8:1::1/64`. */
+export function parseInterfaceAddress(text: string): Parsed<InterfaceAddress> {
+  const parsed = readPrefix(text)
+  if (!parsed.ok) return fault(`'${text}' is not an address with a prefix length: ${parsed.reason}`, 'write one such as 10.0.0.1/24')
+  const { version, words, prefixBits } = parsed.value
+  if (!text.includes('/')) return fault(`'${text}' has no prefix length`, `did you mean ${text}/${version === 4 ? 24 : 64}?`)
+  const why = unusable(version, words)
+  if (why !== null) return fault(`'${text}' ${why}`)
+  const host = words.map((word, i) => word & ~maskWord(prefixBits, i))
+  const isShort = prefixBits < (version === 4 ? 31 : 127)
+  const isLast = version === 4 && isShort && host[0] === ~maskWord(prefixBits, 0)
+  if (isShort && (host.every((word) => word === 0) || isLast)) {
+    return fault(`'${text}' is the ${isLast ? 'broadcast address' : 'number'} of its network`, 'write that of a host')
+  }
+  return { ok: true, value: { version, words, prefixBits } }
+}
+
+/** An address of a host, of either version. */
+export function parseHostAddress(text: string): Parsed<Address> {
+  const parsed = parseAddress(text)
+  if (!parsed.ok) return fault(`'${text}' is not an address: ${parsed.reason}`, 'write one such as 203.0.113.254 or fe80::1')
+  const why = unusable(parsed.value.version, parsed.value.words)
+  return why === null ? parsed : fault(`'${text}' ${why}`)
+}
+
+function unusable(version: number, words: Int32Array): string | null {
+  const first = words[0] >>> 24
+  if (version === 4) {
+    if (first === 0) return 'is in 0.0.0.0/8, which is this network'
+    if (first === 127) return 'is a loopback address'
+    return first >= 224 ? 'is no address of a host' : null
+  }
+  if (first === 0xff) return 'is a multicast address'
+  return (words[0] | words[1] | words[2]) === 0 && words[3] >>> 0 <= 1 ? 'is no address of an interface' : null
+}
+
+export function prefixOf({ version, words, prefixBits }: InterfaceAddress): Prefix {
+  return { version, words: words.map((word, i) => word & maskWord(prefixBits, i)), prefixBits, hostBits: false }
+}
+
+export function holds({ version, words, prefixBits }: Prefix | InterfaceAddress, address: Address): boolean {
+  return version === address.version && words.every((word, i) => ((word ^ address.words[i]) & maskWord(prefixBits, i)) === 0)
+}
+
+export function isLinkLocal({ version, words }: Address): boolean {
+  return version === 6 && words[0] >>> 22 === 0x3fa
+}
+
+/** Which link the address is on; a link-local one is on the outside, where routers are. null: on neither. */
+export function linkOf({ inside, outside }: Pick<InterfacesConfig, 'inside' | 'outside'>, address: Address): 'inside' | 'outside' | null {
+  if (isLinkLocal(address)) return 'outside'
+  if (outside.addresses.some((own) => holds(own, address))) return 'outside'
+  return inside.addresses.some((own) => holds(own, address)) ? 'inside' : null
+}
+
+/** Prefixes that are reached by the inside interface. */
+export function insideOf(interfaces: InterfacesConfig): Prefix[] {
+  const behind = interfaces.routes.filter(({ via }) => linkOf(interfaces, via) === 'inside').map(({ to }) => to)
+  const all = [...interfaces.inside.addresses.filter((one) => !isLinkLocal(one)).map(prefixOf), ...behind]
+  return all.filter((prefix, i) => all.findIndex((other) => printPrefix(other) === printPrefix(prefix)) === i)
+}
+
+/** Something that does not fit, at a path below `interfaces`, as `inside.addresses.0`. */
+export interface InterfaceFault { path: string; message: string; suggestion?: string }
+
+/** What lies between the settings, and between them and the pool. */
+export function interfaceFaults(interfaces: InterfacesConfig, pool: readonly Range[]): InterfaceFault[] {
+  const { inside, outside, gateways, routes } = interfaces
+  const faults: InterfaceFault[] = []
+  const found = (path: string, message: string, suggestion?: string) => {
+    faults.push({ path, message, ...suggestion !== undefined && { suggestion } })
+  }
+  for (const [side, { name, addresses }] of [['inside', inside], ['outside', outside]] as const) {
+    if (name === '') found(side, `the ${side} interface has no name`, 'name both interfaces, or none')
+    if (addresses.length === 0) found(side, `${name || `the ${side} interface`} has no address`, 'write one such as 10.0.0.1/24')
+  }
+  if (inside.name === outside.name && inside.name !== '') found('outside.name', `${inside.name} is inside already`, 'name another one')
+  const seen = new Set<string>()
+  for (const [side, { addresses }] of [['inside', inside], ['outside', outside]] as const) {
+    for (const [i, own] of addresses.entries()) {
+      const text = printAddress(own)
+      if (seen.has(text) && !isLinkLocal(own)) found(`${side}.addresses.${i}`, `${text} is there twice`, 'remove it')
+      seen.add(text)
+    }
+  }
+  for (const [i, own] of outside.addresses.entries()) {
+    const both = isLinkLocal(own) ? undefined
+      : inside.addresses.find((other) => !isLinkLocal(other) && (holds(other, own) || holds(own, other)))
+    if (both !== undefined) {
+      found(`outside.addresses.${i}`, `${printPrefix(prefixOf(own))} is on both links`, 'each link has prefixes of its own')
+    }
+  }
+  for (const prefix of insideOf(interfaces).filter(({ version }) => version === 4)) {
+    const first = prefix.words[0] >>> 0, last = (prefix.words[0] | ~maskWord(prefix.prefixBits, 0)) >>> 0
+    const both = pool.find((range) => range.first <= last && range.last >= first)
+    if (both !== undefined) {
+      found('inside', `addresses of the pool are in ${printPrefix(prefix)}, which is inside`, 'outside addresses must not be inside ones')
+    }
+  }
+  const own = [...inside.addresses, ...outside.addresses]
+  const router = (path: string, address: Address) => {
+    const text = printAddress(address)
+    if (linkOf(interfaces, address) === null) found(path, `${text} is on neither link`, 'name a router that is')
+    else if (own.some((mine) => printAddress(mine) === text)) found(path, `${text} is the box itself`)
+  }
+  for (const [i, gateway] of gateways.entries()) {
+    router(`gateways.${i}`, gateway)
+    if (linkOf(interfaces, gateway) === 'inside') found(`gateways.${i}`, `${printAddress(gateway)} is inside`, 'write a route instead')
+    if (gateways.findIndex(({ version }) => version === gateway.version) !== i) {
+      found(`gateways.${i}`, `this is the second gateway for IPv${gateway.version}`, 'write a route instead')
+    }
+  }
+  for (const [i, { to, via }] of routes.entries()) {
+    if (to.version !== via.version) found(`routes.${i}.via`, `${printAddress(via)} leads to no IPv${to.version}`)
+    else router(`routes.${i}.via`, via)
+  }
+  return faults
+}

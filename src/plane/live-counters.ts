@@ -1,0 +1,22 @@
+/** Counts of a live box beside those of the packet path: what is its own to answer, and its neighbours. */
+const NAMES = [
+  'arp-requests', 'arp-replies', 'arp-replies-sent', 'neighbour-messages', 'advertisements-sent', 'neighbour-messages-bad',
+  'solicitations-sent', 'neighbours-resolved', 'neighbours-failed', 'neighbours-current',
+  /** There was no room to ask for one more. */
+  'neighbours-full',
+  'neighbour-queue-drops', 'no-route-packets', 'unreachable-errors', 'address-conflicts',
+  'echo-requests', 'own-packets-refused',
+  /** To an address that the kernel has too, which answers. */
+  'kernel-packets',
+] as const
+
+export type LiveCounter = (typeof NAMES)[number]
+export const LIVE_COUNTERS: readonly LiveCounter[] = NAMES
+
+export function liveCounterIndex(name: LiveCounter): number {
+  return NAMES.indexOf(name)
+}
+
+export function createLiveCounters(): Float64Array {
+  return new Float64Array(NAMES.length)
+}
