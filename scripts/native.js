@@ -30,7 +30,8 @@ function build() {
   mkdirSync(folder, { recursive: true })
   // Whoever has loaded the old one keeps it.
   const fresh = join(folder, `packet.${process.pid}.node`)
-  const args = ['-O2', '-std=gnu11', '-Wall', '-Wextra', '-fPIC', '-shared', '-fvisibility=hidden', `-I${include}`, '-o', fresh, source]
+  const flags = ['-O2', '-std=gnu11', '-Wall', '-Wextra', '-fPIC', '-shared', '-fvisibility=hidden']
+  const args = [...flags, `-I${include}`, '-o', fresh, source]
   const { status, error, stderr } = spawnSync(process.env.CC ?? 'cc', args, { encoding: 'utf8' })
   if (status === 0) renameSync(fresh, target)
   else {

@@ -48,7 +48,8 @@ export function loadAddon(): Addon {
   try {
     loaded = createRequire(import.meta.url)(path) as Addon
   } catch (error) {
-    throw new DeviceError('driver-absent', `the driver for live interfaces cannot be loaded: ${(error as Error).message}; ${advice}`, error)
+    const why = (error as Error).message
+    throw new DeviceError('driver-absent', `the driver for live interfaces cannot be loaded: ${why}; ${advice}`, error)
   }
   return loaded
 }
@@ -65,7 +66,8 @@ export function deviceError(name: string, error: unknown): DeviceError {
   const { code, message } = error as { code?: string; message: string }
   switch (code) {
     case 'ENODEV': return new DeviceError('no-interface', `there is no interface ${name}`, error)
-    case 'EPERM': case 'EACCES': return new DeviceError('not-permitted', `${name}: ${message}: CAP_NET_RAW is needed: run as root`, error)
+    case 'EPERM': case 'EACCES':
+      return new DeviceError('not-permitted', `${name}: ${message}: CAP_NET_RAW is needed: run as root`, error)
     case 'ENETDOWN': return new DeviceError('interface-down', `${name} is down: ip link set ${name} up`, error)
     case 'ENOMEM': return new DeviceError('no-memory', `${name}: no memory for its rings (${message})`, error)
     default: return new DeviceError('system', `${name}: ${message}`, error)

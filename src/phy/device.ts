@@ -42,6 +42,8 @@ export interface Device {
   onWake(wake: (hasFailed: boolean) => void): void
   /** Why the interface failed, if it did since the last call. */
   failure(): string | undefined
+  /** The count of oversized frames alone, which costs nothing. */
+  oversized(): number
   /** In the order of DEVICE_COUNTERS, as of now. */
   counters(): Float64Array
   close(): void

@@ -14,6 +14,7 @@ const RX_SLOTS = 4096, TX_SLOTS = 2048
 const SLOT_HEADER_BYTES = 128, LEAST_SLOT_BYTES = 2048
 const ETHERNET_BYTES = 14 + 4
 const PAGE_BYTES = 65_536
+const OVERSIZED = DEVICE_COUNTERS.indexOf('oversized-frames')
 const { EAGAIN, ENOBUFS } = constants.errno
 
 export interface PacketOptions {
@@ -41,7 +42,7 @@ export function reservePool(poolBytes: number): ArrayBuffer {
   }
 }
 
-/** Opens interfaces with their rings at `ringStart` of the pool; each is number `iface` of its place in the list. @throws DeviceError */
+/** Opens interfaces with their rings at `ringStart` of the pool; `iface` of a frame is its place in the list. @throws DeviceError */
 export function openPacketDevices(interfaces: readonly PacketOptions[], frames: Frames, ringStart: number): Device[] {
   const addon = loadAddon()
   if (ringStart % PAGE_BYTES !== 0) throw new RangeError(`rings begin at a multiple of ${PAGE_BYTES}`)
@@ -108,6 +109,7 @@ function openDevice(
       isWatched = true
       addon.watch(number, wake)
     },
+    oversized: () => counters[OVERSIZED],
     failure: () => addon.failure(number),
     counters() {
       addon.statistics(number)

@@ -15,7 +15,7 @@ const MOST_4 = 576, MOST_6 = 1280
 export const ERROR_BYTES = MOST_6
 
 export interface IcmpErrors {
-  /** Writes at `to` an error about the IPv4 packet at `p`, of which `bytes` are there, from `src` to its sender. Its length, or 0. */
+  /** Writes at `to` an error from `src` about the IPv4 packet at `p`, of which `bytes` are there. Its length, or 0. */
   write4(p: number, bytes: number, src: number, type: number, code: number, to: number, nowMs: number): number
   write6(p: number, bytes: number, src: Int32Array, type: number, code: number, to: number, nowMs: number): number
 }
@@ -37,7 +37,8 @@ export function createIcmpErrors({ pool, view }: Frames, take: (nowMs: number) =
 
   function mayAnswer6(p: number, bytes: number): boolean {
     if (bytes < ipv6.HEADER_BYTES || view.getUint8(p + ipv6.SRC) === 0xff || view.getUint8(p + ipv6.DST) === 0xff) return false
-    if ((ipv6.srcWord(view, p, 0) | ipv6.srcWord(view, p, 1) | ipv6.srcWord(view, p, 2) | ipv6.srcWord(view, p, 3)) === 0) return false
+    const src = p + ipv6.SRC
+    if ((view.getInt32(src) | view.getInt32(src + 4) | view.getInt32(src + 8) | view.getInt32(src + 12)) === 0) return false
     if (ipv6.walk(view, p, p + bytes, p + bytes, walk) !== ipv6.WALK_OK) return false
     const fragment = walk.at[ipv6.WALK_FRAGMENT]
     if (fragment !== 0 && (view.getUint16(fragment + 2) & 0xfff8) !== 0) return false

@@ -336,14 +336,14 @@ export function createNeighbours(options: NeighboursOptions): Neighbours {
       const source = end.source4(words[0])
       if (source === 0) return
       putHeader(n, isProbe, BROADCAST, ethernet.TYPE_ARP)
-      bytes = arp.emit({ operation: arp.REQUEST, senderMac: [...end.mac], senderAddr: source, targetMac: NOBODY, targetAddr: words[0] },
-        view, p)
+      const senderMac = [...end.mac]
+      bytes = arp.emit({ operation: arp.REQUEST, senderMac, senderAddr: source, targetMac: NOBODY, targetAddr: words[0] }, view, p)
     } else {
       if (end.source6 === null) return
       const group = ndp.solicitedNode(words)
       putHeader(n, isProbe, groupMac(group), ethernet.TYPE_IPV6)
-      bytes = ndp.emit({ type: ndp.SOLICITATION, src: end.source6, dst: isProbe ? words : group, target: words, flags: 0, mac: end.mac },
-        view, p)
+      const dst = isProbe ? words : group
+      bytes = ndp.emit({ type: ndp.SOLICITATION, src: end.source6, dst, target: words, flags: 0, mac: end.mac }, view, p)
     }
     counters[SOLICITATIONS]++
     end.send(scratchStart, HEADER + bytes)
@@ -476,7 +476,7 @@ export function createNeighbours(options: NeighboursOptions): Neighbours {
       const n = find(side, version, words)
       if (n === 0 || state[n] < REACHABLE) return null
       const h = 3 * n
-      return [header[h] >>> 24, header[h] >>> 16 & 255, header[h] >>> 8 & 255, header[h] & 255, header[h + 1] >>> 24, header[h + 1] >>> 16 & 255]
+      return Array.from({ length: 6 }, (_, i) => header[h + (i >> 2)] >>> 24 - 8 * (i & 3) & 255)
     },
     count: () => known,
   }

@@ -90,8 +90,9 @@ export function createOwn(options: OwnOptions): Own {
       if (type === ethernet.TYPE_IPV4) {
         if (bytes >= HEADER + 20 && maybe4[view.getUint8(at + HEADER + 19)] !== 0 && isOwn4(i, at + HEADER, nowMs)) continue
       } else if (type === ethernet.TYPE_IPV6) {
-        if (bytes >= HEADER + 40 && (view.getUint8(at + HEADER + ipv6.DST) === 0xff || maybe6[view.getUint8(at + HEADER + 39)] !== 0)
-          && isOwn6(i, at + HEADER, nowMs)) continue
+        const p = at + HEADER
+        if (bytes >= HEADER + 40 && (maybe6[view.getUint8(p + 39)] !== 0 || view.getUint8(p + ipv6.DST) === 0xff)
+          && isOwn6(i, p, nowMs)) continue
       } else if (type === ethernet.TYPE_ARP) {
         heardArp(at + HEADER, at + bytes, iface[i], nowMs)
         continue
@@ -174,7 +175,7 @@ export function createOwn(options: OwnOptions): Own {
   function isOwn4(i: number, p: number, nowMs: number): boolean {
     const own = ownAt4(ipv4.dst(view, p))
     if (own === undefined) return false
-    if (own.isKernels && !own.isShared) {
+    if (own.isKernels) {
       count('kernel-packets')
       return true
     }
@@ -245,8 +246,9 @@ export function createOwn(options: OwnOptions): Own {
     if (ipv6.walk(view, p, end, end, walk) !== ipv6.WALK_OK) return false
     const l4 = walk.at[ipv6.WALK_L4], protocol = walk.at[ipv6.WALK_PROTOCOL]
     if (protocol === ICMP6) {
-      if (walk.at[ipv6.WALK_FRAGMENT] !== 0 || end - l4 < icmp.HEADER_BYTES || icmp.type(view, l4) !== icmp.V6_ECHO_REQUEST) return true
-      return echo6(side, p, l4, end)
+      const isEcho = walk.at[ipv6.WALK_FRAGMENT] === 0 && end - l4 >= icmp.HEADER_BYTES
+        && icmp.type(view, l4) === icmp.V6_ECHO_REQUEST
+      return !isEcho || echo6(side, p, l4, end)
     }
     const isPort = protocol === TCP || protocol === UDP
     const bytes = errors.write6(p, end - p, own.words, isPort ? icmp.V6_UNREACHABLE : icmp.V6_PARAMETER_PROBLEM,

@@ -276,7 +276,8 @@ export function createPlane(options: PlaneOptions): Plane {
   }
 
   return {
-    begin, run, advance, finish: engine.finish, spentNs: () => measuring[SPENT], digest: digest.text, virtualMs: () => measuring[LATEST],
+    begin, run, advance, finish: engine.finish, spentNs: () => measuring[SPENT], digest: digest.text,
+    virtualMs: () => measuring[LATEST],
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Routes of a box with two interfaces. The engine has decided the side of a packet by its addresses; here is asked only who takes it
- * there: the destination itself, where it is on the link, or a router. Longest prefix first.
+ * Routes of a box with two interfaces. The engine has decided the side of a packet by its addresses; here is asked only who takes
+ * it there: the destination itself, where it is on the link, or a router. Longest prefix first.
  */
 import { maskWord } from '../base/address.ts'
 

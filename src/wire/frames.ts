@@ -85,7 +85,8 @@ export interface FramesOptions {
 
 export const POOL_SLACK_BYTES = 64
 
-export function createFrames({ capacity, poolBytes, buffer = new ArrayBuffer(poolBytes + POOL_SLACK_BYTES) }: FramesOptions): Frames {
+export function createFrames(options: FramesOptions): Frames {
+  const { capacity, poolBytes, buffer = new ArrayBuffer(poolBytes + POOL_SLACK_BYTES) } = options
   const column = () => new Int32Array(capacity)
   return {
     pool: new Uint8Array(buffer, 0, poolBytes), view: new DataView(buffer), capacity,

@@ -39,13 +39,14 @@ interface RunFlags {
 export function registerRun(program: Command): void {
   program.command('run')
     .summary('run a box between two interfaces, or one without interfaces')
-    .description('Run a box until it is told to stop: between two interfaces, or with --simulate without any. Its doors are open for '
-      + 'MIDCOM agents if the configuration says so.')
+    .description('Run a box until it is told to stop: between two interfaces, or with --simulate without any. Its doors are '
+      + 'open for MIDCOM agents if the configuration says so.')
     .argument('[capture]', 'with --simulate: pcap or pcapng, plain or gzip: packets to forward; without it there are none')
     .option('--config <file>', 'YAML configuration')
-    .option('--inside <interface,address...>', 'the inside interface and its addresses, as in in0,10.0.0.1/24, repeatable; with --simulate '
-      + 'a prefix of the inside network. Instead of those of the configuration', texts, [])
-    .option('--outside <interface,address...>', 'the outside interface and its addresses, as in out0,203.0.113.1/24, repeatable', texts, [])
+    .option('--inside <interface,address>', 'the inside interface and its addresses, as in in0,10.0.0.1/24, repeatable; with '
+      + '--simulate a prefix of the inside network. Instead of those of the configuration', texts, [])
+    .option('--outside <interface,address>', 'the outside interface and its addresses, as in out0,203.0.113.1/24, repeatable',
+      texts, [])
     .option('--pool <addresses>', 'outside addresses of the NAT, as in 203.0.113.1-203.0.113.4, repeatable', texts, [])
     .option('--gateway <address>', 'the router on the outside link, one for each IP version', texts, [])
     .option('--fix-offload', 'switch off what joins frames on their way in (GRO, LRO), instead of refusing the interface')
@@ -122,7 +123,8 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   const result = await box.stop()
   process.off('SIGHUP', onHangup)
   reader.close()
-  const report = createRunReport(options, result, { version: command.parent?.version() ?? 'unknown', configFile: flags.config ?? null })
+  const version = command.parent?.version() ?? 'unknown'
+  const report = createRunReport(options, result, { version, configFile: flags.config ?? null })
   ;(flags.report === '-' ? process.stderr : process.stdout).write(runSummary(report) + '\n')
   if (flags.report !== undefined) writeReport(flags.report, JSON.stringify(report, null, 2) + '\n')
 }
@@ -130,8 +132,11 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
 type Setup = Pick<BoxOptions, 'config' | 'live' | 'inside'>
 
 function simulated(flags: RunFlags): Setup {
-  for (const [option, isGiven] of [['outside', flags.outside.length > 0], ['pool', flags.pool.length > 0], ['gateway', flags.gateway.length > 0],
-    ['fix-offload', flags.fixOffload === true], ['user', flags.user !== undefined]] as const) {
+  const given = {
+    outside: flags.outside.length > 0, pool: flags.pool.length > 0, gateway: flags.gateway.length > 0,
+    'fix-offload': flags.fixOffload === true, user: flags.user !== undefined,
+  }
+  for (const [option, isGiven] of Object.entries(given)) {
     if (isGiven) throw new Failure(STATUS.usage, `--${option} is for interfaces, and with --simulate there are none`)
   }
   if (flags.config === undefined) {
@@ -157,8 +162,8 @@ function between(capture: string | undefined, flags: RunFlags, log: Log): Setup 
   const config = flags.config === undefined ? defaultConfig() : loadConfig(flags.config)
   const found = interfacesOf(flags, config.interfaces)
   if (found === null) {
-    throw new Failure(STATUS.usage, 'which interfaces? name them with --inside and --outside, or in `interfaces` of the configuration; '
-      + '`pinhole run --simulate` needs none')
+    throw new Failure(STATUS.usage, 'which interfaces? name them with --inside and --outside, or in `interfaces` of the '
+      + 'configuration; `pinhole run --simulate` needs none')
   }
   if (flags.pool.length > 0) {
     config.nat.pool = [...new Set(flags.pool.flatMap((text) => rangeWords(parsed('pool', text, usableRange))))]
@@ -170,7 +175,8 @@ function between(capture: string | undefined, flags: RunFlags, log: Log): Setup 
   if (fault !== undefined) {
     throw new Failure(STATUS.usage, `interfaces: ${fault.message}${fault.suggestion === undefined ? '' : `; ${fault.suggestion}`}`)
   }
-  const live = prepareLive(scaled({ ...config, interfaces: found }, flags.timeScale), { fixOffload: flags.fixOffload === true, log })
+  const settings = scaled({ ...config, interfaces: found }, flags.timeScale)
+  const live = prepareLive(settings, { fixOffload: flags.fixOffload === true, log })
   return { config: live.config, live, inside: live.inside }
 }
 
@@ -184,9 +190,13 @@ function interfacesOf({ inside, outside, gateway }: RunFlags, configured: Interf
     const parts = list.map((text) => text.split(','))
     const name = parsed(option, parts[0][0], parseInterfaceName)
     const other = parts.find(([first]) => first !== name)
-    if (other !== undefined) throw new Failure(STATUS.usage, `--${option}: ${other[0]} is a second interface; there is one on each side`)
+    if (other !== undefined) {
+      throw new Failure(STATUS.usage, `--${option}: ${other[0]} is a second interface, and there is one on each side`)
+    }
     const addresses = parts.flatMap(([, ...rest]) => rest.map((text) => parsed(option, text, parseInterfaceAddress)))
-    if (addresses.length === 0) throw new Failure(STATUS.usage, `--${option} ${name} has no address; write as in ${EXAMPLES[option]}`)
+    if (addresses.length === 0) {
+      throw new Failure(STATUS.usage, `--${option} ${name} has no address; write as in ${EXAMPLES[option]}`)
+    }
     return { name, addresses }
   }
   return {

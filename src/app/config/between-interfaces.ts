@@ -18,12 +18,15 @@ export function betweenInterfaces(data: unknown, found: Found): void {
     const left = [['inside.addresses', addresses('inside')], ['outside.addresses', addresses('outside')], ['gateways', gateways],
       ['routes', routes]] as const
     for (const [path, list] of left) {
-      if (list.length > 0) found([`/interfaces/${path.replace('.', '/')}`], 'no interface is named', 'set interfaces.inside.name and interfaces.outside.name')
+      if (list.length === 0) continue
+      found([`/interfaces/${path.replace('.', '/')}`], 'no interface is named',
+        'set interfaces.inside.name and interfaces.outside.name')
     }
     return
   }
   const interfaces: InterfacesConfig = {
-    inside: { name: name('inside'), addresses: addresses('inside') }, outside: { name: name('outside'), addresses: addresses('outside') },
+    inside: { name: name('inside'), addresses: addresses('inside') },
+    outside: { name: name('outside'), addresses: addresses('outside') },
     gateways, routes: routes.flatMap(routeOf),
   }
   const pool = setting(data, 'nat.nat44') === false ? [] : entries(data, 'nat.pool', usableRange).map(({ value }) => value)

@@ -1,5 +1,7 @@
 /** The section `interfaces`: the two links of a live box, and whom packets go to there. */
-import { maskWord, parseAddress, parsePrefix as readPrefix, printAddress, printPrefix, type Address, type Prefix } from '../../base/address.ts'
+import {
+  maskWord, parseAddress, parsePrefix as readPrefix, printAddress, printPrefix, type Address, type Prefix,
+} from '../../base/address.ts'
 import { fault, type Parsed, type Range } from './address.ts'
 import { item, list, section, sections, value } from './setting.ts'
 
@@ -48,7 +50,9 @@ export function parseInterfaceName(text: string): Parsed<string> {
 /** `10.0.0.1/24`, `2001:db8:1::1/64`. */
 export function parseInterfaceAddress(text: string): Parsed<InterfaceAddress> {
   const parsed = readPrefix(text)
-  if (!parsed.ok) return fault(`'${text}' is not an address with a prefix length: ${parsed.reason}`, 'write one such as 10.0.0.1/24')
+  if (!parsed.ok) {
+    return fault(`'${text}' is not an address with a prefix length: ${parsed.reason}`, 'write one such as 10.0.0.1/24')
+  }
   const { version, words, prefixBits } = parsed.value
   if (!text.includes('/')) return fault(`'${text}' has no prefix length`, `did you mean ${text}/${version === 4 ? 24 : 64}?`)
   const why = unusable(version, words)
@@ -94,7 +98,7 @@ export function isLinkLocal({ version, words }: Address): boolean {
 }
 
 /** Which link the address is on; a link-local one is on the outside, where routers are. null: on neither. */
-export function linkOf({ inside, outside }: Pick<InterfacesConfig, 'inside' | 'outside'>, address: Address): 'inside' | 'outside' | null {
+export function linkOf({ inside, outside }: InterfacesConfig, address: Address): 'inside' | 'outside' | null {
   if (isLinkLocal(address)) return 'outside'
   if (outside.addresses.some((own) => holds(own, address))) return 'outside'
   return inside.addresses.some((own) => holds(own, address)) ? 'inside' : null
@@ -121,7 +125,9 @@ export function interfaceFaults(interfaces: InterfacesConfig, pool: readonly Ran
     if (name === '') found(side, `the ${side} interface has no name`, 'name both interfaces, or none')
     if (addresses.length === 0) found(side, `${name || `the ${side} interface`} has no address`, 'write one such as 10.0.0.1/24')
   }
-  if (inside.name === outside.name && inside.name !== '') found('outside.name', `${inside.name} is inside already`, 'name another one')
+  if (inside.name === outside.name && inside.name !== '') {
+    found('outside.name', `${inside.name} is inside already`, 'name another one')
+  }
   const seen = new Set<string>()
   for (const [side, { addresses }] of [['inside', inside], ['outside', outside]] as const) {
     for (const [i, own] of addresses.entries()) {
@@ -141,7 +147,8 @@ export function interfaceFaults(interfaces: InterfacesConfig, pool: readonly Ran
     const first = prefix.words[0] >>> 0, last = (prefix.words[0] | ~maskWord(prefix.prefixBits, 0)) >>> 0
     const both = pool.find((range) => range.first <= last && range.last >= first)
     if (both !== undefined) {
-      found('inside', `addresses of the pool are in ${printPrefix(prefix)}, which is inside`, 'outside addresses must not be inside ones')
+      found('inside', `addresses of the pool are in ${printPrefix(prefix)}, which is inside`,
+        'outside addresses must not be inside ones')
     }
   }
   const own = [...inside.addresses, ...outside.addresses]
@@ -152,7 +159,9 @@ export function interfaceFaults(interfaces: InterfacesConfig, pool: readonly Ran
   }
   for (const [i, gateway] of gateways.entries()) {
     router(`gateways.${i}`, gateway)
-    if (linkOf(interfaces, gateway) === 'inside') found(`gateways.${i}`, `${printAddress(gateway)} is inside`, 'write a route instead')
+    if (linkOf(interfaces, gateway) === 'inside') {
+      found(`gateways.${i}`, `${printAddress(gateway)} is inside`, 'write a route instead')
+    }
     if (gateways.findIndex(({ version }) => version === gateway.version) !== i) {
       found(`gateways.${i}`, `this is the second gateway for IPv${gateway.version}`, 'write a route instead')
     }

@@ -1,6 +1,6 @@
 /**
- * A box that runs until it is stopped: the packet path, its doors, and policy between them. Packets come from live interfaces, or from
- * a capture, or not at all. Packets and control share one thread; see turns.ts.
+ * A box that runs until it is stopped: the packet path, its doors, and policy between them. Packets come from live interfaces, or
+ * from a capture, or not at all. Packets and control share one thread; see turns.ts.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -123,7 +123,7 @@ export async function startBox(options: BoxOptions): Promise<Box> {
       snmp = openSnmp(config, () => composeMibs(mibs), log.line)
       carryOut(core)
     }
-    // The packet path counts its time from the first packet of a capture; so that it is the time of the box, that one comes at once.
+    // With a capture the packet path counts time from the first packet; so that it is the time of the box, that one comes at once.
     played?.turn(() => 0)
     clock.start()
     doors = await openDoors(server, snmp)

@@ -1,12 +1,12 @@
 /** What the system has to be like for a live box: interfaces that can be used, and a kernel that leaves their packets alone. */
 import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
-import { parseAddress, printAddress } from '../../base/address.ts'
+import { parseAddress, print4, printAddress } from '../../base/address.ts'
 import { deviceError, loadAddon, type LinkState } from '../../phy/addon.ts'
 import { DeviceError } from '../../phy/device.ts'
 import { Failure, STATUS } from '../cli/status.ts'
-import { sharedPool } from '../config/assemble-nat.ts'
 import type { Config } from '../config/config.ts'
+import { outsideOf } from './live-addresses.ts'
 
 export interface SystemLink {
   name: string
@@ -22,25 +22,20 @@ const OFFLOADS = [
 ] as const
 
 /** @returns the two links, by SIDE_ constant. @throws DeviceError, Failure */
-export function checkSystem(config: Config, { fixOffload, log }: { fixOffload: boolean; log: (line: string) => void }): SystemLink[] {
+export function checkSystem(config: Config, options: { fixOffload: boolean; log: (line: string) => void }): SystemLink[] {
   const { inside, outside } = config.interfaces!
   const links = [inside.name, outside.name].map((name) => ({ name, state: linkState(name), kernel: kernelAddresses(name) }))
   for (const { name, kernel } of links) {
     checkForwarding(name, 'ipv4')
     if ([...inside.addresses, ...outside.addresses].some(({ version }) => version === 6)) checkForwarding(name, 'ipv6')
-    checkOffloads(name, fixOffload, log)
-    const taken = config.nat.nat44 ? shared(config).find((address) => kernel.has(address)) : undefined
+    checkOffloads(name, options.fixOffload, options.log)
+    const taken = outsideOf(config).map(print4).find((address) => kernel.has(address))
     if (taken !== undefined) {
-      throw new Failure(STATUS.usage, `the kernel has ${taken} on ${name} too, and would reset the connections of inside hosts that `
-        + `use it: ip address del ${taken} dev ${name}`)
+      throw new Failure(STATUS.usage, `the kernel has ${taken} on ${name} too, and would reset the connections of inside hosts `
+        + `that use it: ip address del ${taken} dev ${name}`)
     }
   }
   return links
-}
-
-function shared({ nat, midcom }: Config): string[] {
-  return [...sharedPool(nat), ...nat.forwards.map(({ outside }) => outside), ...nat.statics.map(({ outside }) => outside), ...midcom.addresses]
-    .map((address) => printAddress({ version: 4, words: Int32Array.of(address) }))
 }
 
 function linkState(name: string): LinkState {
@@ -85,8 +80,8 @@ function checkOffloads(name: string, fixOffload: boolean, log: (line: string) =>
     const value = addon.offload(name, get, 0)
     if (value <= 0 || (value & bit) === 0) continue
     if (!fixOffload) {
-      throw new Failure(STATUS.usage, `${name}: ${what.toUpperCase()} joins frames to some that no link takes: ethtool -K ${name} ${what} off, `
-        + 'or --fix-offload')
+      throw new Failure(STATUS.usage, `${name}: ${what.toUpperCase()} joins frames to some that no link takes: `
+        + `ethtool -K ${name} ${what} off, or --fix-offload`)
     }
     try {
       if (addon.offload(name, set, value & ~bit) >= 0 && (addon.offload(name, get, 0) & bit) === 0) {

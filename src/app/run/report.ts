@@ -61,11 +61,11 @@ export function runSummary(report: RunReport): string {
 
 function interfaceLines(interfaces: RunReport['interfaces']): string[][] {
   if (interfaces === null) return []
-  const n = grouped
+  const n = grouped, { links, counters } = interfaces
   return [
-    ...interfaces.links.map(({ name, counters: one }) => [name, `${n(one['received-frames'])} frames received, `
-      + `${n(one['ring-full-frames'])} lost before the box, ${n(one['sent-frames'])} sent, ${n(one['send-full-frames'])} lost behind it`]),
-    ['neighbours', `${n(interfaces.counters['neighbours-current'])} known, ${n(interfaces.counters['neighbours-failed'])} did not answer; `
-      + `${n(interfaces.counters['no-route-packets'])} packets without a route`],
+    ...links.map(({ name, counters: one }) => [name, `${n(one['received-frames'])} frames received, ${n(one['ring-full-frames'])} `
+      + `lost before the box, ${n(one['sent-frames'])} sent, ${n(one['send-full-frames'])} lost behind it`]),
+    ['neighbours', `${n(counters['neighbours-current'])} known, ${n(counters['neighbours-failed'])} did not answer; `
+      + `${n(counters['no-route-packets'])} packets without a route`],
   ]
 }

@@ -1,0 +1,237 @@
+/**
+ * The turn of a live box: frames that have come, what of them is the box's own, the packet path, neighbours, and out. While frames
+ * come it polls; then it sleeps until the system has some.
+ */
+import { performance } from 'node:perf_hooks'
+import { createPrefixSet, print4 } from '../../base/address.ts'
+import type { Device } from '../../phy/device.ts'
+import { createIcmpErrors, ERROR_BYTES } from '../../plane/errors.ts'
+import { liveCounterIndex } from '../../plane/live-counters.ts'
+import { createNeighbours, NEIGHBOUR_SCRATCH_BYTES, type LinkEnd, type Neighbours } from '../../plane/neighbours.ts'
+import { createOwn, OWN_SCRATCH_BYTES } from '../../plane/own.ts'
+import { createRoutes } from '../../plane/routes.ts'
+import { createTokenBucket } from '../../storage/token-bucket.ts'
+import { LINK_ETHERNET, SIDE_INSIDE, SIDE_OUTSIDE } from '../../wire/frames.ts'
+import * as ethernet from '../../wire/ethernet.ts'
+import * as icmp from '../../wire/icmp.ts'
+import * as ipv4 from '../../wire/ipv4.ts'
+import * as ipv6 from '../../wire/ipv6.ts'
+import type { Machine } from '../compose.ts'
+import type { Config } from '../config/config.ts'
+import { insideOf } from '../config/interfaces.ts'
+import { DUMMY, linkEnd, ownAddresses, routesOf, shownAddresses } from './live-addresses.ts'
+import type { SystemLink } from './live-system.ts'
+import type { Traffic } from './turns.ts'
+
+/** Neighbours known at once, and packets that wait for them. */
+const NEIGHBOURS = 4096, WAITING_FRAMES = 256
+/** The turn polls so long after the last frame: to be woken takes about as much. */
+const POLL_MS = 0.05
+/** SYNs that wait for their answer are looked at so often. */
+const LATE_MS = 50
+/** RFC 5227 2.3: twice, two seconds apart. */
+const ANNOUNCEMENTS = 2, ANNOUNCE_MS = 2000
+/** An interface that failed is tried again after that. */
+const RETRY_MS = 250
+/** ICMP errors about undelivered packets in one turn. */
+const ERRORS_PER_TURN = 8
+/** That frames are too long is said so often. */
+const HINT_MS = 60_000
+/* From the specifications */
+const NET_UNREACHABLE = 0, HOST_UNREACHABLE = 1, V6_NO_ROUTE = 0, V6_ADDRESS_UNREACHABLE = 3
+const HEADER = ethernet.HEADER_BYTES
+
+export interface LiveTraffic extends Traffic {
+  packets(): number
+}
+
+export interface LiveContext {
+  machine: Machine
+  /** Has the turn come. */
+  wake: () => void
+  log: (line: string) => void
+}
+
+export interface LiveTrafficOptions extends LiveContext {
+  config: Config
+  /** By SIDE_ constant. */
+  devices: readonly [Device, Device]
+  links: readonly SystemLink[]
+  /** Of the box. */
+  counters: Float64Array
+  /** Where `liveBytes` of the pool are, in no memory of an interface. */
+  start: number
+  /** Is to be called for what leaves the packet path. */
+  onSender: (send: Neighbours['send']) => void
+}
+
+/** The longest frame that waits for a neighbour. */
+function queueBytes(links: readonly SystemLink[]): number {
+  return 64 * Math.ceil((Math.max(...links.map(({ state }) => state.mtu)) + HEADER) / 64)
+}
+
+const SCRATCH_BYTES = NEIGHBOUR_SCRATCH_BYTES + OWN_SCRATCH_BYTES + HEADER + ERROR_BYTES
+
+export function liveBytes(links: readonly SystemLink[]): number {
+  return WAITING_FRAMES * queueBytes(links) + SCRATCH_BYTES
+}
+
+export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
+  const { config, devices, links, counters, start, machine, wake, log, onSender } = options
+  const { frames, plane, engine } = machine
+  const { view, off, capBytes, wireBytes, link, iface, sec, nsec, capacity } = frames
+  const { begin, run } = plane
+  const [inside, outside] = devices
+  const ends = [SIDE_INSIDE, SIDE_OUTSIDE].map((side) => linkEnd(config.interfaces!, side, devices[side], links[side])) as
+    [LinkEnd, LinkEnd]
+  const routes = createRoutes(routesOf(config.interfaces!))
+  const scratchStart = start + WAITING_FRAMES * queueBytes(links)
+  const ownStart = scratchStart + NEIGHBOUR_SCRATCH_BYTES, errorStart = ownStart + OWN_SCRATCH_BYTES
+  const neighbours = createNeighbours({
+    frames, counters, routes, ends, most: NEIGHBOURS, queueFrames: WAITING_FRAMES, queueBytes: queueBytes(links), queueStart: start,
+    scratchStart,
+  })
+  const errors = createIcmpErrors(frames, createTokenBucket(config.limits.icmpErrorsPerSecond).take)
+  const addresses = ownAddresses(config, links)
+  const { take, announce } = createOwn({
+    frames, counters, ends, neighbours, routes, addresses, shown: shownAddresses(config), errors, scratchStart: ownStart,
+    inside: createPrefixSet(insideOf(config.interfaces!)),
+    onConflict: (address, side) => { log(`${devices[side].name}: somebody else says that it has ${print4(address)}`) },
+  })
+  const { send, advance, nextMs, undelivered } = neighbours
+  const UNREACHABLE = liveCounterIndex('unreachable-errors')
+  let packets = 0
+  let pollUntilMs = 0
+  let latestMs = -1
+  let announced = 0
+  // While an error about a packet that nobody took passes the packet path.
+  let isTelling = false
+  let oversized = 0
+  let hintedMs = -Infinity
+
+  onSender((side, p, bytes) => {
+    if (isTelling && side === SIDE_INSIDE && view.getInt32(p + ipv4.SRC) === DUMMY) speakAsBox(p)
+    send(side, p, bytes)
+  })
+
+  /** The error comes from the box, which has an address inside. */
+  function speakAsBox(p: number): void {
+    ipv4.setSrc(view, p, config.box.insideAddress)
+    ipv4.setChecksum(view, p, 0)
+    ipv4.setChecksum(view, p, ~ipv4.headerSum(view, p) & 0xffff)
+  }
+
+  /**
+   * Tells the senders of packets that had no route or no neighbour (RFC 1812 5.2.7.1, RFC 4443 3.1). The packet path knows whom
+   * they come from, so the error takes the way of one that a router beyond the box would have sent.
+   */
+  function tellUndelivered(nowMs: number): void {
+    for (let n = 0; n < ERRORS_PER_TURN; n++) {
+      const one = undelivered()
+      if (one === null) return
+      const { side, p, bytes, hadRoute } = one
+      const to = errorStart + HEADER, isFour = view.getUint8(p) >>> 4 === 4
+      if (isFromBox(p, isFour)) continue
+      const from = side === SIDE_INSIDE ? config.box.insideAddress : DUMMY
+      const written = isFour
+        ? errors.write4(p, bytes, from, icmp.UNREACHABLE, hadRoute ? HOST_UNREACHABLE : NET_UNREACHABLE, to, nowMs)
+        : errors.write6(p, bytes, config.box.address6, icmp.V6_UNREACHABLE, hadRoute ? V6_ADDRESS_UNREACHABLE : V6_NO_ROUTE, to,
+          nowMs)
+      if (written === 0) continue
+      counters[UNREACHABLE]++
+      const type = isFour ? ethernet.TYPE_IPV4 : ethernet.TYPE_IPV6
+      ethernet.emit({ dst: NOBODY, src: NOBODY, tags: [], type }, view, errorStart)
+      off[0] = errorStart
+      capBytes[0] = wireBytes[0] = HEADER + written
+      link[0] = LINK_ETHERNET
+      iface[0] = side
+      stamp(1, nowMs)
+      isTelling = true
+      begin(1)
+      run(0, 1)
+      isTelling = false
+    }
+  }
+
+  function isFromBox(p: number, isFour: boolean): boolean {
+    const at = p + (isFour ? ipv4.SRC : ipv6.SRC)
+    return addresses.some(({ version, words, isShared }) => (version === 4) === isFour && !isShared
+      && words.every((word, i) => view.getInt32(at + 4 * i) === word))
+  }
+
+  function stamp(rows: number, nowMs: number): void {
+    const seconds = Math.floor(nowMs / 1000), nanos = nowMs % 1000 * 1e6
+    for (let i = 0; i < rows; i++) {
+      sec[i] = seconds
+      nsec[i] = nanos
+    }
+  }
+
+  /** What is done once a millisecond. */
+  function tick(nowMs: number): void {
+    plane.advance(Math.floor(nowMs / 1000), nowMs % 1000 * 1e6)
+    advance(nowMs)
+    if (announced < ANNOUNCEMENTS && nowMs >= announced * ANNOUNCE_MS) {
+      announced++
+      announce()
+    }
+    const seen = inside.oversized() + outside.oversized()
+    if (seen > oversized && nowMs - hintedMs >= HINT_MS) {
+      hintedMs = nowMs
+      log(`${seen - oversized} frames were longer than their link takes: somebody joins them. At the other end of a veth pair, `
+        + '`ethtool -K eth0 tso off gso off` stops that')
+    }
+    oversized = seen
+  }
+
+  function turn(clock: () => number): boolean {
+    const nowMs = clock()
+    if (nowMs !== latestMs) {
+      latestMs = nowMs
+      tick(nowMs)
+    }
+    tellUndelivered(nowMs)
+    // Neither side starves the other.
+    const fromInside = inside.receive(0, capacity >> 1)
+    const count = fromInside + outside.receive(fromInside, capacity - fromInside)
+    if (count > 0) {
+      packets += count
+      const rows = take(count, nowMs)
+      stamp(rows, nowMs)
+      begin(rows)
+      run(0, rows)
+    }
+    inside.flush()
+    outside.flush()
+    if (count > 0) {
+      inside.release()
+      outside.release()
+    }
+    const isInsidePending = inside.kick(), isPending = outside.kick() || isInsidePending
+    if (count > 0) pollUntilMs = performance.now() + POLL_MS
+    else if (!isPending && performance.now() >= pollUntilMs) {
+      inside.arm()
+      outside.arm()
+      return false
+    }
+    return true
+  }
+
+  for (const device of devices) {
+    device.onWake((hasFailed) => {
+      if (!hasFailed) return wake()
+      log(`${device.name}: ${device.failure() ?? 'failed'}; trying again`)
+      setTimeout(wake, RETRY_MS).unref()
+    })
+  }
+
+  return {
+    turn, packets: () => packets,
+    nextMs() {
+      const announceMs = announced < ANNOUNCEMENTS ? announced * ANNOUNCE_MS : Infinity
+      return Math.min(nextMs(), announceMs, engine.heldSyns() > 0 ? plane.virtualMs() + LATE_MS : Infinity)
+    },
+  }
+}
+
+const NOBODY = [0, 0, 0, 0, 0, 0]
