@@ -221,7 +221,9 @@ test('run: what cannot be run ends with status 2 and says why', async () => {
   write('cut.pcap', fs.readFileSync(inDir(capture)).subarray(0, 100))
   try {
     for (const [args, status, message] of [
-      [[], 2, /^pinhole: live interfaces are not there yet: `pinhole run --simulate` runs a box without them\n$/],
+      [[], 2, /^pinhole: which interfaces\? name them with --inside and --outside/],
+      [['lab.pcap', '--inside', 'in0,10.0.0.1/24', '--outside', 'out0,203.0.113.1/24'], 2, /^pinhole: a capture is played with --simulate/],
+      [['--simulate', '--config', 'lab.yaml', '--gateway', '203.0.113.254'], 2, /^pinhole: --gateway is for interfaces/],
       [['--simulate'], 2, /^pinhole: a configuration is needed: `pinhole init --lab/],
       [['--simulate', '--config', 'off.yaml'], 2, /^pinhole: off\.yaml: midcom\.enabled is false/],
       [['--simulate', '--config', 'busy.yaml'], 2, new RegExp(`^pinhole: cannot open the simco door: address already in use 127\\.0\\.0\\.1:${port} \\(EADDRINUSE\\)\\n$`, 'm')],

@@ -42,7 +42,7 @@ export function reservePool(poolBytes: number): ArrayBuffer {
   }
 }
 
-/** Opens interfaces with their rings at `ringStart` of the pool; `iface` of a frame is its place in the list. @throws DeviceError */
+/** Opens interfaces with their rings at `ringStart` of the pool, each the `iface` of its place in the list. @throws DeviceError */
 export function openPacketDevices(interfaces: readonly PacketOptions[], frames: Frames, ringStart: number): Device[] {
   const addon = loadAddon()
   if (ringStart % PAGE_BYTES !== 0) throw new RangeError(`rings begin at a multiple of ${PAGE_BYTES}`)

@@ -374,10 +374,10 @@ export function createNeighbours(options: NeighboursOptions): Neighbours {
       counters[RESOLVED]++
     }
     state[n] = next
+    if (queued[n] !== 0) sendWaiting(n)
     tries[n] = used[n] = 0
     lastUsed[n] = now
     at(n, now + (next === REACHABLE ? REACHABLE_MS : DELAY_MS))
-    if (queued[n] !== 0) sendWaiting(n)
   }
 
   function learn(side: number, version: number, words: Int32Array, macAt: number, isAnswer: boolean, nowMs: number): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { buildPacket, fragment, verify, type PacketSpec } from '../wire/build.ts'
-import { LINK_ETHERNET, LINK_RAW, TO_INSIDE, TO_OUTSIDE, createFrames } from '../wire/frames.ts'
+import { LINK_ETHERNET, LINK_RAW, SIDE_OUTSIDE, TO_INSIDE, TO_OUTSIDE, createFrames } from '../wire/frames.ts'
 import { createCounters } from '../channel/counters.ts'
 import { createEngine, engineScratchBytes } from '../engine/engine.ts'
 import { TEST_OPTIONS } from '../engine/testing.ts'
@@ -262,4 +262,29 @@ test('plane: the clock is asked around the work, and what it says is summed', ()
   const { put, plane } = createPlaneRig({ clockNs: () => now += 10 })
   put({ data: udp() })
   assert.ok(plane.spentNs() >= 20)
+})
+
+test('plane: time that begins with the box goes on without packets, and answers what is due (RFC 5382 REQ-4)', () => {
+  const frames = createFrames({ capacity: 4, poolBytes: 4096 + engineScratchBytes(TEST_OPTIONS) + PLANE_SCRATCH_BYTES })
+  const counters = createCounters()
+  const engine = createEngine({ ...TEST_OPTIONS, scratchStart: 4096 }, frames, counters)
+  const sent: number[] = []
+  const outlet: Outlet = { room: () => true, write(off, capBytes, wireBytes, sec, nsec) { sent.push(sec * 1000 + nsec / 1e6); return true } }
+  const plane = createPlane({
+    frames, counters, engine, sides: { isBySource: false, decide: () => { frames.side[0] = SIDE_OUTSIDE } }, world: null, inside: null, outside: outlet,
+    scratchStart: 4096 + engineScratchBytes(TEST_OPTIONS), clockNs: () => 0, firstSec: 0,
+  })
+  const syn = buildPacket({ proto: 'tcp', src: b, dst: nat, srcPort: 80, dstPort: 5000, tcpFlags: 2 })
+  frames.pool.set(syn, 100)
+  frames.off[0] = 100
+  frames.capBytes[0] = frames.wireBytes[0] = syn.length
+  frames.link[0] = LINK_RAW
+  frames.sec[0] = 10
+  plane.begin(1)
+  plane.run(0, 1)
+  assert.equal(plane.virtualMs(), 10_000, 'time did not begin with this packet')
+  plane.advance(15, 999e6)
+  assert.deepEqual([sent, plane.virtualMs()], [[], 15_999])
+  plane.advance(16, 0)
+  assert.deepEqual([sent, plane.virtualMs()], [[16_000], 16_000])
 })

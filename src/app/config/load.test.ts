@@ -47,14 +47,14 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
     '5:14: timers.udp-ports[2].port: 1024 is too many (0 to 1023 ports); write 1023',
     '6:7: timers.udp-ports[3]: idle is missing; add idle: 30s']],
   ['nothing like a setting', 'frobnicate: 1\nbox:\n  frobnicate: 1\n', [
-    '1:1: frobnicate: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom',
+    '1:1: frobnicate: no such setting; known here: inside, interfaces, box, nat, firewall, timers, limits, checks, midcom',
     '3:3: box.frobnicate: no such setting; known in box: inside-address, address6, mtu-inside, mtu-outside, mss']],
   ['names that JavaScript gives a meaning', '__proto__: 1\nconstructor: {}\nbox:\n  __proto__: 2\n', [
-    '1:1: __proto__: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom',
-    '2:1: constructor: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom',
+    '1:1: __proto__: no such setting; known here: inside, interfaces, box, nat, firewall, timers, limits, checks, midcom',
+    '2:1: constructor: no such setting; known here: inside, interfaces, box, nat, firewall, timers, limits, checks, midcom',
     '4:3: box.__proto__: no such setting; known in box: inside-address, address6, mtu-inside, mtu-outside, mss']],
   ['a merge key', '<<: {a: 1}\n',
-    ['1:1: <<: no such setting; known here: inside, box, nat, firewall, timers, limits, checks, midcom']],
+    ['1:1: <<: no such setting; known here: inside, interfaces, box, nat, firewall, timers, limits, checks, midcom']],
 
   ['a duplicate key', 'timers:\n  udp: 5m\n  udp: 6m\n',
     ["3:3: timers.udp: 'udp' is set a second time; remove one of the two; the first is in line 2"]],
@@ -292,6 +292,11 @@ const octets = (text: string) => Uint8Array.from(Buffer.from(text))
 test('config: every setting is read', () => {
   const config = good(`
 inside: [100.64.0.0/10, "2001:db8::/32"]
+interfaces:
+  inside: {name: in0, addresses: [10.0.0.1/24]}
+  outside: {name: eth0.7, addresses: [192.0.2.9/29, "2001:db8::9/64"]}
+  gateways: [192.0.2.10]
+  routes: [{to: 10.1.0.0/16, via: 10.0.0.2}]
 box: {inside-address: 192.0.2.1, address6: "2001:db8::1", mtu-inside: 9000, mtu-outside: 1500, mss: 1300}
 nat:
   nat44: false
@@ -360,6 +365,21 @@ midcom:
       { version: 4, words: Int32Array.of(0x64400000), prefixBits: 10, hostBits: false },
       { version: 6, words: Int32Array.of(0x20010db8, 0, 0, 0), prefixBits: 32, hostBits: false },
     ],
+    interfaces: {
+      inside: { name: 'in0', addresses: [{ version: 4, words: Int32Array.of(0x0a000001), prefixBits: 24 }] },
+      outside: {
+        name: 'eth0.7',
+        addresses: [
+          { version: 4, words: Int32Array.of(0xc0000209 | 0), prefixBits: 29 },
+          { version: 6, words: Int32Array.of(0x20010db8, 0, 0, 9), prefixBits: 64 },
+        ],
+      },
+      gateways: [{ version: 4, words: Int32Array.of(0xc000020a | 0) }],
+      routes: [{
+        to: { version: 4, words: Int32Array.of(0x0a010000), prefixBits: 16, hostBits: false },
+        via: { version: 4, words: Int32Array.of(0x0a000002) },
+      }],
+    },
     box: { insideAddress: 0xc0000201 | 0, address6: Int32Array.of(0x20010db8, 0, 0, 1), mtuInside: 9000, mtuOutside: 1500, mss: 1300 },
     nat: {
       nat44: false,
@@ -507,7 +527,7 @@ test('config: what the schema offers an editor, the checker takes', () => {
   for (const [path, { examples = [], pattern, enum: choices, default: fallback, items, 'x-value': rule }] of settings()) {
     for (const value of [...fallback === undefined ? [] : [fallback], ...examples, ...choices ?? [], ...items?.enum?.map(one => [one]) ?? []]) {
       // Files, other agents and addresses of the examples need not be there.
-      const complaints = checkConfig(fileOf(path, value)).problems.filter(({ message }) => !/there is no|ENOENT|come together|inside-pool|is missing|in no group/.test(message))
+      const complaints = checkConfig(fileOf(path, value)).problems.filter(({ message }) => !/there is no|ENOENT|come together|inside-pool|is missing|in no group|has no name|has no address|no interface is named/.test(message))
       assert.deepEqual(complaints, [], `${path}: ${JSON.stringify(value)}`)
       if (pattern !== undefined && typeof value === 'string') assert.match(value, new RegExp(pattern), path)
     }

@@ -149,3 +149,15 @@ test('timed: policy knows the time before it is asked, and whoever waits for its
   assert.equal(policy.terminateRule(1, 'administrator'), true)
   assert.equal(policy.terminateSessions(undefined, 'shutdown'), 3)
 })
+
+test('turns: where nobody may set rules, packets still have their turns, and work of the engine is carried on', async (t) => {
+  let left = 3, packets = 0
+  const engine = { expire() { /* nothing ends */ }, applyCommands: () => --left > 0 } as unknown as Engine
+  const turns = createTurns(engine, () => performance.now())
+  t.after(turns.stop)
+  turns.start(null, { turn: () => { packets++; return false }, nextMs: () => Infinity })
+  turns.pump(engine)
+  for (let n = 0; n < 10; n++) await others()
+  assert.equal(left, 0)
+  assert.ok(packets >= 1)
+})

@@ -1,0 +1,141 @@
+/**
+ * Three network namespaces of their own, removed at the end: an inside host, the box, and an outside host behind which there is a
+ * network. Nothing of them touches the machine's own interfaces.
+ *
+ *   inside eth0 10.0.0.5 --- in0 10.0.0.1  box  203.0.113.1 out0 --- eth0 203.0.113.254 outside, 198.51.100.7 behind it
+ *          2001:db8:1::5         :1::1              :2::1                 2001:db8:2::fe        2001:db8:9::7
+ */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import * as path from 'node:path'
+
+const MAIN = path.resolve('build/src/app/cli/main.js'), OFFLOAD = path.resolve('build/test/live/offload.js')
+const TIMEOUT_MS = 60_000
+export const INTERFACES = [
+  '--inside', 'in0,10.0.0.1/24,2001:db8:1::1/64', '--outside', 'out0,203.0.113.1/24,2001:db8:2::1/64',
+  '--pool', '203.0.113.1-203.0.113.4', '--gateway', '203.0.113.254', '--gateway', '2001:db8:2::fe',
+]
+export type Place = 'inside' | 'box' | 'outside'
+
+/** Why there is no lab here, or null; `isFault`: there should be one. */
+export function obstacle(): { reason: string; isFault: boolean } | null {
+  if (process.platform !== 'linux') return { reason: 'this is not Linux', isFault: false }
+  if (process.getuid?.() !== 0) return { reason: 'not root: no network namespace can be made', isFault: false }
+  const tools = [['ip', 'iproute2'], ['ping', 'iputils-ping'], ['traceroute', 'traceroute'], ['tcpdump', 'tcpdump'], ['curl', 'curl']]
+  const missing = tools.filter(([tool]) => spawnSync('sh', ['-c', `command -v ${tool}`]).status !== 0)
+  if (missing.length > 0) return { reason: `missing: ${missing.map(([tool, name]) => `${tool} (${name})`).join(', ')}`, isFault: true }
+  if (!existsSync('native/packet.node')) return { reason: 'the driver is not built: node scripts/native.js says why', isFault: true }
+  const name = `pinhole-try-${process.pid}`
+  const made = spawnSync('ip', ['netns', 'add', name])
+  if (made.status !== 0) return { reason: 'root here may not make network namespaces', isFault: false }
+  spawnSync('ip', ['netns', 'del', name])
+  return null
+}
+
+export interface Ran { status: number | null; stdout: string; stderr: string }
+
+export interface RunningBox {
+  child: ChildProcess
+  /** Name of the line that said it was ready. */
+  ready: string
+  stderr(): string
+  /** Ends it by SIGTERM. */
+  end(): Promise<Ran>
+}
+
+export interface Lab {
+  /** Runs a program in a namespace, to its end. */
+  run(where: Place, ...command: string[]): Ran
+  /** The same; throws what it says if it fails. */
+  must(where: Place, ...command: string[]): string
+  /** The same while others go on. */
+  later(where: Place, ...command: string[]): Promise<Ran>
+  start(where: Place, ...command: string[]): ChildProcess
+  /** A box between in0 and out0, once it is ready. */
+  box(...args: string[]): Promise<RunningBox>
+  /** One that does not start: what it says. */
+  refused(...args: string[]): Ran
+  close(): void
+}
+
+export function openLab(): Lab {
+  const name = (where: Place) => `pinhole-${where}-${process.pid}`
+  const started: ChildProcess[] = []
+  const argv = (where: Place, command: string[]) => ['netns', 'exec', name(where), ...command]
+
+  function run(where: Place, ...command: string[]): Ran {
+    const { status, stdout, stderr } = spawnSync('ip', argv(where, command), { encoding: 'utf8', timeout: TIMEOUT_MS })
+    return { status, stdout, stderr }
+  }
+
+  function must(where: Place, ...command: string[]): string {
+    const { status, stdout, stderr } = run(where, ...command)
+    if (status !== 0) throw new Error(`${command.join(' ')}: ${status}: ${stdout}${stderr}`)
+    return stdout
+  }
+
+  function start(where: Place, ...command: string[]): ChildProcess {
+    const child = spawn('ip', argv(where, command), { stdio: ['pipe', 'pipe', 'pipe'] })
+    started.push(child)
+    return child
+  }
+
+  function collect(child: ChildProcess): { ran: Promise<Ran>; stdout: () => string; stderr: () => string } {
+    let stdout = '', stderr = ''
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => { stdout += text })
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => { stderr += text })
+    const ran = new Promise<Ran>((resolve) => child.on('close', (status) => resolve({ status, stdout, stderr })))
+    return { ran, stdout: () => stdout, stderr: () => stderr }
+  }
+
+  for (const where of ['inside', 'box', 'outside'] as const) {
+    const { status, stderr } = spawnSync('ip', ['netns', 'add', name(where)], { encoding: 'utf8' })
+    if (status !== 0) throw new Error(stderr)
+    must(where, 'ip', 'link', 'set', 'lo', 'up')
+  }
+  for (const [end, where] of [['in0', 'inside'], ['out0', 'outside']] as const) {
+    must('box', 'ip', 'link', 'add', end, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name(where))
+    must('box', 'ip', 'link', 'set', end, 'up')
+    must(where, 'ip', 'link', 'set', 'eth0', 'up')
+    // What a network card does for a host that shares its memory with the box is undone: frames are as on a wire.
+    must(where, process.execPath, OFFLOAD, 'eth0')
+  }
+  const set = (where: Place, lines: string) => {
+    for (const line of lines.split('\n').map((text) => text.trim()).filter((text) => text !== '')) must(where, 'ip', ...line.split(' '))
+  }
+  set('inside', `address add 10.0.0.5/24 dev eth0
+    address add 10.0.0.6/24 dev eth0
+    address add 2001:db8:1::5/64 dev eth0 nodad
+    route add default via 10.0.0.1
+    -6 route add default via 2001:db8:1::1`)
+  set('outside', `address add 203.0.113.254/24 dev eth0
+    address add 198.51.100.7/32 dev lo
+    address add 2001:db8:2::fe/64 dev eth0 nodad
+    address add 2001:db8:9::7/128 dev lo nodad
+    -6 route add 2001:db8:1::/64 via 2001:db8:2::1`)
+
+  return {
+    run, must, start,
+    later: (where, ...command) => collect(start(where, ...command)).ran,
+    refused: (...args) => run('box', process.execPath, MAIN, 'run', ...args),
+    async box(...args) {
+      const child = start('box', process.execPath, MAIN, 'run', ...args)
+      const { ran, stdout, stderr } = collect(child)
+      await new Promise<void>((resolve, reject) => {
+        child.stdout!.on('data', () => { if (stdout().includes('\n')) resolve() })
+        void ran.then(() => reject(new Error(`it ended: ${stdout()}${stderr()}`)))
+      })
+      return {
+        child, stderr, ready: stdout().trim(),
+        async end() {
+          child.kill('SIGTERM')
+          return ran
+        },
+      }
+    },
+    close() {
+      for (const child of started) child.kill('SIGKILL')
+      for (const where of ['inside', 'box', 'outside'] as const) spawnSync('ip', ['netns', 'del', name(where)])
+    },
+  }
+}

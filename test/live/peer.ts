@@ -1,0 +1,121 @@
+/**
+ * A host of the lab, for `live.test.ts`. Commands:
+ *   serve ADDRESS PORT           HTTP: GET /N answers N bytes of a pattern; POST answers the SHA-256 of the body; GET /who the client
+ *   fetch URL BYTES              GET, and say the SHA-256 of what came
+ *   post URL BYTES               POST a pattern, and say what was answered and what it should be
+ *   steady ADDRESS PORT SECONDS  one TCP connection that asks 500 times a second, and how many answers came
+ *   echo ADDRESS PORT            answers datagrams
+ *   ask ADDRESS PORT BYTES       one datagram of that size; `answered` or `silence`
+ *   listen ADDRESS PORT          prints each datagram that comes, with its sender
+ *   send FROM TO PORT COUNT      datagrams, ten a second
+ */
+import { createHash } from 'node:crypto'
+import { createSocket } from 'node:dgram'
+import { createServer, get, request } from 'node:http'
+import { connect, createServer as createTcpServer, isIPv6 } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const [command, ...args] = process.argv.slice(2) as [string, ...string[]]
+const udp = (address: string) => createSocket(isIPv6(address) ? 'udp6' : 'udp4')
+
+/** Bytes that a shifted or repeated piece would betray. */
+function pattern(from: number, bytes: number): Buffer {
+  const words = Buffer.alloc((bytes >> 2) + 2 << 2)
+  for (let at = 0; at < words.length; at += 4) words.writeUInt32LE(Math.imul((from >> 2) + (at >> 2), 2654435761) >>> 0, at)
+  return words.subarray(from & 3, (from & 3) + bytes)
+}
+
+function* pieces(bytes: number): Generator<Buffer> {
+  for (let at = 0; at < bytes; at += 65_536) yield pattern(at, Math.min(65_536, bytes - at))
+}
+
+function hashOf(bytes: number): string {
+  const hash = createHash('sha256')
+  for (const piece of pieces(bytes)) hash.update(piece)
+  return hash.digest('hex')
+}
+
+async function write(into: NodeJS.WritableStream, bytes: number): Promise<void> {
+  for (const piece of pieces(bytes)) if (!into.write(piece)) await new Promise((resolve) => into.once('drain', resolve))
+  into.end()
+}
+
+switch (command) {
+  case 'serve':
+    createServer((asked, answer) => {
+      if (asked.method === 'POST') {
+        const hash = createHash('sha256')
+        asked.on('data', (piece: Buffer) => hash.update(piece)).on('end', () => answer.end(hash.digest('hex')))
+      } else if (asked.url === '/who') answer.end(asked.socket.remoteAddress)
+      else void write(answer, Number(asked.url!.slice(1)))
+    }).listen(Number(args[1]), args[0], () => console.log('ready'))
+    break
+  case 'fetch':
+    get(args[0]!, (answer) => {
+      const hash = createHash('sha256')
+      answer.on('data', (piece: Buffer) => hash.update(piece)).on('end', () => console.log(hash.digest('hex') === hashOf(Number(args[1])) ? 'same' : 'different'))
+    })
+    break
+  case 'post': {
+    const asked = request(args[0]!, { method: 'POST' }, (answer) => {
+      let said = ''
+      answer.setEncoding('utf8').on('data', (text: string) => { said += text }).on('end', () => console.log(said === hashOf(Number(args[1])) ? 'same' : 'different'))
+    })
+    await write(asked, Number(args[1]))
+    break
+  }
+  case 'mirror':
+    createTcpServer((socket) => { socket.pipe(socket) }).listen(Number(args[1]), args[0], () => console.log('ready'))
+    break
+  case 'steady': {
+    const socket = connect(Number(args[1]), args[0])
+    await new Promise((resolve) => socket.once('connect', resolve))
+    socket.setNoDelay(true)
+    let asked = 0, answered = 0, longestMs = 0, since = performance.now()
+    socket.on('data', (piece) => {
+      answered += piece.length
+      longestMs = Math.max(longestMs, performance.now() - since)
+      since = performance.now()
+    })
+    const endMs = performance.now() + Number(args[2]) * 1000
+    while (performance.now() < endMs) {
+      socket.write(Buffer.alloc(1))
+      asked++
+      await sleep(2)
+    }
+    await sleep(500)
+    console.log(JSON.stringify({ asked, answered, longestMs: Math.round(longestMs) }))
+    socket.destroy()
+    break
+  }
+  case 'echo': {
+    const socket = udp(args[0]!)
+    socket.on('message', (message, { port, address }) => socket.send(message, port, address))
+    socket.bind(Number(args[1]), args[0], () => console.log('ready'))
+    break
+  }
+  case 'ask': {
+    const socket = udp(args[0]!), asked = pattern(0, Number(args[2]))
+    const timer = setTimeout(() => { console.log('silence'); socket.close() }, 2000)
+    socket.on('error', (error) => { console.log((error as NodeJS.ErrnoException).code); clearTimeout(timer); socket.close() })
+    socket.on('message', (message) => { console.log(message.equals(asked) ? 'answered' : 'different'); clearTimeout(timer); socket.close() })
+    socket.connect(Number(args[1]), args[0], () => socket.send(asked, (error) => { if (error !== null) socket.emit('error', error) }))
+    break
+  }
+  case 'listen': {
+    const socket = udp(args[0]!)
+    socket.on('message', (message, { port, address }) => console.log(`${message.toString()} ${address} ${port}`))
+    socket.bind(Number(args[1]), args[0], () => console.log('ready'))
+    break
+  }
+  case 'send': {
+    const socket = udp(args[1]!)
+    socket.bind(6000, args[0])
+    for (let n = 0; n < Number(args[3]); n++) {
+      socket.send(String(n), Number(args[2]), args[1])
+      await sleep(100)
+    }
+    socket.close()
+    break
+  }
+}
