@@ -59,7 +59,8 @@ const OWN: [number, string][] = [
 
 export function createLinkRig(options: LinkRigOptions = {}): LinkRig {
   const { most = 64, queueFrames = 32 } = options
-  const queueStart = ROOM_BYTES, scratchStart = queueStart + queueFrames * QUEUE_BYTES, ownStart = scratchStart + NEIGHBOUR_SCRATCH_BYTES
+  const queueStart = ROOM_BYTES, scratchStart = queueStart + queueFrames * QUEUE_BYTES
+  const ownStart = scratchStart + NEIGHBOUR_SCRATCH_BYTES
   const frames = createFrames({ capacity: 64, poolBytes: ownStart + OWN_SCRATCH_BYTES })
   const counters = createLiveCounters()
   const sent: Uint8Array[][] = [[], []]
@@ -120,10 +121,12 @@ export function ethernet(dst: readonly number[], src: readonly number[], type: n
 
 export const BROADCAST = [255, 255, 255, 255, 255, 255]
 
-export function arpFrame(operation: number, sender: string, target: string, mac = HOST_MAC, to: readonly number[] = BROADCAST): Uint8Array {
+export function arpFrame(
+  operation: number, sender: string, target: string, mac = HOST_MAC, to: readonly number[] = BROADCAST,
+): Uint8Array {
   const bytes = new Uint8Array(arp.PACKET_BYTES)
-  arp.emit({ operation, senderMac: [...mac], senderAddr: words(sender)[0], targetMac: [0, 0, 0, 0, 0, 0], targetAddr: words(target)[0] },
-    new DataView(bytes.buffer), 0)
+  const [senderAddr] = words(sender), [targetAddr] = words(target)
+  arp.emit({ operation, senderMac: [...mac], senderAddr, targetMac: [0, 0, 0, 0, 0, 0], targetAddr }, new DataView(bytes.buffer), 0)
   return ethernet(to, mac, 0x0806, bytes)
 }
 

@@ -179,7 +179,7 @@ test('neighbours: with hosts that answer, or not, or late, or from elsewhere, no
     for (let ms = 0; ms < 60_000; ms += 1 + prng.below(900)) {
       rig.neighbours.advance(ms)
       if (prng.below(50) === 0) {
-        const host = hosts[prng.below(hosts.length)]!
+        const host = hosts.filter(({ answers }) => answers)[prng.below(20)]!
         host.mac = [2, 0, 0, 0, 2 + prng.below(9), host.mac[5]!]
         if (!host.address.includes(':')) rig.hear(ms, [SIDE_INSIDE, arpFrame(arp.REQUEST, host.address, host.address, host.mac)])
         else rig.hear(ms, [SIDE_INSIDE, ndpFrame(ndp.ADVERTISEMENT, host.address, 'ff02::1', host.address, ndp.OVERRIDE, host.mac)])

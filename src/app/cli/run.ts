@@ -88,7 +88,8 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   if (capture === '-') throw new Failure(STATUS.usage, 'the capture is read before the box starts: name a file')
   checkOutputs({ capture: capture ?? null, config: flags.config ?? null }, [flags.report])
   const options: BoxOptions = {
-    config, inside, live, seed: flags.seed ?? randomInt(2 ** 32), capture: capture ?? null, pace: flags.pace, loops: flags.loop, log,
+    config, inside, live, log, seed: flags.seed ?? randomInt(2 ** 32), capture: capture ?? null, pace: flags.pace,
+    loops: flags.loop,
     ...flags.user !== undefined && { onOpen: () => { becomeUser(flags.user!) } },
   }
   const stopped = new Promise<void>((resolve) => {

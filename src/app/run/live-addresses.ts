@@ -5,10 +5,9 @@ import type { LinkEnd } from '../../plane/neighbours.ts'
 import type { OwnAddress } from '../../plane/own.ts'
 import type { Route } from '../../plane/routes.ts'
 import { SIDE_INSIDE, SIDE_OUTSIDE } from '../../wire/frames.ts'
-import { sharedPool } from '../config/assemble-nat.ts'
 import type { Config } from '../config/config.ts'
 import { holds, isLinkLocal, linkOf, prefixOf, type InterfacesConfig } from '../config/interfaces.ts'
-import type { SystemLink } from './live-system.ts'
+import { outsideOf, type SystemLink } from './live-system.ts'
 
 /** RFC 7600: what a box without an address speaks from. */
 export const DUMMY = 0xc0000008 | 0
@@ -80,13 +79,6 @@ export function ownAddresses(config: Config, links: readonly SystemLink[]): OwnA
       return { side, version, words, isKernels, isShared: version === 4 && shared.has(words[0]) }
     })
   })
-}
-
-/** Every outside address that the NAT may show. */
-export function outsideOf({ nat, midcom }: Config): number[] {
-  if (!nat.nat44) return []
-  const statics = nat.statics.flatMap(({ outside, bits }) => Array.from({ length: 2 ** (32 - bits) }, (_, n) => outside + n | 0))
-  return [...new Set([...sharedPool(nat), ...statics, ...nat.forwards.map(({ outside }) => outside), ...midcom.addresses])]
 }
 
 /** What the NAT shows, by SIDE_ constant: inside, addresses that stand for outside hosts. */

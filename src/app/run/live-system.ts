@@ -5,8 +5,8 @@ import { parseAddress, print4, printAddress } from '../../base/address.ts'
 import { deviceError, loadAddon, type LinkState } from '../../phy/addon.ts'
 import { DeviceError } from '../../phy/device.ts'
 import { Failure, STATUS } from '../cli/status.ts'
+import { sharedPool } from '../config/assemble-nat.ts'
 import type { Config } from '../config/config.ts'
-import { outsideOf } from './live-addresses.ts'
 
 export interface SystemLink {
   name: string
@@ -93,4 +93,11 @@ function checkOffloads(name: string, fixOffload: boolean, log: (line: string) =>
     }
     throw new Failure(STATUS.usage, `${name}: ${what} cannot be switched off`)
   }
+}
+
+/** Every outside address that the NAT may show. */
+export function outsideOf({ nat, midcom }: Config): number[] {
+  if (!nat.nat44) return []
+  const statics = nat.statics.flatMap(({ outside, bits }) => Array.from({ length: 2 ** (32 - bits) }, (_, n) => outside + n | 0))
+  return [...new Set([...sharedPool(nat), ...statics, ...nat.forwards.map(({ outside }) => outside), ...midcom.addresses])]
 }
