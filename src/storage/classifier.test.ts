@@ -2,82 +2,22 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { createPrng } from '../base/prng.ts'
+import { compareWithModel, lookup } from './classifier-model-testing.ts'
 import { createRandomRules, ruleKey } from './classifier-testing.ts'
 import { createClassifierModel } from './classifier.model.ts'
-import { createClassifier, RULE_KEY_WORDS, type Classifier } from './classifier.ts'
-
-/** One packet, by the classifier and by its batch of one. */
-function lookup(classifier: Classifier, version: number, zone: number, protocol: number, words: Int32Array, ports: number): number {
-  if (version === 6) return classifier.lookup6(zone, protocol, words, 0, ports)
-  const answer = classifier.lookup4(zone, protocol, words[0], words[1], ports)
-  const answers = new Int32Array(1)
-  classifier.lookupBatch4(1, Uint8Array.of(zone), Uint8Array.of(protocol), words.subarray(0, 1), words.subarray(1, 2),
-    Int32Array.of(ports), answers)
-  assert.equal(answers[0], answer, 'a batch answers otherwise')
-  return answer
-}
-
-interface Run {
-  seed: number
-  steps: number
-  /** Rules there are at most, so that they are inserted and removed all the time. */
-  most: number
-  /** Priorities are below this: 1 makes all equal. */
-  priorities: number
-  /** Steps of re-indexing after each update. */
-  maintain: number
-  /** Of 8 rules so many are a variation of one condition, in its ports alone. */
-  alike: number
-}
-
-function compare({ seed, steps, most, priorities, maintain, alike }: Run): void {
-  const prng = createPrng(seed), { below } = prng
-  const random = createRandomRules(prng)
-  const classifier = createClassifier({ capacity: most, seed }), model = createClassifierModel()
-  const live: number[] = []
-  const like = random.rule(4)
-  for (let n = 1; n <= steps; n++) {
-    if (live.length < most && below(16) < (n < steps / 2 ? 12 : 6)) {
-      const key = random.rule(below(3) === 0 ? 6 : 4)
-      if (below(8) < alike) {
-        const ports = random.rule(4)
-        key.set(like)
-        key.set(ports.subarray(5, 7), 5)
-      }
-      const priority = below(priorities)
-      const handle = classifier.insert(key, priority, n)
-      assert.ok(handle > 0)
-      live.push(handle)
-      model.insert(handle, key, priority, n)
-    } else if (live.length > 0) {
-      const [handle] = live.splice(below(live.length), 1)
-      classifier.remove(handle)
-      model.remove(handle)
-    }
-    classifier.maintain(maintain)
-    assert.equal(classifier.count(), live.length)
-    for (let packet = 0; packet < 3; packet++) {
-      const version = below(3) === 0 ? 6 : 4
-      const words = Int32Array.from([...random.address(version), ...random.address(version)])
-      if (version === 4 && below(8) < alike) words.set([like[8], like[12]])
-      const ports = random.port() << 16 | random.port(), zone = random.zone(), protocol = random.protocol()
-      assert.equal(lookup(classifier, version, zone, protocol, words, ports),
-        model.lookup(version, zone, protocol, words, ports), `step ${n} of seed ${seed}`)
-    }
-  }
-}
+import { createClassifier, RULE_KEY_WORDS } from './classifier.ts'
 
 test('classifier: answers as a linear search does, while rules come and go', () => {
   fc.assert(fc.property(fc.record({
     seed: fc.integer({ min: 1, max: 0x7fffffff }), steps: fc.constantFrom(60, 400), most: fc.constantFrom(1, 8, 100, 300),
     priorities: fc.constantFrom(1, 3, 1000, 65_536), maintain: fc.constantFrom(0, 1, 3, 1000), alike: fc.constantFrom(0, 0, 6, 8),
-  }), compare), { numRuns: 120 })
+  }), (run) => { compareWithModel(run) }), { numRuns: 120 })
 })
 
 test('classifier: thousands of rules that come and go, with re-indexing under way all the time', (t) => {
   const seed = Date.now() & 0x7fffffff
   t.diagnostic(`seed ${seed}`)
-  compare({ seed, steps: 6000, most: 2500, priorities: 2000, maintain: 2, alike: 1 })
+  compareWithModel({ seed, steps: 6000, most: 2500, priorities: 2000, maintain: 2, alike: 1 })
 })
 
 test('classifier: an empty one finds nothing and takes little memory', () => {
