@@ -1,18 +1,19 @@
 /** The classifier and its model on the same random rules that come and go, lookup by lookup: for tests and for a soak. */
-import assert from 'node:assert/strict'
 import { createPrng } from '../base/prng.ts'
 import { createRandomRules } from './classifier-testing.ts'
 import { createClassifierModel } from './classifier.model.ts'
 import { createClassifier, type Classifier } from './classifier.ts'
 
 /** One packet, by the classifier and by its batch of one. */
-export function lookup(classifier: Classifier, version: number, zone: number, protocol: number, words: Int32Array, ports: number): number {
+export function lookup(
+  classifier: Classifier, version: number, zone: number, protocol: number, words: Int32Array, ports: number,
+): number {
   if (version === 6) return classifier.lookup6(zone, protocol, words, 0, ports)
   const answer = classifier.lookup4(zone, protocol, words[0], words[1], ports)
   const answers = new Int32Array(1)
   classifier.lookupBatch4(1, Uint8Array.of(zone), Uint8Array.of(protocol), words.subarray(0, 1), words.subarray(1, 2),
     Int32Array.of(ports), answers)
-  assert.equal(answers[0], answer, 'a batch answers otherwise')
+  if (answers[0] !== answer) throw new Error(`a batch answers ${answers[0]}, not ${answer}`)
   return answer
 }
 
@@ -31,7 +32,7 @@ export interface Run {
   alike: number
 }
 
-/** @returns lookups that were compared, @throws AssertionError */
+/** @returns lookups that were compared. @throws Error at the first difference */
 export function compareWithModel({ seed, steps, most, priorities, maintain, alike }: Run): number {
   const prng = createPrng(seed), { below } = prng
   const random = createRandomRules(prng)
@@ -48,7 +49,7 @@ export function compareWithModel({ seed, steps, most, priorities, maintain, alik
       }
       const priority = below(priorities)
       const handle = classifier.insert(key, priority, n)
-      assert.ok(handle > 0)
+      if (handle <= 0) throw new Error(`no room for rule ${live.length + 1} of ${most}, step ${n} of seed ${seed}`)
       live.push(handle)
       model.insert(handle, key, priority, n)
     } else if (live.length > 0) {
@@ -57,14 +58,17 @@ export function compareWithModel({ seed, steps, most, priorities, maintain, alik
       model.remove(handle)
     }
     classifier.maintain(maintain)
-    assert.equal(classifier.count(), live.length)
+    if (classifier.count() !== live.length) {
+      throw new Error(`${classifier.count()} rules, not ${live.length}: step ${n} of seed ${seed}`)
+    }
     for (let packet = 0; packet < LOOKUPS_A_STEP; packet++) {
       const version = below(3) === 0 ? 6 : 4
       const words = Int32Array.from([...random.address(version), ...random.address(version)])
       if (version === 4 && below(8) < alike) words.set([like[8], like[12]])
       const ports = random.port() << 16 | random.port(), zone = random.zone(), protocol = random.protocol()
-      assert.equal(lookup(classifier, version, zone, protocol, words, ports),
-        model.lookup(version, zone, protocol, words, ports), `step ${n} of seed ${seed}`)
+      const found = lookup(classifier, version, zone, protocol, words, ports)
+      const right = model.lookup(version, zone, protocol, words, ports)
+      if (found !== right) throw new Error(`found ${found}, not ${right}: step ${n} of seed ${seed}`)
     }
   }
   return steps * LOOKUPS_A_STEP
