@@ -111,10 +111,14 @@ describe('run between interfaces', { skip: found?.reason ?? false }, () => {
   test('fragments and MTU: datagrams in fragments pass both ways; what is too long for the far link is told to its sender (RFC 1191, RFC 8201)', async () => {
     await serve('outside', 'echo', OUT, '7000')
     await serve('outside', 'echo', OUT6, '7000')
-    await withBox(INTERFACES, () => {
+    const { flows } = await withBox([...INTERFACES, '--time-scale', '600'], async () => {
       assert.equal(peer('inside', 'ask', OUT, '7000', '5000'), 'answered')
       assert.equal(peer('inside', 'ask', OUT6, '7000', '5000'), 'answered')
+      // Five minutes are half a second here.
+      await sleep(1000)
+      lab.must('inside', 'ping', '-c', '1', '-W', '2', OUT)
     })
+    assert.ok(flows.expired >= 2, `${flows.expired} expired`)
     for (const [where, name] of [['box', 'out0'], ['outside', 'eth0']] as const) lab.must(where, 'ip', 'link', 'set', name, 'mtu', '1400')
     try {
       await withBox(INTERFACES, () => {
@@ -178,6 +182,32 @@ midcom:
       assert.ok(asked > 500)
       assert.equal(answered, asked)
     })
+  })
+
+  test('kernel: an address that the kernel has too is the kernel\'s, so the doors of the box can be there', async () => {
+    const file = path.join(dir, 'door.yaml')
+    fs.writeFileSync(file, `midcom:
+  enabled: true
+  agents: [{name: lab, key: 00112233445566778899aabbccddeeff, inside: [10.0.0.0/24]}]
+  simco: {listen: ["10.0.0.1:7626"], allow-plain: true}
+`)
+    const key = path.join(dir, 'lab.key')
+    fs.writeFileSync(key, '00112233445566778899aabbccddeeff')
+    lab.must('box', 'ip', 'address', 'add', '10.0.0.1/24', 'dev', 'in0')
+    try {
+      const report = await withBox([...INTERFACES, '--config', file], (box) => {
+        assert.equal(box.ready, 'ready: in0 to out0, simco 10.0.0.1:7626')
+        const ping = lab.must('inside', 'ping', '-c', '3', '-i', '0.1', '-W', '2', '10.0.0.1')
+        assert.match(ping, /3 received, 0% packet loss/)
+        assert.equal(ping.includes('DUP'), false)
+        const reserved = lab.run('inside', process.execPath, MAIN, 'ctl', '--server', '10.0.0.1:7626', '--agent', 'lab', '--key-file', key, 'reserve', '--protocol', 'udp')
+        assert.equal(reserved.status, 0, reserved.stderr)
+        lab.must('inside', 'ping', '-c', '1', '-W', '2', OUT)
+      })
+      assert.ok(report.interfaces!.counters['kernel-packets'] > 5)
+    } finally {
+      lab.must('box', 'ip', 'address', 'del', '10.0.0.1/24', 'dev', 'in0')
+    }
   })
 
   test('hairpin: inside hosts meet by their outside addresses (RFC 4787 REQ-9)', () => withBox([...INTERFACES, '--config', open], async () => {

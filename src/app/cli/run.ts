@@ -13,7 +13,7 @@ import { POOL_MOST } from '../config/written.ts'
 import { startBox, type BoxOptions } from '../run/box.ts'
 import { createConfigReader } from '../run/config-reader.ts'
 import { prepareLive } from '../run/live.ts'
-import { becomeUser } from '../run/privileges.ts'
+import { asUser } from '../run/privileges.ts'
 import { createRunReport, runSummary } from '../run/report.ts'
 import { checkOutputs, writeReport } from './outputs.ts'
 import { atLeastOnce, pace, positive, seed } from './values.ts'
@@ -84,13 +84,14 @@ type Log = (line: string) => void
 
 async function run(capture: string | undefined, flags: RunFlags, command: Command): Promise<void> {
   const log: Log = flags.quiet === true ? () => { /* asked for */ } : (line) => { process.stderr.write(`${line}\n`) }
+  const become = flags.user === undefined ? undefined : asUser(flags.user)
   const { config, live, inside } = flags.simulate === true ? simulated(flags) : between(capture, flags, log)
   if (capture === '-') throw new Failure(STATUS.usage, 'the capture is read before the box starts: name a file')
   checkOutputs({ capture: capture ?? null, config: flags.config ?? null }, [flags.report])
   const options: BoxOptions = {
     config, inside, live, log, seed: flags.seed ?? randomInt(2 ** 32), capture: capture ?? null, pace: flags.pace,
     loops: flags.loop,
-    ...flags.user !== undefined && { onOpen: () => { becomeUser(flags.user!) } },
+    ...become !== undefined && { onOpen: become },
   }
   const stopped = new Promise<void>((resolve) => {
     // Once: the second signal has its usual effect.

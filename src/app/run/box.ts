@@ -33,6 +33,8 @@ import { timed } from './timed.ts'
 import { createTraffic } from './traffic.ts'
 import { createTurns } from './turns.ts'
 
+/** Batches of interfaces that are forwarded after everything else has ended: what their rings may hold. */
+const DRAIN_TURNS = 64
 /** Of a rule set, in one turn: a few hundredths of a millisecond. */
 const BUILD_STEPS = 8
 
@@ -173,13 +175,16 @@ export async function startBox(options: BoxOptions): Promise<Box> {
     },
     async stop() {
       building = null
-      turns.stopTraffic()
+      // Packets of interfaces go on until agents have what they are owed.
+      if (live === null) turns.stopTraffic()
       await Promise.all([server?.close(), snmp?.server.close()])
       await journal?.close()
       pdp?.close()
       log.end()
       const upMs = turns.nowMs()
       turns.stop()
+      // What has come until now still leaves.
+      if (live !== null) for (let n = 0; n < DRAIN_TURNS && traffic!.turn(turns.nowMs); n++) { /* the next batch */ }
       plane.finish()
       const interfaces = live?.report() ?? null
       live?.close()

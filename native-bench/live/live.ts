@@ -1,0 +1,162 @@
+/**
+ * `npm run bench:live`: `pinhole run` against the kernel's nftables masquerade, in network namespaces that are made and removed
+ * here. A host sends UDP of 60-byte frames over veth, as fast as it can; what arrives behind the box is counted. Rounds alternate.
+ *
+ * Two figures: packets a second that came through, best and median of the rounds, which need a quiet machine with two cores; and
+ * processor time a packet, of all that has to do with it but the sending itself, which is right on a busy one as well.
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { Command, InvalidArgumentError } from 'commander'
+import { max, median } from 'simple-statistics'
+
+const MAIN = resolve('dist/pinhole.js'), SOURCE = resolve('native-bench/live/blast.c')
+const INSIDE = '10.0.0.5', BOX = ['10.0.0.1/24', '203.0.113.1/24'], SINK = '203.0.113.254'
+const TICK_NS = 1e7
+const WARM_SECONDS = 3
+
+interface Sample { sentKpps: number; kpps: number; cpuNs: number; boxNs: number }
+
+function whole(text: string): number {
+  if (!/^[1-9]\d{0,6}$/.test(text)) throw new InvalidArgumentError('A whole number from 1 is needed.')
+  return Number(text)
+}
+
+const flags = new Command('bench:live')
+  .description('Forward between two interfaces, by Pinhole and by the kernel, alternately. Needs root, ip, nft, taskset and a C '
+    + 'compiler.')
+  .option('--flows <n>', 'flows of the traffic', whole, 4096)
+  .option('--seconds <n>', 'length of a measurement', whole, 2)
+  .option('--rounds <n>', 'rounds', whole, 5)
+  .option('--json', 'for programs')
+  .parse().opts<{ flows: number; seconds: number; rounds: number; json?: true }>()
+
+function fail(message: string): never {
+  process.stderr.write(`bench:live: ${message}\n`)
+  process.exit(2)
+}
+
+if (process.getuid?.() !== 0) fail('root is needed: it makes network namespaces')
+const dir = mkdtempSync(join(tmpdir(), 'pinhole-bench-live-')), BLAST = join(dir, 'blast')
+const name = (where: string) => `pinhole-bench-${where}-${process.pid}`
+
+function must(program: string, ...args: string[]): string {
+  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${error?.message ?? stderr}`)
+  return stdout
+}
+const inside = (where: string, ...command: string[]) => must('ip', 'netns', 'exec', name(where), ...command)
+
+function clear(): void {
+  for (const where of ['host', 'box', 'sink']) spawnSync('ip', ['netns', 'del', name(where)], { stdio: 'ignore' })
+}
+
+/** Fresh namespaces; the Ethernet address of the box. */
+function lay(): string {
+  clear()
+  for (const where of ['host', 'box', 'sink']) {
+    must('ip', 'netns', 'add', name(where))
+    inside(where, 'sysctl', '-qw', 'net.ipv6.conf.all.disable_ipv6=1')
+    inside(where, 'ip', 'link', 'set', 'lo', 'up')
+  }
+  for (const [end, where, address] of [['in0', 'host', `${INSIDE}/24`], ['out0', 'sink', `${SINK}/24`]] as const) {
+    inside('box', 'ip', 'link', 'add', end, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name(where))
+    inside('box', 'ip', 'link', 'set', end, 'up')
+    inside(where, 'ip', 'address', 'add', address, 'dev', 'eth0')
+    inside(where, 'ip', 'link', 'set', 'eth0', 'up')
+  }
+  // What arrives is counted by its interface, and goes no further.
+  inside('sink', 'nft', 'table ip raw { chain pre { type filter hook prerouting priority raw; ip protocol udp drop; }; }')
+  return (JSON.parse(inside('box', 'ip', '-j', 'link', 'show', 'in0')) as { address: string }[])[0]!.address
+}
+
+function arrived(): number {
+  const [link] = JSON.parse(inside('sink', 'ip', '-j', '-s', 'link', 'show', 'eth0')) as { stats64: { rx: { packets: number } } }[]
+  return link!.stats64.rx.packets
+}
+
+function blast(mac: string, seconds: number): [sent: number, ns: number] {
+  const said = inside('host', 'taskset', '-c', '0', BLAST, 'eth0', mac, INSIDE, SINK, String(flags.flows), String(seconds), '0')
+  return said.trim().split(' ').map(Number) as [number, number]
+}
+
+/** Processor time of a process so far. */
+function cpuNs(pid: number): number {
+  const [user, system] = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ').slice(11, 13).map(Number)
+  return (user! + system!) * TICK_NS
+}
+
+/** `sendingNs`: what a packet costs that nobody receives. */
+async function measure(mac: string, pid: number | null, sendingNs: number): Promise<Sample> {
+  blast(mac, WARM_SECONDS)
+  const before = arrived(), boxBefore = pid === null ? 0 : cpuNs(pid)
+  const [sent, ns] = blast(mac, flags.seconds)
+  const boxNs = (pid === null ? 0 : cpuNs(pid)) - boxBefore
+  await new Promise((wake) => setTimeout(wake, 100))
+  const through = arrived() - before
+  const kpps = (packets: number) => packets / flags.seconds / 1000
+  return { sentKpps: kpps(sent), kpps: kpps(through), cpuNs: (ns - sendingNs * sent + boxNs) / through, boxNs: boxNs / through }
+}
+
+/** A packet to an Ethernet address that nobody has costs the sending, and being thrown away. */
+function sendingAlone(): number {
+  lay()
+  const [sent, ns] = blast('02:00:00:00:00:01', WARM_SECONDS)
+  return ns / sent
+}
+
+async function kernel(sendingNs: number): Promise<Sample> {
+  const mac = lay()
+  inside('box', 'ip', 'address', 'add', BOX[0]!, 'dev', 'in0')
+  inside('box', 'ip', 'address', 'add', BOX[1]!, 'dev', 'out0')
+  inside('box', 'sysctl', '-qw', 'net.ipv4.ip_forward=1')
+  inside('box', 'nft', 'table ip nat { chain post { type nat hook postrouting priority srcnat; oifname "out0" masquerade; }; }')
+  return measure(mac, null, sendingNs)
+}
+
+async function pinhole(sendingNs: number): Promise<Sample> {
+  const mac = lay()
+  const args = ['--inside', `in0,${BOX[0]}`, '--outside', `out0,${BOX[1]}`, '--pool', BOX[1]!.split('/')[0]!]
+  // Not on one core alone: the optimizing compiler has a thread of its own.
+  const child = spawn('ip', ['netns', 'exec', name('box'), process.execPath, MAIN, 'run', ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  try {
+    await new Promise<void>((ready, broken) => {
+      child.stdout.once('data', () => ready())
+      child.once('exit', () => broken(new Error('the box ended')))
+    })
+    return await measure(mac, child.pid!, sendingNs)
+  } finally {
+    const ended = new Promise((wake) => child.once('exit', wake))
+    child.kill('SIGTERM')
+    await ended
+  }
+}
+
+try {
+  must(process.env['CC'] ?? 'cc', '-O2', '-Wall', '-Wextra', '-o', BLAST, SOURCE)
+  const samples = { pinhole: [] as Sample[], kernel: [] as Sample[] }
+  for (let round = 0; round < flags.rounds; round++) {
+    const sendingNs = sendingAlone()
+    samples.pinhole.push(await pinhole(sendingNs))
+    samples.kernel.push(await kernel(sendingNs))
+  }
+  const of = (list: Sample[], what: keyof Sample) => list.map((sample) => sample[what])
+  if (flags.json === true) process.stdout.write(JSON.stringify({ ...flags, node: process.version, samples }, null, 1) + '\n')
+  else {
+    const line = (title: string, ...cells: string[]) => title.padEnd(20) + cells.map((cell) => cell.padStart(11)).join('') + '\n'
+    const row = (title: string, list: Sample[]) => {
+      const rates = of(list, 'kpps'), lost = list.map(({ sentKpps, kpps }) => 1 - kpps / sentKpps)
+      return line(title, max(rates).toFixed(0), median(rates).toFixed(0), `${(median(lost) * 100).toFixed(1)} %`,
+        median(of(list, 'cpuNs')).toFixed(0), median(of(list, 'boxNs')).toFixed(0))
+    }
+    const ratio = (what: keyof Sample) => (median(of(samples.pinhole, what)) / median(of(samples.kernel, what))).toFixed(2)
+    process.stdout.write(line('', 'best kpps', 'median', 'lost', 'ns/packet', 'by the box') + row('pinhole', samples.pinhole)
+      + row('kernel, masquerade', samples.kernel)
+      + `pinhole is ${ratio('kpps')} × the kernel by packets a second, ${ratio('cpuNs')} × by processor time a packet\n`)
+  }
+} finally {
+  clear()
+  rmSync(dir, { recursive: true })
+}
