@@ -120,7 +120,8 @@ async function pinhole(sendingNs: number): Promise<Sample> {
   const mac = lay()
   const args = ['--inside', `in0,${BOX[0]}`, '--outside', `out0,${BOX[1]}`, '--pool', BOX[1]!.split('/')[0]!]
   // Not on one core alone: the optimizing compiler has a thread of its own.
-  const child = spawn('ip', ['netns', 'exec', name('box'), process.execPath, MAIN, 'run', ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn('ip', ['netns', 'exec', name('box'), process.execPath, MAIN, 'run', ...args],
+    { stdio: ['ignore', 'pipe', 'inherit'] })
   try {
     await new Promise<void>((ready, broken) => {
       child.stdout.once('data', () => ready())
