@@ -122,6 +122,7 @@ test('SE: the box says what it can do (RFC 5190 7.1)', { skip: NO_NET_SNMP }, as
   assert.match(bits!, /^(FE 40|ipv4)/)
 })
 
+// @req RFC6888 REQ-10
 test('PRR and PER: ports are reserved, enabled, and packets pass from then on; RLC 0 ends that (RFC 5190 7.3, 7.4, 7.6)', { skip: NO_NET_SNMP }, async () => {
   const row = at('alice', 7, 1)
   assert.equal(await set(ALICE, ...columns(row, { RowStatus: 'i createAndGo', ...RTP, AdminStatus: 'i reserve' })), 'noError')

@@ -106,6 +106,27 @@ test('replay: forwards a capture, writes both outputs, says what it did on stdou
   assert.deepEqual(report.settings.pace, 'max')
 })
 
+// @req RFC6888 REQ-12
+test('replay --log-mappings: which host had which ports, with the times of the capture and no destination (RFC 6888 REQ-12)', () => {
+  const { stdout, report } = replayed(['talk.pcap', '--log-mappings', 'log.json'])
+  assert.match(stdout, /^mapping log {2}\d+ records, 0 lost$/m)
+  const text = read('log.json').toString(), lines = text.trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, string>)
+  assert.deepEqual(report.mappingLog, { written: lines.length, lost: 0 })
+  const opened = lines.filter(({ event }) => event === 'mapping-opened')
+  assert.equal(opened.length, report.mappings.opened)
+  assert.equal(lines.length - opened.length, report.mappings.closed)
+  assert.doesNotMatch(text, /198\.51\.100/)
+  const [first] = opened
+  assert.deepEqual([first.time, first.protocol, first.inside], [new Date(START_SEC * 1000).toISOString(), 'udp', '10.0.0.1:40000'])
+  assert.match(first.outside, /^203\.0\.113\.[1-4]:40000$/)
+  write('blocks.yaml', 'nat: {port-block: 64}\n')
+  const blocks = pinhole(['talk.pcap', '--config', 'blocks.yaml', '--log-mappings', '-'])
+  const told = blocks.stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, string>)
+  assert.deepEqual(told.map(({ event, inside }) => `${event} ${inside}`), [1, 2, 3, 4, 5, 6, 7].map((n) => `block-opened 10.0.0.${n}`))
+  for (const { ports } of told) assert.match(ports, /^\d+-\d+$/)
+  assert.match(blocks.stderr, /^mapping log/m)
+})
+
 test('replay: what it writes does not depend on what it writes', () => {
   const { report: { digest } } = replayed(['talk.pcap', ...both])
   assert.equal(replayed(['talk.pcap']).report.digest, digest)

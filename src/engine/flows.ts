@@ -15,6 +15,7 @@ import { createPairMap } from '../storage/pair-map.ts'
 import { sortFirst } from '../storage/sort.ts'
 import { createWheel } from '../storage/wheel.ts'
 import { type Counters, counterIndex } from '../channel/counters.ts'
+import { ADDRESS_CLOSED, ADDRESS_OPENED, MAPPING_CLOSED, MAPPING_OPENED } from '../channel/mapping-log.ts'
 import { mappingDelta } from './delta.ts'
 import { createHosts } from './hosts.ts'
 import { forwardedPorts } from './nat-options.ts'
@@ -99,7 +100,10 @@ export function createFlows(
   const portOwner = new Int32Array(places.buffer, ownerStart * 4)
   const hosts = createHosts(options)
   const allPorts = createPorts(options, pool, counters, hosts)
-  const { choose: choosePort, release, expire: expirePorts, isHolding } = allPorts
+  const { choose: choosePort, release, expire: expirePorts, isAttributed } = allPorts
+  const log = options.mappingLog ?? null
+  // Whole addresses of agents come before those of the configuration.
+  const agentAddresses = pool.shared + (midcom?.addresses.length ?? 0)
   const isCounted = hosts.isOn, keepsFlows = options.keepsFlows ?? false
 
   const OPENED = counterIndex('flows-opened'), EXPIRED = counterIndex('flows-expired')
@@ -266,6 +270,27 @@ export function createFlows(
     if (isCounted) hosts.countPort(F[base + INSIDE], portClass, -1)
   }
 
+  /**
+   * The mapping that the record at `base` belongs to comes or goes. Not told: those of whole addresses, and of ports that are their
+   * host's in blocks or by a fixed part.
+   */
+  function logMapping(base: number, op: number): void {
+    // @req RFC6888 REQ-12, REQ-14
+    if (log === null) return
+    const protocol = (F[base + KIND] >>> 16) & 255, inside = F[base + INSIDE], outside = F[base + OUTSIDE]
+    if (pool.indexOf(outside) >= pool.shared || (CLASS_OF[protocol] !== CLASS_NONE && isAttributed(inside))) return
+    logPort(op, protocol, inside, F[base + PORTS] >>> 16, outside, F[base + OUTSIDE_PORTS] >>> 16)
+  }
+
+  function logPort(op: number, protocol: number, inside: number, insidePort: number, outside: number, outsidePort: number): void {
+    log!.write(op, allPorts.nowMs(), protocol, inside, insidePort, outside, outsidePort, outsidePort)
+  }
+
+  /** An agent binds a whole address, or unbinds it. */
+  function logAddress(op: number, inside: number, outside: number): void {
+    if (log !== null && pool.indexOf(outside) < agentAddresses) logPort(op, 0, inside, 0, outside, 0)
+  }
+
   /** Enters a flow whose record is filled into the ring of its mapping (`head`, or 0: it is the first) and of its peer. */
   function attach(slot: number, head: number): void {
     const base = slot << FLOW_BITS
@@ -279,6 +304,7 @@ export function createFlows(
       mappingChains[bucket] = slot
       setOwner(base, slot)
       counters[MAPPINGS_OPENED]++
+      logMapping(base, MAPPING_OPENED)
     } else insertAfter(head, slot, RING_NEXT, RING_PREV)
     const outside = F[base + OUTSIDE], outsidePort = F[base + OUTSIDE_PORTS] >>> 16, peer = F[base + PEER]
     const sibling = findPeer(outside, outsidePort, peer, kind)
@@ -314,6 +340,7 @@ export function createFlows(
         relink(mappingChains, bucket, MAPPING_CHAIN, slot, chain)
         setOwner(base, 0)
         counters[MAPPINGS_CLOSED]++
+        logMapping(base, MAPPING_CLOSED)
       } else {
         relink(mappingChains, bucket, MAPPING_CHAIN, slot, heir)
         F[(heir << FLOW_BITS) + MAPPING_CHAIN] = chain
@@ -552,7 +579,7 @@ export function createFlows(
 
   /** Removes every flow whose deadline has passed at `nowMs`. */
   function expire(nowMs: number): void {
-    if (isHolding) expirePorts(nowMs)
+    expirePorts(nowMs)
     for (let slot = nextExpired(nowMs); slot !== 0;) {
       // Those of one instant go in order of slots, whatever the order of the wheel: it decides which slots are free.
       const deadline = F[(slot << FLOW_BITS) + DEADLINE]
@@ -562,8 +589,10 @@ export function createFlows(
       }
       if (count > 1) sortFirst($ended, count)
       counters[EXPIRED] += count
+      allPorts.setTime(deadline)
       for (let n = 0; n < count; n++) remove($ended[n])
     }
+    allPorts.setTime(nowMs)
   }
 
   /* Bindings that policy and the configuration make. */
@@ -590,6 +619,7 @@ export function createFlows(
     F[base + MAPPING_CHAIN] = mappingChains[bucket]
     mappingChains[bucket] = slot
     portOwner[((pool.indexOf(outside) * CLASSES + CLASS_OF[protocol]) << 16) | outsidePort] = slot
+    if (log !== null && !isForward(slot)) logPort(MAPPING_OPENED, protocol, inside, insidePort, outside, outsidePort)
     return true
   }
 
@@ -603,6 +633,7 @@ export function createFlows(
         relink(mappingChains, mappingBucket(F[base + INSIDE], F[base + PORTS] >>> 16, F[base + KIND] >>> 16), MAPPING_CHAIN, slot,
           F[base + MAPPING_CHAIN])
         portOwner[owner] = 0
+        if (log !== null) logPort(MAPPING_CLOSED, protocol, F[base + INSIDE], F[base + PORTS] >>> 16, outside, outsidePort)
         F[base + KIND] = 0
         F[base] = freedBinding
         freedBinding = slot
@@ -616,11 +647,13 @@ export function createFlows(
   function bindAddress(inside: number, outside: number): void {
     boundAddresses.add(inside, 0, pool.indexOf(outside) + 1)
     addressOwner[pool.indexOf(outside)] = inside
+    logAddress(ADDRESS_OPENED, inside, outside)
   }
 
   function unbindAddress(inside: number, outside: number): void {
     boundAddresses.remove(inside, 0)
     addressOwner[pool.indexOf(outside)] = 0
+    logAddress(ADDRESS_CLOSED, inside, outside)
   }
 
   /** Is this outside address one that is bound as a whole, or not at all? */

@@ -1,5 +1,6 @@
 /** What the engine is told once, when it is built: plain numbers, no configuration text. */
 import type { CommandRing, RuleActivity } from '../channel/commands.ts'
+import type { MappingLog } from '../channel/mapping-log.ts'
 import type { Npt6Pair } from '../channel/npt6.ts'
 import type { NatOptions } from './nat-options.ts'
 import type { RuleSet } from './firewall-set.ts'
@@ -94,6 +95,8 @@ export interface PortBlocks {
 }
 
 export interface EngineOptions {
+  /** Absent or null: nobody logs mappings. */
+  mappingLog?: MappingLog | null
   /** Absent or null: ports are free at once. */
   portHold?: PortHold | null
   /** Absent or null: hosts share all ports. */

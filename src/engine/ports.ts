@@ -5,6 +5,7 @@
  */
 import { createPrng } from '../base/prng.ts'
 import { type Counters, counterIndex } from '../channel/counters.ts'
+import { BLOCK_CLOSED, BLOCK_OPENED } from '../channel/mapping-log.ts'
 import { createHoldQueue } from '../storage/hold-queue.ts'
 import { createPortSets } from '../storage/port-set.ts'
 import type { Hosts } from './hosts.ts'
@@ -62,7 +63,10 @@ export function createPorts(options: EngineOptions, pool: Pool, counters: Counte
   const held = createHoldQueue(isHolding ? most : 1, options.seed)
   const HELD = counterIndex('ports-held-current'), EARLY = counterIndex('ports-held-early')
   const BLOCKS = counterIndex('port-blocks-current')
-  const $now = new Int32Array(1)
+  const log = options.mappingLog ?? null
+  // The time of the box, and of what is happening: a flow that is over ended at its own time.
+  const $now = new Int32Array(2)
+  const NOW = 0, EVENT = 1
 
   /** What has waited long enough can be had again: a port by its set and number, or a block. */
   function letGo(key: number): void {
@@ -71,7 +75,8 @@ export function createPorts(options: EngineOptions, pool: Pool, counters: Counte
   }
 
   function expire(nowMs: number): void {
-    $now[0] = nowMs
+    $now[NOW] = $now[EVENT] = nowMs
+    if (!isHolding) return
     for (let key = held.takeDue(nowMs); key >= 0; key = held.takeDue(nowMs)) letGo(key)
     counters[HELD] = held.count()
   }
@@ -82,7 +87,7 @@ export function createPorts(options: EngineOptions, pool: Pool, counters: Counte
       letGo(held.takeOldest())
       counters[EARLY]++
     }
-    held.add(key, owner, $now[0] + holdMs)
+    held.add(key, owner, $now[NOW] + holdMs)
     counters[HELD] = held.count()
   }
 
@@ -98,8 +103,14 @@ export function createPorts(options: EngineOptions, pool: Pool, counters: Counte
   function releaseOfBlock(block: number, inside: number): void {
     if (!blocks.release(block)) return
     counters[BLOCKS] = blocks.count()
+    if (log !== null) logBlock(BLOCK_CLOSED, block, inside)
     if (isHolding) hold(block, inside)
     else blocks.giveBack(block)
+  }
+
+  function logBlock(op: number, block: number, inside: number): void {
+    const low = blocks.lowOf(block)
+    log!.write(op, $now[EVENT], 0, inside, 0, pool.addressAt(blocks.indexOf(block)), low, low + blocks.size - 1)
   }
 
   /** How many hosts an address has that are dealt to it in order (RFC 7422); 0: it is shared by all. */
@@ -192,13 +203,19 @@ export function createPorts(options: EngineOptions, pool: Pool, counters: Counte
     const block = blocks.open(poolIndex, inside, below(blocks.each))
     if (block < 0) return -1
     counters[BLOCKS] = blocks.count()
+    if (log !== null) logBlock(BLOCK_OPENED, block, inside)
     blocks.use(block)
     const low = blocks.lowOf(block)
     return firstOf(set, low, low + blocks.size - 1, low + offset, insidePort & 1)
   }
 
   return {
-    choose, release, expire, isHolding,
+    choose, release, expire,
+    /** Does the outside port of a mapping of this host say by itself, or by its block, whose it is? */
+    isAttributed: (inside: number) => blocks.isOn || shareOf(inside) > 0,
+    /** What happens now ends at `nowMs`. */
+    setTime(nowMs: number) { $now[EVENT] = nowMs },
+    nowMs: () => $now[EVENT],
     bytes: (isHolding ? held.bytes : 0) + blocks.bytes,
   }
 }

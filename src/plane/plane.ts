@@ -54,6 +54,8 @@ export interface Plane {
   digest(): string
   /** Virtual milliseconds since the first packet. */
   virtualMs(): number
+  /** When that was: milliseconds since 1970. */
+  startMs(): number
 }
 
 /** Longest link header of a reply. */
@@ -277,7 +279,7 @@ export function createPlane(options: PlaneOptions): Plane {
 
   return {
     begin, run, advance, finish: engine.finish, spentNs: () => measuring[SPENT], digest: digest.text,
-    virtualMs: () => measuring[LATEST],
+    virtualMs: () => measuring[LATEST], startMs: () => firstSec * 1000 + firstNsec / 1e6,
   }
 }
 

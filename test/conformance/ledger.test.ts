@@ -41,6 +41,16 @@ test('ledger: rfc7857 has a row for each update and clarification of its section
     '7a', '7b', '7.1a', '7.1b', '8a', '8b', '9a', '9b', '9c', '10', '11', '12a', '12b'])
 })
 
+// @req RFC6888 REQ-1a, REQ-1b, REQ-1c
+test('ledger: what RFC 6888 REQ-1 wants of UDP, TCP and ICMP is obeyed to the last row of its own RFC', () => {
+  const sections = readFileSync('docs/rfc-ledger.md', 'utf8').split(/^## /m)
+  for (const rfc of ['RFC 4787', 'RFC 5382', 'RFC 5508']) {
+    const rows = sections.find(text => text.startsWith(rfc))!.split('\n').filter(line => line.startsWith('| REQ-'))
+    assert.deepEqual(rows.filter(line => !line.includes(' | obeyed | ')), [])
+    assert.equal(rows.length, idsOf(rfc.toLowerCase().replace(' ', '')).length)
+  }
+})
+
 test('ledger: every row has a tag, what is obeyed has a test, every tag names a row, and docs/rfc-ledger.md is what they say', () => {
   const { status, problems } = ledger('--check')
   assert.deepEqual(problems, [])

@@ -125,6 +125,7 @@ test('an outside address is configured, and one that lies inside is refused with
 })
 
 // @req RFC4787 REQ-8, REQ-8a
+// @req RFC6888 REQ-7
 test('the filter is address-dependent, or of the other two kinds by its setting (RFC 4787 REQ-8, REQ-8a)', () => {
   assert.equal(defaultConfig().nat.filtering, 'address-dependent')
   for (const [filtering, otherPort, otherHost] of [

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createModel, type Model, type ModelOptions, type Outcome } from '../nat.model.ts'
 import type { MidcomCommand } from './commands.ts'
 import { EngineDriver, type Totals } from './engine-driver.ts'
-import { same, type Mapping } from './flows.ts'
+import { same, type Endpoint, type Mapping } from './flows.ts'
 import { play, type Event, type Ordered, type Step } from './traffic.ts'
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
@@ -29,6 +29,22 @@ function context(events: readonly Event[], at: number): string {
   }).join('\n')
 }
 
+/** What a log of mappings has to say that there is. */
+function loggedOf(model: Model): string[] {
+  const { flows, midcom: { bindings }, options } = model, size = options.portBlocks?.size ?? 0
+  const line = (protocol: number, local: Endpoint, outside: Endpoint) => `${protocol} ${local.addr}:${local.port} ${outside.addr}:${outside.port}`
+  const mappings = flows.all().flatMap(({ mapping }) => mapping === null || mapping.bound || flows.isAttributed(mapping) ? []
+    : [line(mapping.protocol, mapping.inside, mapping.outside)])
+  const ports = bindings.ports.filter(b => !b.fixed).map(b => line(b.protocol, b.local, b.outside))
+  const addresses = bindings.addresses.filter(b => !b.fixed)
+    .map(b => line(0, { addr: b.local, port: 0 }, { addr: b.outside, port: 0 }))
+  const blocks = flows.blocks.map(({ owner, addr, number }) => {
+    const low = options.portLo + number * size
+    return `${line(0, { addr: owner, port: 0 }, { addr, port: low })}-${low + size - 1}`
+  })
+  return [...new Set([...mappings, ...ports, ...addresses, ...blocks])].sort()
+}
+
 /** What the engine counts, counted in the model. */
 export function tallyOf(model: Model): Totals {
   const all = model.flows.all(), { activity, bindings } = model.midcom
@@ -38,7 +54,7 @@ export function tallyOf(model: Model): Totals {
   return {
     flows: all.length, mappings: new Set(mappings).size, suppressed: model.icmpSuppressed(),
     halfOpen: model.options.halfOpen + model.options.halfOpenPerSource === 0 ? 0 : all.filter(f => f.halfOpen !== null).length,
-    syns: model.waiting(), waiting: model.flows.held.length, blocks: model.flows.blocks.length, held: model.fragments.heldCount(), rules: activity.slice(1),
+    syns: model.waiting(), waiting: model.flows.held.length, blocks: model.flows.blocks.length, logged: loggedOf(model), held: model.fragments.heldCount(), rules: activity.slice(1),
     firewall: model.firewall.hits,
   }
 }

@@ -7,6 +7,7 @@ import {
   COUNTERS, DROP_FIRST, counterIndex, createCounters, readCounters, type BaseCounter,
 } from '../../src/channel/counters.ts'
 import { createCommandRing, createRuleActivity } from '../../src/channel/commands.ts'
+import * as record from '../../src/channel/mapping-log.ts'
 import { DROP_REASONS, type DropReason } from '../../src/channel/reasons.ts'
 import { createEngine, engineScratchBytes } from '../../src/engine/engine.ts'
 import { EXTRA_PIECE, EXTRA_RELEASED } from '../../src/engine/extras.ts'
@@ -23,6 +24,7 @@ import type { ModelInput, ModelOptions, Outcome, Sent } from '../nat.model.ts'
 import type { FirewallRule } from '../../src/engine/firewall-rule.ts'
 import { publish, type Command, type MidcomCommand } from './commands.ts'
 import type { Activity } from './midcom.ts'
+import { addrOf } from './packet.ts'
 
 const FILTERING = {
   'endpoint-independent': FILTER_ENDPOINT_INDEPENDENT, 'address-dependent': FILTER_ADDRESS_DEPENDENT,
@@ -36,7 +38,7 @@ const GUARD = 0xa5, GUARD_BYTES = 32
 
 /** Counters that the contract lets us predict. */
 export interface Totals {
-  flows: number; mappings: number; suppressed: number; halfOpen: number; syns: number; waiting: number; blocks: number; held: number; rules: Activity[]; firewall: Hits[]
+  flows: number; mappings: number; suppressed: number; halfOpen: number; syns: number; waiting: number; blocks: number; logged: string[]; held: number; rules: Activity[]; firewall: Hits[]
 }
 export interface Hits { packets: number; bytes: number }
 /** A packet, or commands that are carried out before the next one. */
@@ -55,6 +57,9 @@ export class EngineDriver {
   private readonly ring = createCommandRing(64)
   private readonly activity
   private readonly options: ModelOptions
+  private readonly log = record.createMappingLog(65_536)
+  /** What the log says is there. */
+  private readonly logged = new Set<string>()
   private turns = 0
   /** Drops by reason when the last packet was done. */
   private counted: number[]
@@ -83,7 +88,7 @@ export class EngineDriver {
       tcpFlags: o.tcpFlags, spoofing: SPOOFING[o.spoofing], boxAddress4: o.boxAddress4,
       boxAddress6: [w0, w1, w2, w3], seed: o.seed, nat: o.nat ?? null, npt6: o.npt6 ?? [],
       ...o.perHost && { perHost: o.perHost }, keepsFlows: o.keepsFlows ?? false, refusesByHost: o.refusesByHost ?? false,
-      portHold: o.portHold ?? null, portBlocks: o.portBlocks ?? null,
+      mappingLog: this.log, portHold: o.portHold ?? null, portBlocks: o.portBlocks ?? null,
       mtuInside, mtuOutside, mss, identification: IDENTIFY[identification], scratchStart: poolBytes,
       midcom: midcom === null ? null : {
         rules: midcom.rules, boundPorts: midcom.boundPorts, portLow: midcom.portLo, portHigh: midcom.portHi,
@@ -227,11 +232,28 @@ export class EngineDriver {
     const count = (name: BaseCounter) => this.counters[counterIndex(name)]
     return {
       flows: count('flows-current'), mappings: count('mappings-opened') - count('mappings-closed'),
-      suppressed: count('icmp-errors-suppressed'), halfOpen: count('half-open-current'), syns: count('syns-held-current'), waiting: count('ports-held-current'), blocks: count('port-blocks-current'), held: count('fragments-held-current'),
+      suppressed: count('icmp-errors-suppressed'), halfOpen: count('half-open-current'), syns: count('syns-held-current'), waiting: count('ports-held-current'), blocks: count('port-blocks-current'), logged: this.drain(), held: count('fragments-held-current'),
       rules: Array.from(this.activity.packets, (packets, rule) =>
         ({ packets, bytes: this.activity.bytes[rule], lastUsedMs: this.activity.lastUsedMs[rule] })).slice(1),
       firewall: this.hits(),
     }
+  }
+
+  /** What the log of mappings says is there now: what comes was not there, and what goes was. */
+  private drain(): string[] {
+    const { words } = this.log
+    for (let at = this.log.peek(); at >= 0; at = this.log.peek()) {
+      const [op, , protocol, inside, outside, insidePort, outsidePort, lastPort] = words.subarray(at, at + record.LOG_WORDS)
+      const isBlock = op === record.BLOCK_OPENED || op === record.BLOCK_CLOSED
+      const text = `${protocol} ${addrOf([inside])}:${insidePort} ${addrOf([outside])}:${outsidePort}${isBlock ? `-${lastPort}` : ''}`
+      if ([record.MAPPING_OPENED, record.BLOCK_OPENED, record.ADDRESS_OPENED].includes(op)) {
+        assert.ok(!this.logged.has(text), `${text} comes twice`)
+        this.logged.add(text)
+      } else assert.ok(this.logged.delete(text), `${text} goes, and was not there`)
+      this.log.done()
+    }
+    assert.equal(this.log.lost(), 0)
+    return [...this.logged].sort()
   }
 
   private hits(): Hits[] {

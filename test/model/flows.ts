@@ -182,6 +182,11 @@ export class Flows {
     return firstOf(taken, lo, hi, lo + this.prng.below(hi - lo + 1), [p % 2, 1 - p % 2])
   }
 
+  /** Does its outside port say by itself, or by its block, whose it is? */
+  isAttributed({ protocol, inside }: Mapping): boolean {
+    return isPorted(protocol) && (this.options.portBlocks != null || this.shareOf(inside.addr) > 0)
+  }
+
   /** Hosts that share an address by fixed parts of its ports (RFC 7422); 0: not so. */
   private shareOf(inside: Addr): number {
     const { nat } = this.options

@@ -23,6 +23,7 @@ interface ReplayFlags {
   outOutside?: string
   outInside?: string
   report?: string
+  logMappings?: string
   pace: number
   loop: number
   seed: number
@@ -52,6 +53,7 @@ export function registerReplay(program: Command): void {
       + 'source addresses', collect, [])
     .option('--out-outside <file>', 'write what left towards outside (pcapng; - is standard output)')
     .option('--out-inside <file>', 'write what left towards inside (pcapng; - is standard output)')
+    .option('--log-mappings <file>', 'write which inside host had which outside ports, a line of JSON each (- is standard output)')
     .option('--report <file>', 'write a JSON report (- is standard output)')
     .option('--pace <pace>', 'max, original, or a factor such as 2x or 0.5x', pace, 0)
     .option('--loop <n>', 'replay n times, one after the other in time', positive, 1)
@@ -88,7 +90,7 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
   const { config: configFile, script: scriptFile, outInside, outOutside, report: reportFile } = flags
   const explainTo = flags.explain === undefined ? undefined : flags.explainTo
   const inputs = { capture, config: configFile ?? null, script: scriptFile ?? null }
-  checkOutputs(inputs, [outInside, outOutside, reportFile, explainTo])
+  checkOutputs(inputs, [outInside, outOutside, reportFile, explainTo, flags.logMappings])
   const explainer = flags.explain === undefined ? null
     : createExplainer(flags.explain === true ? DROPS : flags.explain, flags.explainFormat, createSink(flags.explainTo),
       flags.config ?? null)
@@ -108,7 +110,7 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
   const options: ReplayOptions = {
     capture, config, inside: flags.inside.length > 0 ? flags.inside : config.inside, insideInterfaces: flags.insideIf,
     script, explainer, seed: flags.seed, loops: flags.loop, preload: flags.preload === true, pace: flags.pace,
-    outInside: flags.outInside, outOutside: flags.outOutside,
+    outInside: flags.outInside, outOutside: flags.outOutside, logMappings: flags.logMappings,
     onProgress: bar === null ? null : (done, all, packets) => {
       const now = Date.now()
       if (now - shownMs < PROGRESS_MS || all === 0) return
@@ -134,7 +136,7 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
     version: command.parent?.version() ?? 'unknown', configFile: flags.config ?? null, scriptFile: flags.script ?? null,
   })
   // The summary makes way for whatever else goes to standard output.
-  const usesStdout = [flags.report, flags.outInside, flags.outOutside, explainTo].includes('-')
+  const usesStdout = [flags.report, flags.outInside, flags.outOutside, explainTo, flags.logMappings].includes('-')
   ;(usesStdout ? process.stderr : process.stdout).write(summary(report) + '\n')
   for (const { line, do: action, expected, reason, met } of result.script?.results ?? []) {
     if (met) continue

@@ -33,6 +33,7 @@ interface RunFlags {
   loop: number
   seed?: number
   report?: string
+  logMappings?: string
   quiet?: true
 }
 
@@ -56,6 +57,7 @@ export function registerRun(program: Command): void {
     .option('--pace <pace>', 'of the capture: max, original, or a factor such as 2x or 0.5x', pace, 1)
     .option('--loop <n>', 'play the capture n times, or forever', atLeastOnce, 1)
     .option('--seed <n>', 'seed of all random choices, 0 … 2^32-1; without it one is drawn', seed)
+    .option('--log-mappings <file>', 'add which inside host has which outside ports, a line of JSON each (- is standard output)')
     .option('--report <file>', 'write a JSON report at the end (- is standard output)')
     .option('--quiet', 'do not log sessions')
     .addHelpText('after', `
@@ -87,10 +89,10 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   const become = flags.user === undefined ? undefined : asUser(flags.user)
   const { config, live, inside } = flags.simulate === true ? simulated(flags) : between(capture, flags, log)
   if (capture === '-') throw new Failure(STATUS.usage, 'the capture is read before the box starts: name a file')
-  checkOutputs({ capture: capture ?? null, config: flags.config ?? null }, [flags.report])
+  checkOutputs({ capture: capture ?? null, config: flags.config ?? null }, [flags.report, flags.logMappings])
   const options: BoxOptions = {
     config, inside, live, log, seed: flags.seed ?? randomInt(2 ** 32), capture: capture ?? null, pace: flags.pace,
-    loops: flags.loop,
+    loops: flags.loop, logMappings: flags.logMappings,
     ...become !== undefined && { onOpen: become },
   }
   const stopped = new Promise<void>((resolve) => {
@@ -120,14 +122,16 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   const onHangup = () => { void reload() }
   process.on('SIGHUP', onHangup)
   const path = live === null ? [] : [`${live.names[0]} to ${live.names[1]}`]
-  process.stdout.write(`ready: ${[...path, ...box.doors].join(', ') || 'no door'}\n`)
+  // Whoever reads records or a report gets nothing else there.
+  const told = flags.report === '-' || flags.logMappings === '-' ? process.stderr : process.stdout
+  ;(flags.logMappings === '-' ? process.stderr : process.stdout).write(`ready: ${[...path, ...box.doors].join(', ') || 'no door'}\n`)
   await stopped
   const result = await box.stop()
   process.off('SIGHUP', onHangup)
   reader.close()
   const version = command.parent?.version() ?? 'unknown'
   const report = createRunReport(options, result, { version, configFile: flags.config ?? null })
-  ;(flags.report === '-' ? process.stderr : process.stdout).write(runSummary(report) + '\n')
+  told.write(runSummary(report) + '\n')
   if (flags.report !== undefined) writeReport(flags.report, JSON.stringify(report, null, 2) + '\n')
 }
 

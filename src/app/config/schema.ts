@@ -79,7 +79,6 @@ export const SCHEMA: Schema = {
       'icmp-query': duration('60s', '60s', LONGEST, 'RFC 5508 REQ-2', 'ICMP echo and the like (RFC 5508 REQ-2).'),
       other: duration('5m', '1s', LONGEST, '', 'Protocols without ports: GRE, ESP and all others.'),
       fragment: duration('2s', '1s', '60s', '', 'How long fragments wait for the first one of their datagram.'),
-      // @req RFC6888 REQ-8
       'port-hold': duration('2m', '1s', LONGEST, '', 'How long a port that was given up waits for another host (RFC 6888 REQ-8).'),
       'unsolicited-syn': duration('6s', '6s', '60s', 'RFC 5382 REQ-4',
         'How long nobody is told of a SYN from outside that was not let in (RFC 5382 REQ-4).'),

@@ -1,4 +1,4 @@
-/** Where explanations go: a file or standard output, in pieces, so that a long replay holds little of them. */
+/** Where explanations and logs of a replay go: a file or standard output, in pieces, so that a long replay holds little of them. */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { systemReason } from '../../phy/capture-error.ts'
 import { Failure, STATUS } from '../cli/status.ts'

@@ -17,6 +17,10 @@ import { asksPolicy, replacesRules, type Step } from '../script/script.ts'
 import type { PolicyStatistics } from '../../policy/api.ts'
 import type { Explainer } from '../explain/explain.ts'
 import { createMover } from './mover.ts'
+import { createMappingLog } from '../../channel/mapping-log.ts'
+import { createSink } from '../explain/sink.ts'
+import { logRecords } from '../mappings/records.ts'
+import { createMappingWriter } from '../mappings/writer.ts'
 
 export interface ReplayOptions {
   capture: string
@@ -35,6 +39,8 @@ export interface ReplayOptions {
   script: readonly Step[] | null
   /** Explains packets; null or absent: nobody asked. */
   explainer?: Explainer | null
+  /** Where lines about mappings go; absent: nowhere. */
+  logMappings?: string | undefined
   /** Called now and then. */
   onProgress: ((doneBytes: number, allBytes: number, packets: number) => void) | null
   /** Ends the replay before the next batch, with good output files; null: nothing does. */
@@ -55,6 +61,8 @@ export interface ReplayResult {
     /** null: no agent had a part in it. */
     statistics: PolicyStatistics | null
   } | null
+  /** Records of mappings that were written, and lost; null: nobody asked. */
+  mappingLog: { written: number; lost: number } | null
   stopped: boolean
   /** Stopped while the input was silent: a read of it is still under way. */
   leftReading: boolean
@@ -129,14 +137,18 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
     }
   }
 
+  const mappingLog = options.logMappings === undefined ? null : createMappingLog(logRecords(options.config))
   const machine = await compose({
-    ...options, clockNs, openInput,
+    ...options, clockNs, openInput, mappingLog,
     isReplaceable: replacesRules(options.script),
     interfaceName: (id) => interfaces[id]?.name,
     sides: (frames, inside) => insideInterfaces.length === 0 ? sidesBySource(frames, inside)
       : sidesByInterface(frames, (id) => isInsideInterface(insideInterfaces, id, interfaces[id]?.name)),
   })
   const { frames, plane, writers, watched } = machine
+  const mappingSink = mappingLog === null ? null : createSink(options.logMappings!)
+  const mappings = mappingSink === null ? null : createMappingWriter(mappingLog!, { isFull: () => false, write: mappingSink.write },
+    () => ({ virtualMs: plane.virtualMs(), wallMs: plane.startMs() + plane.virtualMs() }))
   const explainer = options.explainer ?? null
   // The answer has to be the same each time, so nobody is asked but the profiles.
   const mover = createMover(machine)
@@ -185,6 +197,10 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
     }
     packets += done
     await explainer?.ready()
+    if (mappings !== null) {
+      mappings.drain(Infinity)
+      await mappingSink!.ready()
+    }
     if (done >= LEAST_MEASURED_ROWS) batches.record(Math.max(1, Math.round((plane.spentNs() - before) / done * 100)))
   }
 
@@ -262,7 +278,10 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
     if (!stopped) checkInterfaces(insideInterfaces, interfaces, fault)
     await closeWriters()
     await explainer?.finish(machine.counters)
+    mappings?.drain(Infinity)
+    await mappingSink?.close()
     return {
+      mappingLog: mappings === null ? null : { written: mappings.written(), lost: mappings.lost() },
       machine, packets, fault, interfaces, stats, stopped, leftReading,
       script: player === null ? null : {
         results: player.results, replacements: player.replacements, events: player.events, statistics: policy?.statistics() ?? null,

@@ -10,7 +10,7 @@ const report: Report = {
   in: { inside: { packets: 1000, bytes: 1_000_000 }, outside: { packets: 999, bytes: 12 } },
   out: { inside: { packets: 0, bytes: 0 }, outside: { packets: 7, bytes: 70 } },
   dropped: { packets: 1111, bytes: 2222 }, drops: { arp: 1, multicast: 1100, 'no-mapping': 10 },
-  flows: { opened: 5, expired: 4, evicted: 3, current: 2, peak: 1, capacity: 262_144 }, mappings: { opened: 6, closed: 5 }, ports: { waiting: 0, letGoEarly: 0, blocks: 0 }, hairpinPackets: 8,
+  flows: { opened: 5, expired: 4, evicted: 3, current: 2, peak: 1, capacity: 262_144 }, mappings: { opened: 6, closed: 5 }, mappingLog: null, ports: { waiting: 0, letGoEarly: 0, blocks: 0 }, hairpinPackets: 8,
   icmpErrors: { translated: 1, originated: 2, suppressed: 3 }, fragments: { held: 9, released: 8 },
   tcp: { halfOpenEvicted: 0, synsHeld: 0, synsSolicited: 0, synsUnheld: 0, outOfWindowPassed: 0, challengesExpected: 0 }, firewall: null, midcom: null,
   measured: {

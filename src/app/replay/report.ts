@@ -44,6 +44,7 @@ export function createReport(options: ReplayOptions, result: ReplayResult, conte
       transactions: [...result.script.results], events: [...result.script.events],
       ...midcomReport(counters, result.script.statistics),
     },
+    mappingLog: result.mappingLog,
     measured: {
       wallNs: Math.round(result.wallNs), engineNs: Math.round(result.engineNs),
       packetsPerSecond: Math.round(result.packets / (result.wallNs / 1e9)),
@@ -124,6 +125,7 @@ export function summary(report: Report): string {
     ...(report.firewall?.replaced ?? []).map(({ atMs, file, rules, flowsEnded }) =>
       ['', `${seconds(atMs)}  ${file}: ${grouped(rules)} rules from here on, ${grouped(flowsEnded)} flows ended`]),
     ...agents(report),
+    ...logLines(report.mappingLog),
     ...speed(report),
     ['memory', `${mebibytes(measured.residentBytes)} resident, ${mebibytes(measured.tableBytes)} flow tables, `
       + `${mebibytes(measured.poolBytes)} frame pool`],
@@ -132,6 +134,10 @@ export function summary(report: Report): string {
   const advice = hint(report)
   if (advice !== null) lines.push(['hint', advice])
   return inColumns(lines)
+}
+
+export function logLines(log: { written: number; lost: number } | null): string[][] {
+  return log === null ? [] : [['mapping log', `${grouped(log.written)} records, ${grouped(log.lost)} lost`]]
 }
 
 export function inColumns(lines: string[][]): string {

@@ -11,6 +11,8 @@ import {
 } from '../../control/simco/server.ts'
 import type { SnmpCounters } from '../../control/snmp/server.ts'
 import { counterIndex } from '../../channel/counters.ts'
+import { createMappingLog } from '../../channel/mapping-log.ts'
+import type { Engine } from '../../engine/engine.ts'
 import type { FirewallRule } from '../../engine/firewall-rule.ts'
 import { buildRuleSet, type RuleSetBuilder } from '../../engine/firewall-set.ts'
 import { CaptureError, systemReason } from '../../phy/capture-error.ts'
@@ -23,10 +25,13 @@ import { SIDE_INSIDE } from '../../wire/frames.ts'
 import { Failure, STATUS } from '../cli/status.ts'
 import { compose, composeAuthorizer, composePolicy, type Machine, type PoolShare } from '../compose.ts'
 import type { Config } from '../config/config.ts'
+import { logRecords } from '../mappings/records.ts'
 import { JournalError, openJournal, type OpenJournal } from './journal.ts'
 import type { Live, LiveReport } from './live.ts'
 import { createLog } from './log.ts'
+import { openMappingLog } from './mapping-log.ts'
 import { composeMibs } from './mibs.ts'
+import { REFUSALS_EVERY_MS, createRefusals } from './refusals.ts'
 import { openSnmp, type SnmpDoor } from './snmp.ts'
 import { composeSnmpAccess } from './snmp-access.ts'
 import { timed } from './timed.ts'
@@ -50,6 +55,8 @@ export interface BoxOptions {
   pace: number
   /** Infinity: for ever. */
   loops: number
+  /** Where lines about mappings go; absent: nowhere. */
+  logMappings?: string | undefined
   /** What happens to sessions and decisions, a line each. */
   log: (line: string) => void
   /** Called when all is open, before the first packet: privileges may go. */
@@ -71,6 +78,8 @@ export interface Box {
 
 export interface BoxResult {
   machine: Machine
+  /** Records of mappings that were written, and lost; null: nobody asked. */
+  mappingLog: { written: number; lost: number } | null
   upMs: number
   packets: number
   turns: number
@@ -87,8 +96,10 @@ export async function startBox(options: BoxOptions): Promise<Box> {
   const log = createLog(options.log, () => performance.now())
   let share: PoolShare = { poolStart: 0, poolEnd: 0 }
   let store: CaptureStore | null = null
+  const records = options.logMappings === undefined ? null : createMappingLog(logRecords(config))
   const machine = await compose({
-    config, inside, seed, isReplaceable: true, interfaceName: (id) => live?.names[id] ?? store?.interfaces[id]?.name,
+    config, inside, seed, mappingLog: records, isReplaceable: true,
+    interfaceName: (id) => live?.names[id] ?? store?.interfaces[id]?.name,
     sides: live === null ? sidesBySource : (frames) => sidesByInterface(frames, (id) => id === SIDE_INSIDE),
     outInside: undefined, outOutside: undefined, clockNs: () => performance.now() * 1e6,
     ...live !== null && { live: live.frames },
@@ -103,6 +114,12 @@ export async function startBox(options: BoxOptions): Promise<Box> {
   const turns = createTurns(engine, clock.nowMs)
   const played = store === null ? null : createTraffic({ ...options, ...share, store, frames, plane })
   const traffic = live?.traffic({ machine, wake: turns.wake, log: log.line }) ?? played
+  const mappings = records === null ? null
+    : openMappingLog(options.logMappings!, records, turns.nowMs, turns.wake, (line) => process.stderr.write(`pinhole: ${line}\n`))
+  const pump = (target: Engine) => {
+    turns.pump(target)
+    if (mappings?.isBehind() === true) turns.wake()
+  }
 
   const pdp = openPdp(config, log.line)
   let authorizer = composeAuthorizer(config, pdp)
@@ -111,7 +128,7 @@ export async function startBox(options: BoxOptions): Promise<Box> {
     mayAccess: (agent, owner) => authorizer.mayAccess(agent, owner),
     maxRules: (agent) => authorizer.maxRules?.(agent) ?? Infinity,
   }
-  const core = config.midcom.enabled ? composePolicy({ config, inside, seed }, machine, current, turns.pump) : null
+  const core = config.midcom.enabled ? composePolicy({ config, inside, seed }, machine, current, pump) : null
   const policy = core === null ? null : timed(core, turns.advance, turns.wake)
   const server = policy === null ? null : openSimco(config, policy, log.line)
   const journal = core === null ? null : await openRules(config)
@@ -135,7 +152,9 @@ export async function startBox(options: BoxOptions): Promise<Box> {
     await journal?.close()
     throw error
   }
-  turns.start(core, traffic)
+  turns.start(core, mappings === null ? traffic : mappings.beside(traffic))
+  const refusals = createRefusals(machine.counters, log.line)
+  const telling = setInterval(refusals.tell, REFUSALS_EVERY_MS).unref()
   let known = config.midcom.agents
   let building: RuleSetBuilder | null = null
 
@@ -180,6 +199,8 @@ export async function startBox(options: BoxOptions): Promise<Box> {
       await Promise.all([server?.close(), snmp?.server.close()])
       await journal?.close()
       pdp?.close()
+      clearInterval(telling)
+      refusals.tell()
       log.end()
       const upMs = turns.nowMs()
       turns.stop()
@@ -188,8 +209,9 @@ export async function startBox(options: BoxOptions): Promise<Box> {
       plane.finish()
       const interfaces = live?.report() ?? null
       live?.close()
+      await mappings?.close()
       return {
-        machine, upMs, packets: traffic?.packets() ?? 0, turns: turns.count, interfaces, policy: core?.statistics() ?? null,
+        machine, mappingLog: mappings?.counts() ?? null, upMs, packets: traffic?.packets() ?? 0, turns: turns.count, interfaces, policy: core?.statistics() ?? null,
         simco: server?.counters ?? null, snmp: snmp?.server.counters ?? null, pdp: pdp?.statistics() ?? null,
       }
     },

@@ -2,7 +2,7 @@
 import { readCounters } from '../../channel/counters.ts'
 import { digest } from '../config/config.ts'
 import { firewallLines, firewallReport } from '../firewall/report.ts'
-import { grouped, inColumns, mebibytes, midcomReport, packetLines, packetReport, seconds } from '../replay/report.ts'
+import { grouped, inColumns, logLines, mebibytes, midcomReport, packetLines, packetReport, seconds } from '../replay/report.ts'
 import type { BoxOptions, BoxResult } from './box.ts'
 
 export const RUN_REPORT_SCHEMA = 'pinhole-run-report/1'
@@ -31,6 +31,7 @@ export function createRunReport(options: BoxOptions, result: BoxResult, context:
     simco: result.simco === null ? null : { ...result.simco },
     snmp: result.snmp === null ? null : { ...result.snmp },
     pdp: result.pdp,
+    mappingLog: result.mappingLog,
     residentBytes: process.memoryUsage.rss(), tableBytes: machine.engine.tableBytes, ruleBytes: machine.engine.ruleBytes(),
   }
 }
@@ -54,6 +55,7 @@ export function runSummary(report: RunReport): string {
       + `${n(snmp['out-error-responses'])} refused, ${n(snmp['out-traps'] + snmp['out-informs'])} notifications`]],
     ...pdp === null ? [] : [['pdp', `${n(pdp.questions)} questions, ${n(pdp.permits)} permitted, ${n(pdp.refusals)} refused, `
       + `${n(Object.values(pdp.failures).reduce((sum, one) => sum + one, 0))} without an answer`]],
+    ...logLines(report.mappingLog),
     ['memory', `${mebibytes(report.residentBytes)} resident, ${mebibytes(report.tableBytes)} flow tables, `
       + `${mebibytes(report.ruleBytes)} rules`],
   ])
