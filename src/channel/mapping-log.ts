@@ -1,7 +1,7 @@
 /**
  * Which inside host had which outside ports, and when (RFC 6888 4): records that the packet path writes as mappings and blocks of
- * ports come and go, for somebody else to write down. A ring with one writer and one reader, ready for a shared buffer. Destinations
- * are not in it (RFC 6888 REQ-12). When it is full a record is lost and counted: a packet never waits.
+ * ports come and go, for somebody else to write down. A ring with one writer and one reader, ready for a shared buffer.
+ * Destinations are not in it (RFC 6888 REQ-12). When it is full a record is lost and counted: a packet never waits.
  */
 export const LOG_WORDS = 8
 
@@ -16,7 +16,8 @@ export interface MappingLog {
   readonly words: Int32Array
   /** Writer. `atMs` is virtual time modulo 2^32. */
   write(
-    op: number, atMs: number, protocol: number, inside: number, insidePort: number, outside: number, outsidePort: number, lastPort: number,
+    op: number, atMs: number, protocol: number, inside: number, insidePort: number, outside: number, outsidePort: number,
+    lastPort: number,
   ): void
   /** Reader: offset in `words` of the oldest record, or -1. */
   peek(): number

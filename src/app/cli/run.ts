@@ -124,7 +124,8 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   const path = live === null ? [] : [`${live.names[0]} to ${live.names[1]}`]
   // Whoever reads records or a report gets nothing else there.
   const told = flags.report === '-' || flags.logMappings === '-' ? process.stderr : process.stdout
-  ;(flags.logMappings === '-' ? process.stderr : process.stdout).write(`ready: ${[...path, ...box.doors].join(', ') || 'no door'}\n`)
+  const ready = `ready: ${[...path, ...box.doors].join(', ') || 'no door'}\n`
+  ;(flags.logMappings === '-' ? process.stderr : process.stdout).write(ready)
   await stopped
   const result = await box.stop()
   process.off('SIGHUP', onHangup)

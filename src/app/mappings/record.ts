@@ -17,14 +17,16 @@ export function recordLine(words: Int32Array, at: number, atMs: number): string 
   const inside = print4(words[at + LOG_INSIDE]!), outside = print4(words[at + LOG_OUTSIDE]!)
   const head = { time: new Date(atMs).toISOString(), event: EVENTS[op] }
   if (op === BLOCK_OPENED || op === BLOCK_CLOSED) {
-    return JSON.stringify({ ...head, inside, outside, ports: `${words[at + LOG_OUTSIDE_PORT]}-${words[at + LOG_LAST_PORT]}` }) + '\n'
+    const ports = `${words[at + LOG_OUTSIDE_PORT]}-${words[at + LOG_LAST_PORT]}`
+    return JSON.stringify({ ...head, inside, outside, ports }) + '\n'
   }
   if (op === ADDRESS_OPENED || op === ADDRESS_CLOSED) return JSON.stringify({ ...head, inside, outside }) + '\n'
   const name = PROTOCOLS[protocol]
   // Of a protocol without ports the address is all there is.
   if (name === undefined) return JSON.stringify({ ...head, protocol: String(protocol), inside, outside }) + '\n'
   return JSON.stringify({
-    ...head, protocol: name, inside: `${inside}:${words[at + LOG_INSIDE_PORT]}`, outside: `${outside}:${words[at + LOG_OUTSIDE_PORT]}`,
+    ...head, protocol: name, inside: `${inside}:${words[at + LOG_INSIDE_PORT]}`,
+    outside: `${outside}:${words[at + LOG_OUTSIDE_PORT]}`,
   }) + '\n'
 }
 

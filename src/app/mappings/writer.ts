@@ -18,7 +18,9 @@ export interface MappingWriter {
 }
 
 /** @param now the time of the packet path in ms, and the same since 1970 */
-export function createMappingWriter(log: MappingLog, sink: LineSink, now: () => { virtualMs: number; wallMs: number }): MappingWriter {
+export function createMappingWriter(
+  log: MappingLog, sink: LineSink, now: () => { virtualMs: number; wallMs: number },
+): MappingWriter {
   let written = 0, told = 0
 
   function drain(most: number): boolean {

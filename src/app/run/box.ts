@@ -211,7 +211,8 @@ export async function startBox(options: BoxOptions): Promise<Box> {
       live?.close()
       await mappings?.close()
       return {
-        machine, mappingLog: mappings?.counts() ?? null, upMs, packets: traffic?.packets() ?? 0, turns: turns.count, interfaces, policy: core?.statistics() ?? null,
+        machine, mappingLog: mappings?.counts() ?? null,
+        upMs, packets: traffic?.packets() ?? 0, turns: turns.count, interfaces, policy: core?.statistics() ?? null,
         simco: server?.counters ?? null, snmp: snmp?.server.counters ?? null, pdp: pdp?.statistics() ?? null,
       }
     },

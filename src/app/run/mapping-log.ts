@@ -1,6 +1,6 @@
 /**
- * The log of mappings of a running box: lines go to a file or standard output from a thread of their own, so that neither packets nor
- * agents wait for it. If it cannot follow, records are lost, and a line says how many.
+ * The log of mappings of a running box: lines go to a file or standard output from a thread of their own, so that neither packets
+ * nor agents wait for it. If it cannot follow, records are lost, and a line says how many.
  */
 import { createWriteStream, openSync } from 'node:fs'
 import type { MappingLog } from '../../channel/mapping-log.ts'
