@@ -9,7 +9,7 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import * as path from 'node:path'
 
-const MAIN = path.resolve('build/src/app/cli/main.js'), OFFLOAD = path.resolve('build/test/live/offload.js')
+export const MAIN = path.resolve('build/src/app/cli/main.js'), OFFLOAD = path.resolve('build/test/live/offload.js')
 const TIMEOUT_MS = 60_000
 export const INTERFACES = [
   '--inside', 'in0,10.0.0.1/24,2001:db8:1::1/64', '--outside', 'out0,203.0.113.1/24,2001:db8:2::1/64',
@@ -53,6 +53,8 @@ export interface Lab {
   start(where: Place, ...command: string[]): ChildProcess
   /** A box between in0 and out0, once it is ready. */
   box(...args: string[]): Promise<RunningBox>
+  /** The same, started by another program that takes a command. */
+  boxBy(program: string[], ...args: string[]): Promise<RunningBox>
   /** One that does not start: what it says. */
   refused(...args: string[]): Ran
   close(): void
@@ -98,7 +100,7 @@ export function openLab(): Lab {
     must('box', 'ip', 'link', 'set', end, 'up')
     must(where, 'ip', 'link', 'set', 'eth0', 'up')
     // What a network card does for a host that shares its memory with the box is undone: frames are as on a wire.
-    must(where, process.execPath, OFFLOAD, 'eth0')
+    must(where, process.execPath, OFFLOAD, 'eth0', '0')
   }
   const set = (where: Place, lines: string) => {
     for (const line of lines.split('\n').map((text) => text.trim()).filter((text) => text !== '')) must(where, 'ip', ...line.split(' '))
@@ -114,25 +116,27 @@ export function openLab(): Lab {
     address add 2001:db8:9::7/128 dev lo nodad
     -6 route add 2001:db8:1::/64 via 2001:db8:2::1`)
 
+  async function boxBy(program: string[], ...args: string[]): Promise<RunningBox> {
+    const child = start('box', ...program, process.execPath, MAIN, 'run', ...args)
+    const { ran, stdout, stderr } = collect(child)
+    await new Promise<void>((resolve, reject) => {
+      child.stdout!.on('data', () => { if (stdout().includes('\n')) resolve() })
+      void ran.then(() => reject(new Error(`it ended: ${stdout()}${stderr()}`)))
+    })
+    return {
+      child, stderr, ready: stdout().trim(),
+      async end() {
+        child.kill('SIGTERM')
+        return ran
+      },
+    }
+  }
+
   return {
-    run, must, start,
+    run, must, start, boxBy,
     later: (where, ...command) => collect(start(where, ...command)).ran,
     refused: (...args) => run('box', process.execPath, MAIN, 'run', ...args),
-    async box(...args) {
-      const child = start('box', process.execPath, MAIN, 'run', ...args)
-      const { ran, stdout, stderr } = collect(child)
-      await new Promise<void>((resolve, reject) => {
-        child.stdout!.on('data', () => { if (stdout().includes('\n')) resolve() })
-        void ran.then(() => reject(new Error(`it ended: ${stdout()}${stderr()}`)))
-      })
-      return {
-        child, stderr, ready: stdout().trim(),
-        async end() {
-          child.kill('SIGTERM')
-          return ran
-        },
-      }
-    },
+    box: (...args) => boxBy([], ...args),
     close() {
       for (const child of started) child.kill('SIGKILL')
       for (const where of ['inside', 'box', 'outside'] as const) spawnSync('ip', ['netns', 'del', name(where)])

@@ -7,10 +7,10 @@ import * as path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Ajv2020 } from 'ajv/dist/2020.js'
-import { INTERFACES, obstacle, openLab, type Lab, type Place, type RunningBox } from './lab.ts'
+import { INTERFACES, MAIN, OFFLOAD, obstacle, openLab, type Lab, type Place, type RunningBox } from './lab.ts'
 import type { RunReport } from '../../src/app/run/report.ts'
 
-const PEER = path.resolve('build/test/live/peer.js'), MAIN = path.resolve('build/src/app/cli/main.js')
+const PEER = path.resolve('build/test/live/peer.js')
 const found = obstacle()
 if (found?.isFault === true && process.env.CI !== undefined) throw new Error(found.reason)
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pinhole-live-'))
@@ -239,6 +239,27 @@ midcom:
     assert.match(box.stderr(), /out0: Network is down; trying again/)
   }).then(() => { /* what it reports is not the point */ }))
 
+  test('frames that are not the box\'s, of a VLAN or too long, are counted and in nobody\'s way', () => withBox(INTERFACES, async (box) => {
+    const [{ address }] = JSON.parse(lab.must('box', 'ip', '-j', 'link', 'show', 'in0')) as [{ address: string }]
+    // More than the ring holds.
+    peer('inside', 'tagged', address, '6000')
+    lab.must('inside', 'ping', '-c', '1', '-W', '2', OUT)
+    await serve('outside', 'serve', OUT, '8082')
+    lab.must('inside', process.execPath, OFFLOAD, 'eth0', '1')
+    const joined = lab.start('inside', process.execPath, PEER, 'post', `http://${OUT}:8082/`, '1000000')
+    try {
+      await says(box, /frames were longer than their link takes/)
+    } finally {
+      joined.kill('SIGKILL')
+      lab.must('inside', process.execPath, OFFLOAD, 'eth0', '0')
+    }
+    lab.must('inside', 'ping', '-c', '1', '-W', '2', OUT)
+  }).then((report) => {
+    const { counters } = report.interfaces!.links[0]!
+    assert.ok(counters['tagged-frames'] > 5000, `${counters['tagged-frames']} tagged`)
+    assert.ok(counters['oversized-frames'] >= 1)
+  }))
+
   test('idle: a box without packets takes no processor time', () => withBox(INTERFACES, async (box) => {
     await sleep(2500)
     const ticks = () => fs.readFileSync(`/proc/${box.child.pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ').slice(11, 13).reduce((sum, text) => sum + Number(text), 0)
@@ -246,6 +267,19 @@ midcom:
     await sleep(2000)
     assert.ok(ticks() - from <= 4, `${ticks() - from} hundredths of a second in two seconds`)
   }).then(() => { /* what it reports is not the point */ }))
+
+  test('privileges: CAP_NET_RAW is all that a box needs, as deploy/pinhole.service gives it', async () => {
+    assert.match(fs.readFileSync('deploy/pinhole.service', 'utf8'), /^AmbientCapabilities=CAP_NET_RAW\nCapabilityBoundingSet=CAP_NET_RAW$/m)
+    const only = ['setpriv', '--reuid=nobody', '--regid=nogroup', '--clear-groups', '--no-new-privs', '--bounding-set=-all,+net_raw', '--inh-caps=-all,+net_raw', '--ambient-caps=-all,+net_raw']
+    const box = await lab.boxBy(only, ...INTERFACES)
+    assert.match(fs.readFileSync(`/proc/${box.child.pid}/status`, 'utf8'), /^CapEff:\t0000000000002000$/m)
+    lab.must('inside', 'ping', '-c', '1', '-W', '2', OUT)
+    lab.must('inside', 'ping', '-c', '1', '-W', '2', OUT6)
+    assert.equal((await box.end()).status, 0)
+    const none = lab.run('box', 'setpriv', '--reuid=nobody', '--regid=nogroup', '--clear-groups', '--inh-caps=-all', process.execPath, MAIN, 'run', ...INTERFACES)
+    assert.deepEqual([none.status, none.stdout], [2, ''])
+    assert.match(none.stderr, /CAP_NET_RAW is needed/)
+  })
 
   test('refused: what would not work is said at once, with what to do', () => {
     const says = (args: string[], wanted: RegExp) => {

@@ -1,5 +1,5 @@
-/** Switches off what a host leaves to its network card (TSO, GSO, checksums), by the ioctls of ethtool: `offload.js INTERFACE`. */
+/** What a host leaves to its network card (TSO, GSO), off or on again, by the ioctls of ethtool: `offload.js INTERFACE 0` or `1`. */
 import { loadAddon } from '../../src/phy/addon.ts'
 
-const STXCSUM = 0x17, STSO = 0x1f, SGSO = 0x24
-for (const command of [STSO, SGSO, ...process.argv[3] === 'checksums' ? [STXCSUM] : []]) loadAddon().offload(process.argv[2]!, command, 0)
+const STSO = 0x1f, SGSO = 0x24
+for (const command of [SGSO, STSO]) loadAddon().offload(process.argv[2]!, command, Number(process.argv[3]))

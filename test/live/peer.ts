@@ -7,6 +7,7 @@
  *   echo ADDRESS PORT            answers datagrams
  *   ask ADDRESS PORT BYTES       one datagram of that size; `answered` or `silence`
  *   listen ADDRESS PORT          prints each datagram that comes, with its sender
+ *   tagged MAC COUNT             frames of VLAN 7
  *   send FROM TO PORT COUNT      datagrams, ten a second
  */
 import { createHash } from 'node:crypto'
@@ -14,6 +15,9 @@ import { createSocket } from 'node:dgram'
 import { createServer, get, request } from 'node:http'
 import { connect, createServer as createTcpServer, isIPv6 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Device } from '../../src/phy/device.ts'
+import { openPacketDevices, reservePool, ringBytes } from '../../src/phy/packet.ts'
+import { createFrames } from '../../src/wire/frames.ts'
 
 const [command, ...args] = process.argv.slice(2) as [string, ...string[]]
 const udp = (address: string) => createSocket(isIPv6(address) ? 'udp6' : 'udp4')
@@ -116,6 +120,21 @@ switch (command) {
       await sleep(100)
     }
     socket.close()
+    break
+  }
+  case 'tagged': {
+    const frames = createFrames({ capacity: 256, poolBytes: ringBytes([{ name: 'eth0', mtu: 1500 }]), buffer: reservePool(ringBytes([{ name: 'eth0', mtu: 1500 }])) })
+    const [device] = openPacketDevices([{ name: 'eth0', mtu: 1500 }], frames, 0) as [Device]
+    frames.pool.set([...args[0]!.split(':').map((octet) => parseInt(octet, 16)), ...device.mac, 0x81, 0, 0, 7, 0x08, 0], 0)
+    for (let sent = 0; sent < Number(args[1]); sent++) {
+      device.send(0, 64)
+      if (sent % 64 !== 63) continue
+      device.flush()
+      while (device.kick()) await sleep(1)
+    }
+    device.flush()
+    device.kick()
+    device.close()
     break
   }
 }

@@ -35,8 +35,8 @@ const ANNOUNCEMENTS = 2, ANNOUNCE_MS = 2000
 const RETRY_MS = 250
 /** ICMP errors about undelivered packets in one turn. */
 const ERRORS_PER_TURN = 8
-/** That frames are too long is said so often. */
-const HINT_MS = 60_000
+/** That frames are too long is said so often, and that an address of ours is claimed by others. */
+const HINT_MS = 60_000, CONFLICT_MS = 1000
 /* From the specifications */
 const NET_UNREACHABLE = 0, HOST_UNREACHABLE = 1, V6_NO_ROUTE = 0, V6_ADDRESS_UNREACHABLE = 3
 const HEADER = ethernet.HEADER_BYTES
@@ -96,13 +96,18 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
   const { take, announce } = createOwn({
     frames, counters, ends, neighbours, routes, addresses, shown: shownAddresses(config), errors, scratchStart: ownStart,
     inside: createPrefixSet(insideOf(config.interfaces!)),
-    onConflict: (address, side) => { log(`${devices[side].name}: somebody else says that it has ${print4(address)}`) },
+    onConflict(address, side) {
+      if (latestMs - conflictMs < CONFLICT_MS) return
+      conflictMs = latestMs
+      log(`${devices[side].name}: somebody else says that it has ${print4(address)}`)
+    },
   })
   const { send, advance, nextMs, undelivered } = neighbours
   const UNREACHABLE = liveCounterIndex('unreachable-errors')
   let packets = 0
   let pollUntilMs = 0
   let latestMs = -1
+  let conflictMs = -Infinity
   let announced = 0
   // While an error about a packet that nobody took passes the packet path.
   let isTelling = false
@@ -203,10 +208,9 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
     }
     inside.flush()
     outside.flush()
-    if (count > 0) {
-      inside.release()
-      outside.release()
-    }
+    // Even of frames that were all skipped, as those of another VLAN are.
+    inside.release()
+    outside.release()
     const isInsidePending = inside.kick(), isPending = outside.kick() || isInsidePending
     if (count > 0) pollUntilMs = performance.now() + POLL_MS
     else if (!isPending && performance.now() >= pollUntilMs) {
