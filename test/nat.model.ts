@@ -497,9 +497,10 @@ export function createModel(options: ModelOptions) {
       const refused = refusedFlow(p, host.addr, peer.addr, 'in', nowMs, inUse) ?? flows.makeRoom(nowMs, inUse)
       if (refused !== null) return { drop: refused }
       flow = open(p, 'in', host, peer, null, nowMs, rule, said, inUse)
+      flow.twice = p.version === 4 && ((rule?.twice ?? false) || bindings.hasFixedName(p.protocol, peer))
     }
     midcom.count(flow, 'in', p.netBytes, nowMs)
-    return { drop: null, to: 'inside', packet: p }
+    return { drop: null, to: 'inside', packet: shown(flow, p, 'src') }
   }
 
   /** To one of our outside addresses: from outside, or hairpinned by way of `inUse`. */
@@ -614,9 +615,11 @@ export function createModel(options: ModelOptions) {
       && same(f.mapping?.outside ?? f.inside, source) && same(f.peer, peer))
     if (flow === null) return none
     if (own.is === 'done') return { drop: null, to: 'inside', packet: quotingAs(seenAs(p, 'dst', own.addr), 'src', own.addr) }
-    if (flow.mapping === null) return { drop: null, to: 'inside', packet: p }
+    if (flow.mapping === null && !flow.twice) return { drop: null, to: 'inside', packet: p }
     const { addr, port } = flow.inside
-    const inner = shown(flow, { ...quote, bytes: readdress4(quote.bytes, 'src', addr, port) }, 'dst')
+    const own4 = flow.mapping === null ? quote : { ...quote, bytes: readdress4(quote.bytes, 'src', addr, port) }
+    const inner = shown(flow, own4, 'dst')
+    if (inner === quote) return { drop: null, to: 'inside', packet: p }
     const src = p.src === flow.peer.addr ? inner.dst : p.src
     const bytes = readdressOuter(readdressOuter(requote(p.bytes, p.l4, inner.bytes), 'dst', addr), 'src', src)
     return { drop: null, to: 'inside', packet: { ...p, src, dst: addr, bytes } }
@@ -648,7 +651,10 @@ export function createModel(options: ModelOptions) {
       return prefixes.isOurs(p.dst) ? errorFromOutside(out) : { drop: null, to: 'outside', packet: out }
     }
     // Reading: without NAT nothing is rewritten, not even the source of a router further inside.
-    if (flow.mapping === null) return { drop: null, to: 'outside', packet: p }
+    if (flow.mapping === null) {
+      const bytes = quote === read.quote ? p.bytes : requote(p.bytes, p.l4, quote.bytes)
+      return { drop: null, to: 'outside', packet: { ...p, bytes } }
+    }
     const { addr, port } = flow.mapping.outside
     const bytes = requote(p.bytes, p.l4, readdress4(quote.bytes, 'dst', addr, port))
     const src = bindings.addressOf(p.src) ?? addr

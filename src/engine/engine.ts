@@ -397,10 +397,15 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const flags = F[(slot << FLOW_BITS) + KIND]
     if ((flags & RULED) !== 0) count(i, slot, dir, $now[0])
     if (dir === DIR_IN) {
-      if ((flags & TWICE) !== 0 && toInside(kindColumn[i] & 255, peerColumn[i], portsColumn[i] & 0xffff)) {
-        replaceEnd(i, ipv4.SRC, 0, found[FOUND_ADDRESS], found[FOUND_PORT])
-      }
+      if ((flags & TWICE) !== 0) showPeer(i)
     } else if ((flags & HAIRPIN) !== 0) hairpin(i, slot)
+  }
+
+  /** Row i, on its way in, gets the source that the inside knows its peer by, if there is one (twice-NAT). */
+  function showPeer(i: number): void {
+    if (toInside(kindColumn[i] & 255, peerColumn[i], portsColumn[i] & 0xffff)) {
+      replaceEnd(i, ipv4.SRC, 0, found[FOUND_ADDRESS], found[FOUND_PORT])
+    }
   }
 
   /**
@@ -680,6 +685,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const sum = (~ipv4.checksum(view, p) & 0xffff) + HOP_DELTA
     ipv4.setChecksum(view, p, ~((sum & 0xffff) + (sum >>> 16)) & 0xffff)
     verdict[i] = TO_OUTSIDE - dir
+    if (dir === DIR_IN && (F[(slot << FLOW_BITS) + KIND] & TWICE) !== 0) showPeer(i)
   }
 
   function admitPlain4(i: number): number {
@@ -689,6 +695,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const slot = openPlain4(localColumn[i], peerColumn[i], portsColumn[i], kindColumn[i], state, $now[0])
     if (slot < 0) return refuse(i, FLOW_TABLE_FULL)
     opened(i, slot, DIR_IN, rule, 0)
+    showAlias(slot)
     return slot
   }
 

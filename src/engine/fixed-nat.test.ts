@@ -142,6 +142,19 @@ test('an alias stands for an outside host both ways, with both sides rewritten',
   assert.equal(into(rig, tcp(STRANGER, 999, POOL, 8080)), `${STRANGER}:999 > ${HOST}:80`)
 })
 
+test('an alias stands for its host where the inside is not translated too, in packets and in errors', () => {
+  const alias = { protocol: 0, alias: ip('10.99.0.7'), aliasPort: 0, peer: ip(PEER), peerPort: 0, count: 0 }
+  const untranslated = { inside: { address: ip('10.0.0.0'), bits: 8 }, peer: { address: ip(PEER), bits: 32 }, protocol: -1, peerPorts: { low: 0, high: 65535 } }
+  const rig = rigWith({ aliases: [alias], untranslated: [untranslated] }, { inboundPermit: true })
+  const left = rig.send(SIDE_INSIDE, buildPacket(udp(HOST, 5, '10.99.0.7', 53)), 0)
+  assert.equal(told(left), `${HOST}:5 > ${PEER}:53`)
+  assert.equal(into(rig, udp(PEER, 53, HOST, 5)), `10.99.0.7:53 > ${HOST}:5`)
+  const error = rig.send(SIDE_OUTSIDE, icmpError({ src: PEER, original: left.bytes!, icmpType: 3, icmpCode: 3 }), 0).bytes!
+  assert.equal(told({ verdict: TO_INSIDE, reason: null, bytes: error.slice(28), extras: [] }), `${HOST}:5 > 10.99.0.7:53`)
+  assert.equal(print4(new DataView(error.buffer).getInt32(12)), '10.99.0.7')
+  assert.equal(into(rig, udp(PEER, 9, HOST, 6)), `10.99.0.7:9 > ${HOST}:6`, 'opened from outside')
+})
+
 test('an alias of a port stands for that port alone', () => {
   const alias = { protocol: 17, alias: ip('10.99.0.7'), aliasPort: 53, peer: ip(PEER), peerPort: 5353, count: 1 }
   const rig = rigWith({ aliases: [alias] })
