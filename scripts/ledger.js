@@ -20,9 +20,9 @@ import { join } from 'node:path'
 import { parse } from 'yaml'
 
 /** In the order of the ledger. */
-const LISTS = ['rfc4787', 'rfc5382', 'rfc5508', 'rfc7857', 'rfc6888', 'rfc6296']
+const LISTS = ['rfc4787', 'rfc5382', 'rfc5508', 'rfc7857', 'rfc6888', 'rfc6296', 'rfc6092', 'rfc4890']
 const DOCUMENT = 'docs/rfc-ledger.md'
-const ID = String.raw`(?:REQ-\d+[a-z]?\d*|\d+(?:\.\d+)*[a-z]?)`
+const ID = String.raw`(?:RE[QC]-\d+[a-z]?\d*|\d+(?:\.\d+)*[a-z]?)`
 const TAG = new RegExp(String.raw`^(RFC\d+) (${ID}(?:,? ${ID})*)(?: (partly|no)\[([^\]]+)\])?$`)
 const TEST = /\b(?:test|check)\(\s*(['"`])((?:\\.|(?!\1)[^\\])+)\1/
 /** STATES: the text tells what happens, without a keyword. */
@@ -149,7 +149,7 @@ function group(list) {
   return groups
 }
 
-const INTRODUCTION = `# Requirements of the NAT RFCs, one by one
+const INTRODUCTION = `# Requirements of the NAT and firewall RFCs, one by one
 
 Written by \`npm run ledger\` out of the lists in \`test/conformance\` and the \`@req\` tags in code and tests; do not edit it here.
 A test fails when this file is older than the tags, when a requirement has no row, or when one that is obeyed has no test. *Obeyed*

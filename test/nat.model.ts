@@ -9,8 +9,8 @@ import type { DropReason } from '../src/channel/reasons.ts'
 import type { NatOptions } from '../src/engine/nat-options.ts'
 import type { HostLimits, PortBlocks, PortHold } from '../src/engine/options.ts'
 import {
-  complement, get16, hasPorts, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses, judgeFlags, judgeOptions,
-  judgeTransport, parse, put16, readdress4, requote, sumOf, unhex, addrOf, ICMP, ICMP6, TCP, UDP, UDPLITE,
+  complement, get16, hasPorts, headersOf, hex, hop, icmpCover, icmpKind, inPrefixes, isIcmp, isRight, judgeAddresses, judgeFlags, judgeOptions,
+  judgeTransport, parse, put16, readdress4, requote, sumOf, under, unhex, addrOf, ICMP, ICMP6, TCP, DCCP, SCTP, UDP, UDPLITE,
   type Addr, type ChecksumMode, type Packet,
 } from './model/packet.ts'
 import type { FirewallRule } from '../src/engine/firewall-rule.ts'
@@ -42,6 +42,11 @@ export interface ModelOptions {
   outboundPermit: boolean
   /** For IPv6, and for IPv4 with `nat44: false`. */
   inboundPermit: boolean
+  /** Absent: not. */
+  echo6?: boolean
+  ipsec6?: boolean
+  reserved6?: boolean
+  uniqueLocal?: boolean
   tcpMidstream: boolean
   timers: {
     udpMs: number
@@ -52,6 +57,9 @@ export interface ModelOptions {
     tcpEstablishedMs: number
     icmpQueryMs: number
     otherMs: number
+    /** Absent: as `otherMs`. */
+    associationMs?: number
+    associationOpeningMs?: number
     fragmentMs: number
     unsolicitedSynMs: number
   }
@@ -167,11 +175,12 @@ export function createModel(options: ModelOptions) {
 
   /* Timers */
 
-  function idleMs({ protocol, tcp, peer, openedBy }: Pick<Flow, 'protocol' | 'tcp' | 'peer' | 'openedBy'>): number {
+  function idleMs({ protocol, tcp, peer, openedBy, answered }: Pick<Flow, 'protocol' | 'tcp' | 'peer' | 'openedBy' | 'answered'>): number {
     if (tcp !== null) return isLong(tcp) ? timers.tcpEstablishedMs : isClosing(tcp) ? timers.tcpClosingMs : timers.tcpOpeningMs
     const special = protocol === UDP && openedBy === 'out' ? timers.udpPorts.find(({ port }) => port === peer.port) : undefined
     if (special !== undefined) return special.idleMs
     if (protocol === UDP || protocol === UDPLITE) return timers.udpMs
+    if (protocol === SCTP || protocol === DCCP) return (answered ? timers.associationMs : timers.associationOpeningMs) ?? timers.otherMs
     // Reading: by the number alone, even of ICMP over IPv6.
     return protocol === ICMP || protocol === ICMP6 ? timers.icmpQueryMs : timers.otherMs
   }
@@ -181,6 +190,7 @@ export function createModel(options: ModelOptions) {
   /** A packet is translated by `flow`. */
   function refresh(flow: Flow, p: Packet, way: Way, nowMs: number): void {
     const isUdp = p.protocol === UDP || p.protocol === UDPLITE, reset = flow.tcp !== null && isReset(flagsOf(p))
+    if (way !== flow.openedBy) flow.answered = true
     const was = flow.tcp
     if (was !== null) flow.tcp = after(was, way, flagsOf(p))
     if (flow.tcp !== null && isLong(flow.tcp)) flow.halfOpen = null
@@ -197,12 +207,12 @@ export function createModel(options: ModelOptions) {
   ): Flow {
     const { version, protocol } = p
     const tcp = protocol === TCP ? opened(way, flagsOf(p)) : null
-    const deadline = nowMs + idleMs({ protocol, tcp, peer, openedBy: way }) | 0
+    const deadline = nowMs + idleMs({ protocol, tcp, peer, openedBy: way, answered: false }) | 0
     const halves = midcom.halves(protocol, way, rule)
     const opener = said?.opener ?? null, admittedBy = said?.rule ?? 0
     const isTcp = protocol === TCP, ends = isTcp && options.tcpWindow !== 'off' ? begun(p, way) : null
     const halfOpen = !isTcp ? null : inUse === null ? sourceOf(way === 'out' ? inside.addr : peer.addr) : ''
-    const flow = { version, protocol, inside, peer, mapping, deadline, tcp, openedBy: way, halfOpen, ends, halves, twice: false, born: ++born,
+    const flow = { version, protocol, inside, peer, mapping, deadline, tcp, openedBy: way, halfOpen, ends, halves, twice: false, born: ++born, answered: false,
       opener, admittedBy }
     hosts.opens(flow, nowMs)
     flows.add(flow)
@@ -314,7 +324,7 @@ export function createModel(options: ModelOptions) {
       }
       const rule = firewall.first(flow.opener), verdict = firewall.verdict(rule)
       const byDefault = flow.opener.way === 'out' ? options.outboundPermit
-        : flow.mapping === null ? options.inboundPermit || prefixes.isOurs(flow.peer.addr)
+        : flow.mapping === null ? options.inboundPermit || flow.admittedBy === 0 || prefixes.isOurs(flow.peer.addr)
           : flow.admittedBy === 0 || options.filtering === 'endpoint-independent' && options.outboundPermit && !flow.mapping.bound
       if (verdict === 'deny' || verdict === 'silent' && !byDefault) flows.end(flow)
       else flow.admittedBy = rule
@@ -463,6 +473,17 @@ export function createModel(options: ModelOptions) {
     return port === null ? 'no-outside-port' : { protocol: p.protocol, inside: host, outside: { addr, port }, bound: false }
   }
 
+  /** May the packet open a flow from outside, whatever the policy is? */
+  function welcome(p: Packet, host: Addr, peer: Addr): boolean {
+    if (p.version !== 6) return false
+    if (isIcmp(p)) return options.echo6 ?? false
+    const mobility = flows.find(f => f.version === 6 && f.protocol === 135 && f.inside.addr === host && f.peer.addr === peer)
+    if (p.protocol === 4 || p.protocol === 41) return mobility !== null
+    const ike = p.protocol === UDP && [500, 4500].includes(get16(p.bytes, p.l4 + 2))
+    const chain = headersOf(p), secured = [50, 139].includes(p.protocol) || chain.includes(51) || chain.includes(139)
+    return (options.ipsec6 ?? false) && (ike || secured)
+  }
+
   /** `inUse`: an IPv6 flow by which the packet was hairpinned. */
   function fromOutside(came: Packet, nowMs: number, inUse: Flow | null = null): Decision {
     if (translated(came.version)) {
@@ -492,7 +513,7 @@ export function createModel(options: ModelOptions) {
       if (rule?.disable) return { drop: 'denied-by-rule' }
       const said = rule === null ? ask(p, 'in', host, peer) : null
       if (said?.verdict === 'deny') return { drop: 'denied-by-firewall' }
-      if (said?.verdict === 'silent' && !options.inboundPermit && inUse === null) return unsolicited(came, 'denied', null, nowMs)
+      if (said?.verdict === 'silent' && !options.inboundPermit && inUse === null && !welcome(p, host.addr, peer.addr)) return unsolicited(came, 'denied', null, nowMs)
       if (rule === null && tcpRefused(p)) return { drop: 'tcp-midstream' }
       const refused = refusedFlow(p, host.addr, peer.addr, 'in', nowMs, inUse) ?? flows.makeRoom(nowMs, inUse)
       if (refused !== null) return { drop: refused }
@@ -760,6 +781,13 @@ export function createModel(options: ModelOptions) {
       ({ side: sent.side, kind: i === 0 ? sent.kind : 'release', bytes, wireBytes: netBytes }))
   }
 
+  /** Would the outside see a unique local address? */
+  function showsLocal(p: Packet, fromInside: boolean): boolean {
+    const local = (addr: Addr) => under(addr, 'fc' + '0'.repeat(30), 7)
+    if (fromInside) return !inside(p.dst) && (local(p.src) && !prefixes.hides(p.src) || local(p.dst))
+    return local(p.src) || local(p.dst) && !prefixes.hides(p.dst)
+  }
+
   function packet(input: ModelInput): Outcome {
     const nowMs = advance(input.nowMs), late = answerLate(nowMs)
     cameBy = input.interface ?? 0
@@ -777,7 +805,9 @@ export function createModel(options: ModelOptions) {
     const p = parsed.value
     const fromInside = input.side === 'inside', judged = options.spoofing !== 'ignore' && !fromInside || options.spoofing === 'both'
     const own6 = prefixes.isOurs(p.src) ? [p.src] : []
-    const martian = judgeAddresses(p, [...ours, ...own6], input.group ?? false, judged && inside(p.src) !== fromInside)
+    const local6 = options.uniqueLocal === true && p.version === 6 && showsLocal(p, fromInside)
+    const reserved6 = options.reserved6 === true && p.version === 6
+    const martian = judgeAddresses(p, [...ours, ...own6], input.group ?? false, judged && inside(p.src) !== fromInside, reserved6, local6)
     if (martian !== null) return refused(martian)
     if (p.ttl <= 1) {
       const isKept = p.version === 4 && fixed.isUntranslated(p.protocol, p.dst, p.src, null)

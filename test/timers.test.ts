@@ -35,6 +35,7 @@ const hasFlow = (b: Box) => {
   return b.count('flows-current') === 1
 }
 const pieces = fragment(buildPacket(udp(A, 5000, X, 53, { id: 9, payload: new Uint8Array(100) })), [40, 40])
+const sctp = (src: string, dst: string) => ({ proto: 132, src, dst, payload: new Uint8Array(24) })
 const gre = (src: string, dst: string) => ({ proto: 47, src, dst, payload: new Uint8Array(8) })
 
 /** By setting; where one has several cases, they are told apart behind a colon. */
@@ -53,6 +54,8 @@ const PROBES: Record<string, Probe> = {
   'timers.tcp-closing: by a reset': { defaultMs: 240_000, otherMs: 240_001, begin: b => { open(b); b.out(answer(RST)) }, isThere: hasFlow },
   'timers.icmp-query': { defaultMs: 60_000, otherMs: 60_001, begin: b => b.in(echo(A, X, 7)), isThere: b => word(b.out(reply(X, NAT, 7))) === 'inside' },
   'timers.other': { defaultMs: 300_000, otherMs: 1001, begin: b => b.in(gre(A, X)), isThere: b => word(b.out(gre(X, NAT))) === 'inside' },
+  'timers.association-opening': { defaultMs: 480_000, otherMs: 480_001, begin: b => b.in(sctp(A, X)), isThere: hasFlow },
+  'timers.association': { defaultMs: 7_440_000, otherMs: 8_000_001, begin: b => { b.in(sctp(A, X)); b.out(sctp(X, NAT)) }, isThere: hasFlow },
   'timers.fragment: held for the first': { defaultMs: 2000, otherMs: 1001, begin: b => b.in(pieces[1]), isThere: b => b.in(pieces[0]).extras.length === 1 },
   'timers.fragment: after the first': { defaultMs: 2000, otherMs: 1001, begin: b => b.in(pieces[0]), isThere: b => word(b.in(pieces[1])) === 'outside' },
   // It keeps silence; a packet to somewhere else moves time.

@@ -24,6 +24,7 @@ test('compose: the defaults reach the engine', () => {
     fragmentMs: 2000, unsolicitedSynMs: 6000, flows: 262_144, fragmentDatagrams: 1024, fragmentHold: 256, icmpErrorsPerSecond: 100,
     icmpPerSecond: 0, fragmentsPerSecond: 0, halfOpen: 16_384, halfOpenPerSource: 4096, heldSyns: 512, perHost: NO_LIMITS, keepsFlows: false, refusesByHost: false, portHold: { holdMs: 120_000, most: 65_536, isAll: false }, portBlocks: null, tcpWindow: WINDOW_OFF,
     ipv4Checksum: CHECKSUM_REPAIR_ZERO, tcpFlags: true, spoofing: SPOOFING_OUTSIDE, boxAddress4: 0xc0000008 | 0, boxAddress6: [0xfe800000 | 0, 0, 0, 1], seed: 1, scratchStart: 64, firewall: null, midcom: null,
+    echo6: true, ipsec6: true, reserved6: false, uniqueLocal: false, associationMs: 7_440_000, associationOpeningMs: 480_000,
     nat: plainNat(4), npt6: [], mtuInside: 0, mtuOutside: 0, mss: 0, identification: IDENTIFY_FRAGMENTS,
   })
   for (const [address, is] of [[0x0a000001, true], [0xac1fffff, true], [0xc0a80001, true], [0x08080808, false], [0xac200000, false]] as const) {
@@ -37,12 +38,13 @@ test('compose: every setting reaches the engine', () => {
 inside: [100.64.0.0/10, 'fd00::/8']
 box: {inside-address: 100.64.0.1, address6: 'fe80::2', mtu-inside: 1500, mtu-outside: 1400, mss: mtu}
 nat: {identification: all, nat44: false, pool: [192.0.2.1], ports: 2000-2999, port-preservation: false, filtering: endpoint-independent, tcp-filtering: address-dependent, hairpinning: false, port-block: 64, port-blocks-per-host: 3, port-hold: all, npt6: [{inside: 'fd01:203:405::/48', outside: '2001:db8:1::/56'}]}
-firewall: {outbound: deny, inbound6: permit, tcp-midstream: false, unsolicited-syn: drop}
-timers: {udp: 3m, udp-ports: [{port: 53, idle: 9s}], udp-inbound-refresh: false, tcp-opening: 1m, tcp-closing: 5m, tcp-established: 3h, icmp-query: 61s, other: 7s, fragment: 3s, unsolicited-syn: 7s, port-hold: 8s}
+firewall: {outbound: deny, inbound6: permit, echo6: deny, ipsec6: deny, tcp-midstream: false, unsolicited-syn: drop}
+timers: {association: 3h, association-opening: 9m, udp: 3m, udp-ports: [{port: 53, idle: 9s}], udp-inbound-refresh: false, tcp-opening: 1m, tcp-closing: 5m, tcp-established: 3h, icmp-query: 61s, other: 7s, fragment: 3s, unsolicited-syn: 7s, port-hold: 8s}
 limits: {flows: 32, fragment-datagrams: 5, fragment-hold: 6, icmp-errors-per-second: 8, icmp-per-second: 9, fragments-per-second: 10, half-open: 11, half-open-per-source: 12, held-syns: 13, per-host: {flows: 14, flows-per-second: 15, ports: 16, udp-ports: 17, tcp-ports: 18, icmp-identifiers: 19}, held-ports: 20, full-table: refuse, refusal: host-unreachable}
-checks: {ipv4-checksum: verify, tcp-window: strict, tcp-flags: ignore, spoofing: both}
+checks: {ipv4-checksum: verify, tcp-window: strict, tcp-flags: ignore, spoofing: both, reserved6: drop, unique-local: drop}
 `)
   assert.deepEqual(options, {
+    echo6: false, ipsec6: false, reserved6: true, uniqueLocal: true, associationMs: 10_800_000, associationOpeningMs: 540_000,
     nat44: false, pool: [0xc0000201 | 0], portLow: 2000, portHigh: 2999, portPreservation: false, filtering: FILTER_ENDPOINT_INDEPENDENT,
     tcpFiltering: FILTER_ADDRESS_DEPENDENT, icmpPerSecond: 9, fragmentsPerSecond: 10, halfOpen: 11, halfOpenPerSource: 12, heldSyns: 0, keepsFlows: true, refusesByHost: true, portHold: { holdMs: 8000, most: 20, isAll: true }, portBlocks: { size: 64, perHost: 3 }, unsolicitedSynMs: 7000, tcpWindow: WINDOW_STRICT,
     hairpinning: false, outboundPermit: false, inboundPermit: true, tcpMidstream: false, udpMs: 180_000,

@@ -56,6 +56,9 @@ export function createChannel({ midcom }: Config): Channel | null {
   return { ring: createCommandRing(2 ** Math.ceil(Math.log2(records))), activity: createRuleActivity(rules) }
 }
 
+// @req RFC6092 REC-8 no[there is no DNS server in it]
+// @req RFC6092 REC-9 no[there is no DHCPv6 server or relay in it]
+// @req RFC6092 REC-13 no[it is a program, which a package manager updates]
 /** The settings as the engine takes them. */
 export function engineOptions(
   config: Config, inside: readonly Prefix[], seed: number, scratchStart: number, channel: Channel | null = null,
@@ -74,10 +77,12 @@ export function engineOptions(
     portHold: nat.portHold === 'never' ? null : { holdMs: portHoldMs, most: heldPorts, isAll: nat.portHold === 'all' },
     portBlocks: nat.portBlock === 0 ? null : { size: nat.portBlock, perHost: nat.portBlocksPerHost },
     outboundPermit: firewall.outbound === 'permit', inboundPermit: firewall.inbound6 === 'permit',
+    echo6: firewall.echo6 === 'permit', ipsec6: firewall.ipsec6 === 'permit',
     tcpMidstream: firewall.tcpMidstream,
     ...idleTimes, ...bounds, heldSyns: firewall.unsolicitedSyn === 'drop' ? 0 : limits.heldSyns,
     keepsFlows: fullTable === 'refuse', refusesByHost: refusal === 'host-unreachable',
     ipv4Checksum: CHECKSUMS[checks.ipv4Checksum], tcpFlags: checks.tcpFlags,
+    reserved6: checks.reserved6 === 'drop', uniqueLocal: checks.uniqueLocal === 'drop',
     tcpWindow: WINDOWS[checks.tcpWindow], spoofing: SPOOFING[checks.spoofing],
     mtuInside: box.mtuInside, mtuOutside: box.mtuOutside, mss: box.mss, identification: IDENTIFICATIONS[nat.identification],
     boxAddress4: box.insideAddress, boxAddress6: [word0, word1, word2, word3],

@@ -21,6 +21,7 @@ export const DROP_REASONS = [
   ['martian-destination', 'a destination that cannot be one: unspecified, loopback, reserved (RFC 1812 5.3.7)'],
   ['multicast', 'multicast and broadcast, of the network or of the link, are not forwarded between the sides'],
   ['link-local', 'link-local addresses stay on their link (RFC 3927 2.7, RFC 4291 2.5.6)'],
+  ['unique-local', 'a unique local address would be seen outside (RFC 4193 4.1, RFC 6092 REC-7)'],
   ['spoofed-source', 'from outside with a source that is inside, or the reverse (RFC 2827)'],
   ['ttl-exceeded', 'TTL or hop limit would reach zero (RFC 1812 5.3.1)'],
   ['fragment-rate', 'more fragments a second than `limits.fragments-per-second`'],

@@ -51,6 +51,7 @@ import {
   DIR_IN, DIR_OUT, EVENT, EVENT_SYN, NEXT, STATE_OF, isEstablished, isRefusal, keepsDeadline, openingState, timeoutsByState,
   udpStates,
 } from './tcp-state.ts'
+import { isSecured } from './secured.ts'
 import { SEGMENT_ASIDE, SEGMENT_GOOD, createWindows } from './tcp-window.ts'
 
 const TTL_EXCEEDED = reasonIndex('ttl-exceeded')
@@ -68,7 +69,7 @@ WHY_NOT[-CONFLICT] = PROTOCOL_CONFLICT
 WHY_NOT[-NO_ROOM] = FLOW_TABLE_FULL
 WHY_NOT[-TOO_MANY_PORTS] = reasonIndex('host-ports')
 
-const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, UDP_LITE = 136
+const ICMP = 1, IPIP = 4, TCP = 6, UDP = 17, DCCP = 33, IP6IP = 41, ICMP6 = 58, UDP_LITE = 136
 /** Where the transport checksum that covers the addresses lies, or ICMP's; 0: there is none. */
 const CHECKSUM_AT = new Uint8Array(256)
 CHECKSUM_AT[TCP] = 16
@@ -314,7 +315,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const protocol = kindColumn[i] & 255
     if (protocol !== TCP) {
       if (areHostsLimited && !mayHaveMore(i, dir, inside)) return -1
-      return protocol === UDP && dir === DIR_OUT ? udpState(portsColumn[i] & 0xffff) : STATE_OF[protocol]
+      return protocol === UDP && dir === DIR_OUT ? udpState(portsColumn[i] & 0xffff) : STATE_OF[dir << 8 | protocol]
     }
     const flags = view.getUint8(l4Column[i] + 13)
     const event = EVENT[flags & 31]
@@ -707,8 +708,26 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       : ask6(i, DIR_IN, $key, portsColumn[i])
     if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL) - 1
     // The policy is about the outside: a host inside may reach another one by its outside address (RFC 6296 4.3).
-    if (said === SILENT && !inboundPermit && keep === 0) return unsolicited(i, DENIED) - 1
+    if (said === SILENT && !inboundPermit && keep === 0 && !isWelcome(i)) return unsolicited(i, DENIED) - 1
     return opening(i, DIR_IN, keep, localColumn[i])
+  }
+
+  /** Is row i an IPv6 packet that may open a flow from outside, whatever the policy is? */
+  function isWelcome(i: number): boolean {
+    if (kindColumn[i] >>> 8 !== 6) return false
+    const protocol = kindColumn[i] & 255
+    // @req RFC4890 4.3.1b, 4.3.2b
+    if (protocol === ICMP6) return options.echo6 === true
+    // @req RFC6092 REC-29
+    if (protocol === IPIP || protocol === IP6IP) return isMobile()
+    const end = Math.min(off[i] + capBytes[i], l3[i] + netBytes[i])
+    return options.ipsec6 === true && isSecured(view, l3[i], end, l4Column[i], protocol)
+  }
+
+  /** Have the ends in $key a flow of mobility headers, to which a tunnel belongs? */
+  function isMobile(): boolean {
+    const kind = 6 << 8 | ipv6.MOBILITY
+    return find6(hash6($key[0], $key[1], $key[2], $key[3], $key[4], $key[5], $key[6], $key[7], 0, kind), $key, 0, kind) !== 0
   }
 
   /* IPv6. */
@@ -733,6 +752,10 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (outward && npt6!.isOutside($key[4], $key[5])) hairpin6(i, slot)
   }
 
+  // @req RFC6092 REC-11, REC-17, REC-33 partly[a peer is admitted by address and port; rules and agents admit more]
+  // @req RFC6092 REC-27, REC-28, REC-31, REC-38, REC-47
+  // @req RFC6092 REC-43 partly[service codes are not looked at]
+  // @req RFC6092 REC-20 partly[it is matched by addresses, not ports]
   /** The flow of row i, whose ends are in $key; opened if it may be. `keep`: see guard.ts. 0: dropped. */
   function findOrOpen6(i: number, dir: number, hash: number, keep: number): number {
     const found = standing(find6(hash, $key, portsColumn[i], kindColumn[i]))

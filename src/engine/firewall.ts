@@ -179,7 +179,7 @@ export function createFirewall(
     const isThrough = (word & MAPPED) !== 0
     const stays = rule !== 0 ? set!.permits(rule)
       : dir === DIR_OUT ? outboundPermit
-        : !isThrough ? inboundPermit || isHairpin6(base) : origins[slot] >>> 16 === 0 || mayAnybody(slot)
+        : inboundPermit && !isThrough || origins[slot] >>> 16 === 0 || (isThrough ? mayAnybody(slot) : isHairpin6(base))
     if (stays) {
       origins[slot] = (origins[slot] & 0xffff) | rule << 16
       return true

@@ -97,6 +97,8 @@ export function createGuard(shared: Shared, { halfOpen, syns, windows, key, unav
   /** Drops row i, which nobody inside has asked for. If it is a SYN from outside, it waits whether somebody does. */
   function unsolicited(i: number, reason: number, nowMs: number): void {
     drop(shared, i, reason)
+    // @req RFC6092 REC-34
+    // @req RFC6092 REC-39 no[an INIT is dropped in silence]
     // @req RFC5382 REQ-4, REQ-4a
     if (!holdsSyns || side[i] !== SIDE_OUTSIDE || (kindColumn[i] & 255) !== TCP) return
     if (EVENT[tcp.flags(view, l4Column[i]) & 31] === EVENT_SYN) syns.hold(i, nowMs)

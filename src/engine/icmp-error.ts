@@ -303,6 +303,7 @@ export function createIcmpError(shared: Shared, inside: InsideBindings, standing
     counters[TRANSLATED]++
   }
 
+  // @req RFC6092 REC-10, REC-18, REC-19, REC-23, REC-30, REC-36, REC-37, REC-41, REC-42, REC-45, REC-46
   /** Has the connection of the ends in $key a flow? */
   function hasFlow6(ports: number, kind: number): boolean {
     const hash = hash6($key[0], $key[1], $key[2], $key[3], $key[4], $key[5], $key[6], $key[7], ports, kind)

@@ -28,7 +28,7 @@ const BAD_CHECKSUM = reasonIndex('ipv4-bad-checksum')
 const BAD_OPTIONS = reasonIndex('ipv4-bad-options'), SOURCE_ROUTE = reasonIndex('ipv4-source-route')
 const BAD_EXTENSION = reasonIndex('ipv6-bad-extension'), ROUTING_0 = reasonIndex('ipv6-routing-header-0')
 const MARTIAN_SOURCE = reasonIndex('martian-source'), MARTIAN_DESTINATION = reasonIndex('martian-destination')
-const LAND = reasonIndex('land'), SPOOFED_SOURCE = reasonIndex('spoofed-source')
+const LAND = reasonIndex('land'), SPOOFED_SOURCE = reasonIndex('spoofed-source'), UNIQUE_LOCAL = reasonIndex('unique-local')
 const MULTICAST = reasonIndex('multicast'), LINK_LOCAL = reasonIndex('link-local')
 const TRANSPORT_TRUNCATED = reasonIndex('transport-truncated'), TRANSPORT_BAD_LENGTH = reasonIndex('transport-bad-length')
 const FRAGMENT_TINY = reasonIndex('fragment-tiny')
@@ -52,9 +52,14 @@ TYPES_4[icmp.UNREACHABLE] = TYPES_4[icmp.TIME_EXCEEDED] = TYPES_4[icmp.PARAMETER
 // @req RFC5508 REQ-10b2
 TYPES_4[icmp.ECHO_REQUEST] = TYPES_4[icmp.TIMESTAMP_REQUEST] = TYPE_QUERY
 TYPES_4[icmp.ECHO_REPLY] = TYPES_4[icmp.TIMESTAMP_REPLY] = TYPE_REPLY
+// @req RFC4890 4.3.1a, 4.3.1b, 4.3.2a, 4.3.3, 4.3.4a, 4.3.4b, 4.3.4c, 4.3.5a, 4.3.5b, 4.3.5c
+// @req RFC4890 4.4 no[the engine has no interface to which a packet could be addressed]
 const TYPES_6 = new Uint8Array(256)
 TYPES_6.fill(TYPE_ERROR, icmp.V6_UNREACHABLE, icmp.V6_PARAMETER_PROBLEM + 1)
 TYPES_6[icmp.V6_ECHO_REQUEST] = TYPE_QUERY
+// @req RFC4890 4.3.2b
+// Mobile IPv6 (RFC 6275 6.5 to 6.8): they have an identifier too, but an answer comes from another address than was asked.
+TYPES_6.fill(TYPE_QUERY, icmp.V6_HOME_AGENT_REQUEST, icmp.V6_MOBILE_PREFIX_ADVERTISEMENT + 1)
 TYPES_6[icmp.V6_ECHO_REPLY] = TYPE_REPLY
 
 /** Is this ICMP type an error message, a query, the answer to one? By version 4 or 6. */
@@ -94,6 +99,8 @@ export function createLook({ options, frames, rows, pool, flows, counters, npt6 
   const checksumMode = options.ipv4Checksum
   const badFlags = options.tcpFlags ? BAD_FLAGS : 0
   const isGuarded = options.spoofing !== SPOOFING_IGNORE
+  const isStrict6 = options.reserved6 === true, staysLocal = options.uniqueLocal === true
+  const judgesMore6 = isStrict6 || staysLocal || npt6 !== null
   const guardedInside = options.spoofing === SPOOFING_BOTH ? 1 : 0
   const { count4, has6 } = options.inside
   const poolSize = pool.shared
@@ -123,6 +130,7 @@ export function createLook({ options, frames, rows, pool, flows, counters, npt6 
     return octet === 0 || octet === 127 || (octet >= 240 && address !== -1)
   }
 
+  // @req RFC6092 REC-5, REC-6
   /** Does a source that is inside (1) or not (0) come from the wrong side (RFC 2827)? */
   function isSpoofed(fromOutside: number, isInside: number): boolean {
     return ((fromOutside ^ isInside ^ 1) & (fromOutside | guardedInside)) !== 0
@@ -352,8 +360,9 @@ export function createLook({ options, frames, rows, pool, flows, counters, npt6 
     const s0 = ipv6.srcWord(view, p, 0), d0 = ipv6.dstWord(view, p, 0)
     // Nearly all addresses are global or unique local: their first word is not 0, their first octet neither fe nor ff.
     if (s0 !== 0 && d0 !== 0 && s0 >>> 25 !== 0x7f && d0 >>> 25 !== 0x7f && s0 !== d0) {
-      return npt6 !== null && npt6.isOutside(s0, ipv6.srcWord(view, p, 1)) ? MARTIAN_SOURCE : judgeSource6(i, p)
+      return judgesMore6 ? judgeMore6(i, p, s0, d0) : judgeSource6(i, p)
     }
+    // @req RFC6092 REC-1, REC-2, REC-3
     if (s0 >>> 24 === 0xff || isReserved6(p + ipv6.SRC)) return MARTIAN_SOURCE
     if (s0 === d0 && ipv6.srcWord(view, p, 1) === ipv6.dstWord(view, p, 1)
       && ipv6.srcWord(view, p, 2) === ipv6.dstWord(view, p, 2) && ipv6.srcWord(view, p, 3) === ipv6.dstWord(view, p, 3)) return LAND
@@ -361,7 +370,49 @@ export function createLook({ options, frames, rows, pool, flows, counters, npt6 
     if (isReserved6(p + ipv6.DST)) return MARTIAN_DESTINATION
     if (d0 >>> 24 === 0xff) return MULTICAST
     if (s0 >>> 22 === 0x3fa || d0 >>> 22 === 0x3fa) return LINK_LOCAL
+    return judgesMore6 ? judgeMore6(i, p, s0, d0) : judgeSource6(i, p)
+  }
+
+  /** What settings ask of IPv6 addresses beside. */
+  function judgeMore6(i: number, p: number, s0: number, d0: number): number {
+    if (npt6 !== null && npt6.isOutside(s0, ipv6.srcWord(view, p, 1))) return MARTIAN_SOURCE
+    // @req RFC6092 REC-3
+    if (isStrict6 && isReservedBlock6(s0, ipv6.srcWord(view, p, 1))) return MARTIAN_SOURCE
+    if (isStrict6 && isReservedBlock6(d0, ipv6.dstWord(view, p, 1))) return MARTIAN_DESTINATION
+    if (staysLocal && showsLocal(i, p, s0, d0)) return UNIQUE_LOCAL
     return judgeSource6(i, p)
+  }
+
+  /** Blocks that no packet of the Internet has (RFC 5156, RFC 7343, RFC 9637), and 6to4 of no public IPv4 (RFC 3964 5.3). */
+  function isReservedBlock6(word0: number, word1: number): boolean {
+    if (word0 === 0x20010db8 || word0 >>> 4 === 0x2001001 || word0 >>> 4 === 0x2001002 || word0 >>> 16 === 0x3ffe) return true
+    if (word0 >>> 12 === 0x3fff0) return true
+    return word0 >>> 16 === 0x2002 && isPrivate4(word0 << 16 | word1 >>> 16)
+  }
+
+  function isPrivate4(address: number): boolean {
+    const octet = address >>> 24
+    return octet === 0 || octet === 10 || octet === 127 || octet >= 224 || address >>> 16 === 0xa9fe || address >>> 20 === 0xac1
+      || address >>> 16 === 0xc0a8
+  }
+
+  // @req RFC6092 REC-7
+  /** Would the outside see a unique local address (RFC 4193)? What another prefix stands for it does not. */
+  function showsLocal(i: number, p: number, s0: number, d0: number): boolean {
+    const fromOutside = side[i] === SIDE_OUTSIDE
+    if (s0 >>> 25 === 0x7e && (fromOutside || !isHidden(p + ipv6.SRC))) return !isBetweenHosts(i, p)
+    return d0 >>> 25 === 0x7e && !(fromOutside && isHidden(p + ipv6.DST)) && !isBetweenHosts(i, p)
+  }
+
+  function isHidden(at: number): boolean {
+    for (let word = 0; word < 4; word++) $inside[word] = view.getInt32(at + (word << 2))
+    return npt6 !== null && npt6.isInside($inside, 0)
+  }
+
+  /** From inside to inside: it would not cross. */
+  function isBetweenHosts(i: number, p: number): boolean {
+    return side[i] !== SIDE_OUTSIDE
+      && has6(ipv6.dstWord(view, p, 0), ipv6.dstWord(view, p, 1), ipv6.dstWord(view, p, 2), ipv6.dstWord(view, p, 3))
   }
 
   function judgeSource6(i: number, p: number): number {
@@ -370,11 +421,11 @@ export function createLook({ options, frames, rows, pool, flows, counters, npt6 
     return isSpoofed(side[i], isInside ? 1 : 0) ? SPOOFED_SOURCE : -1
   }
 
-  /** ::, ::1 and ::ffff:0:0/96. */
+  /** ::/96 (unspecified, loopback, IPv4-compatible), ::ffff:0:0/96 and fec0::/10 (RFC 4291 2.5, RFC 3879). */
   function isReserved6(at: number): boolean {
+    if (view.getInt32(at) >>> 22 === 0x3fb) return true
     if (view.getInt32(at) !== 0 || view.getInt32(at + 4) !== 0) return false
-    const word2 = view.getInt32(at + 8), word3 = view.getInt32(at + 12)
-    return word2 === 0xffff || (word2 === 0 && word3 >>> 1 === 0)
+    return view.getInt32(at + 8) === 0 || view.getInt32(at + 8) === 0xffff
   }
 
   function look6(i: number): void {
@@ -390,6 +441,7 @@ export function createLook({ options, frames, rows, pool, flows, counters, npt6 
     const walked = ipv6.walk(view, p, p + captured, p + total, walk)
     if (walked === ipv6.WALK_TRUNCATED) return reject(rows, frames, i, IP_TRUNCATED)
     if (walked === ipv6.WALK_BAD) return reject(rows, frames, i, BAD_EXTENSION)
+    // @req RFC6092 REC-4
     if (walked === ipv6.WALK_ROUTING_0) return reject(rows, frames, i, ROUTING_0)
     const reason = judgeAddresses6(i, p)
     if (reason >= 0) return reject(rows, frames, i, reason)

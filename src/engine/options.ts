@@ -139,6 +139,10 @@ export interface EngineOptions {
   /** May the inside open flows; may the outside, where no mapping stands in its way (IPv6, or IPv4 without NAT)? */
   outboundPermit: boolean
   inboundPermit: boolean
+  /** What of IPv6 may open flows from outside in any case: echo requests and messages of mobile IPv6 (RFC 4890 4.3.1, 4.3.2) … */
+  echo6?: boolean
+  /** … ESP, AH, HIP, and UDP to ports 500 and 4500 (RFC 6092 REC-21 to REC-26). */
+  ipsec6?: boolean
   tcpMidstream: boolean
   /** All timers in 1 … 2^30 ms. */
   udpMs: number
@@ -152,6 +156,9 @@ export interface EngineOptions {
   tcpEstablishedMs: number
   icmpQueryMs: number
   otherMs: number
+  /** SCTP and DCCP: of which one end alone was heard, and of which both were. Absent: as `otherMs`. */
+  associationOpeningMs?: number
+  associationMs?: number
   fragmentMs: number
   /** Flows at once, 16 … 2^22. */
   flows: number
@@ -173,6 +180,10 @@ export interface EngineOptions {
   tcpFlags: boolean
   /** WINDOW_ constant. With any but off a flow takes 64 bytes more. */
   tcpWindow: number
+  /** Are reserved IPv6 addresses martians: documentation, ORCHID, 6bone, and 6to4 of private IPv4 (RFC 5156, RFC 3964 5.3)? */
+  reserved6?: boolean
+  /** Do unique local addresses (RFC 4193) stay inside? */
+  uniqueLocal?: boolean
   /** SPOOFING_ constant. Where a source decides the side, SPOOFING_IGNORE does the same and costs nothing. */
   spoofing: number
   /** Sources of the ICMP errors that the box originates. */

@@ -40,7 +40,7 @@ export function createPrefixes({ view }: Pick<Frames, 'view'>, { outward, inward
     return result
   }
 
-  /** Translates the packet at `p` as one that crosses: the source on the way out, the destination on the way in, both of a hairpin. */
+  /** Translates the packet at `p` as one that crosses: its source on the way out, its destination on the way in, or both. */
   function cross(p: number, fromInside: boolean): void {
     if (fromInside) outwardAt(p + ipv6.SRC)
     inwardAt(p + ipv6.DST)

@@ -19,6 +19,7 @@ export const NO_RULE = 0, DISABLED = -1
 
 export type Rules = ReturnType<typeof createRules>
 
+// @req RFC6092 REC-48
 export function createRules({ options, frames, rows, flows, pool, counters }: Omit<Shared, 'extras'>, links: RuleLinks) {
   const midcom = options.midcom ?? null
   const limit = midcom?.rules ?? 0

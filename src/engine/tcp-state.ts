@@ -10,6 +10,8 @@ export const SYN_OUT = 1, SYN_IN = 2, MID_OUT = 3, MID_IN = 4
 export const ESTABLISHED = 5, FIN_OUT = 6, FIN_IN = 7, FIN_BOTH = 8, RESET = 9
 /** Not TCP. */
 export const UDP_FLOW = 10, ICMP_FLOW = 11, OTHER_FLOW = 12
+/** SCTP and DCCP: opened from inside, from outside, and answered. Any packet of the other end is an answer. */
+export const ASSOCIATION_OUT = 13, ASSOCIATION_IN = 14, ASSOCIATION = 15
 /** UDP to ports with an idle time of their own (RFC 4787 REQ-5a): one state for each entry of the list, from here on. */
 export const UDP_PORT_FIRST = 16, MOST_UDP_PORTS = 16
 /** Ports that may have one: the well-known ones. */
@@ -52,6 +54,8 @@ function nextState(state: number, dir: number, event: number): number {
     case FIN_OUT: case FIN_IN:
       if (event === EVENT_RST) return RESET
       return event === EVENT_FIN && forth !== (state === FIN_OUT) ? FIN_BOTH : state
+    case ASSOCIATION_OUT: case ASSOCIATION_IN:
+      return forth === (state === ASSOCIATION_OUT) ? state : ASSOCIATION
     case FIN_BOTH:
       return event === EVENT_SYN ? (forth ? SYN_OUT : SYN_IN) : FIN_BOTH
     case RESET:
@@ -99,13 +103,20 @@ export function timeoutsByState(options: EngineOptions): Int32Array {
   timeouts[UDP_FLOW] = options.udpMs
   timeouts[ICMP_FLOW] = options.icmpQueryMs
   timeouts[OTHER_FLOW] = options.otherMs
+  // @req RFC6092 REC-40, REC-44
+  timeouts[ASSOCIATION_OUT] = timeouts[ASSOCIATION_IN] = options.associationOpeningMs ?? options.otherMs
+  timeouts[ASSOCIATION] = options.associationMs ?? options.otherMs
   return timeouts
 }
 
-/** The one state of protocols other than TCP, by protocol. */
-export const STATE_OF = new Uint8Array(256).fill(OTHER_FLOW)
-STATE_OF[17] = STATE_OF[136] = UDP_FLOW
-STATE_OF[1] = STATE_OF[58] = ICMP_FLOW
+/** The state in which a flow of another protocol than TCP begins, by direction << 8 | protocol. */
+export const STATE_OF = new Uint8Array(512).fill(OTHER_FLOW)
+for (let dir = DIR_OUT; dir <= DIR_IN; dir++) {
+  const first = dir << 8
+  STATE_OF[first | 17] = STATE_OF[first | 136] = UDP_FLOW
+  STATE_OF[first | 1] = STATE_OF[first | 58] = ICMP_FLOW
+  STATE_OF[first | 132] = STATE_OF[first | 33] = dir === DIR_OUT ? ASSOCIATION_OUT : ASSOCIATION_IN
+}
 
 /** State of a UDP flow that the inside opens, by the peer's port (RFC 4787 REQ-5a). */
 export function udpStates(options: Pick<EngineOptions, 'udpPorts'>): (port: number) => number {

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { parse } from 'yaml'
 
-const RFCS = ['rfc4787', 'rfc5382', 'rfc5508', 'rfc7857', 'rfc6888', 'rfc6296']
+const RFCS = ['rfc4787', 'rfc5382', 'rfc5508', 'rfc7857', 'rfc6888', 'rfc6296', 'rfc6092', 'rfc4890']
 
 function ledger(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/ledger.js', ...args], { encoding: 'utf8' })
@@ -51,6 +51,10 @@ test('ledger: what RFC 6888 REQ-1 wants of UDP, TCP and ICMP is obeyed to the la
   }
 })
 
+test('ledger: rfc6092 has a row for each of its 50 recommendations', () => {
+  assert.deepEqual(idsOf('rfc6092'), Array.from({ length: 50 }, (_, n) => `REC-${n + 1}`))
+})
+
 test('ledger: every row has a tag, what is obeyed has a test, every tag names a row, and docs/rfc-ledger.md is what they say', () => {
   const { status, problems } = ledger('--check')
   assert.deepEqual(problems, [])
@@ -82,7 +86,7 @@ test('ledger: prints a row for each requirement, writes the document, and then f
   assert.ok(rows.includes('RFC4787 REQ-9a | obeyed | it does'))
   assert.equal(run('--check').status, 0)
   const text = readFileSync(join(root, 'docs/rfc-ledger.md'), 'utf8')
-  assert.equal(text.split('\n').filter(line => /^\| (REQ-)?\d/.test(line)).length, tags.length)
+  assert.equal(text.split('\n').filter(line => /^\| (RE[QC]-)?\d/.test(line)).length, tags.length)
 })
 
 test('ledger: partly and not come with what is missing, and need no test', (t) => {

@@ -98,7 +98,8 @@ test('addresses that cannot be are refused (RFC 1812 5.3.7)', () => {
   assert.equal(six(IN6, 'ff02::1'), 'multicast')
   assert.equal(six('fe80::1', OUT6), 'link-local')
   assert.equal(six(IN6, 'febf::1'), 'link-local')
-  assert.equal(six(IN6, 'fec0::1'), 'outside')
+  for (const dst of ['fec0::1', '::9']) assert.equal(six(IN6, dst), 'martian-destination')
+  assert.equal(six(IN6, '2001:db8::1'), 'outside')
 })
 
 test('what the link addressed to a group is not forwarded (RFC 1812 5.3.4)', () => {

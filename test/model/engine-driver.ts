@@ -87,6 +87,7 @@ export class EngineDriver {
       heldSyns: o.heldSyns, tcpWindow: WINDOW[o.tcpWindow], ipv4Checksum: CHECKSUM[o.ipv4Checksum],
       tcpFlags: o.tcpFlags, spoofing: SPOOFING[o.spoofing], boxAddress4: o.boxAddress4,
       boxAddress6: [w0, w1, w2, w3], seed: o.seed, nat: o.nat ?? null, npt6: o.npt6 ?? [],
+      echo6: o.echo6 ?? false, ipsec6: o.ipsec6 ?? false, reserved6: o.reserved6 ?? false, uniqueLocal: o.uniqueLocal ?? false,
       ...o.perHost && { perHost: o.perHost }, keepsFlows: o.keepsFlows ?? false, refusesByHost: o.refusesByHost ?? false,
       mappingLog: this.log, portHold: o.portHold ?? null, portBlocks: o.portBlocks ?? null,
       mtuInside, mtuOutside, mss, identification: IDENTIFY[identification], scratchStart: poolBytes,

@@ -27,6 +27,8 @@ export interface Flow {
   mapping: Mapping | null
   deadline: number
   tcp: TcpState | null
+  /** Has the end that did not open it sent? */
+  answered: boolean
   openedBy: Way
   /** TCP that was never open: its source if that is counted, else ''; null: it is none. */
   halfOpen: string | null

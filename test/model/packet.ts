@@ -30,7 +30,7 @@ export interface Packet {
 
 export type Judged<T> = { drop: DropReason } | { drop: null; value: T }
 
-export const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, UDPLITE = 136
+export const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, SCTP = 132, UDPLITE = 136
 
 export function isIcmp(p: { version: 4 | 6; protocol: number }): boolean {
   return p.protocol === (p.version === 4 ? ICMP : ICMP6)
@@ -191,10 +191,12 @@ function walk(bytes: Uint8Array, end: number): Judged<Chain> {
 }
 
 /** Step 3. `spoofed`: the source comes from the wrong side. */
-export function judgeAddresses(p: Packet, ours: readonly Addr[], group: boolean, spoofed: boolean): DropReason | null {
+export function judgeAddresses(
+  p: Packet, ours: readonly Addr[], group: boolean, spoofed: boolean, reserved6 = false, local6 = false,
+): DropReason | null {
   const { src, dst } = p, four = p.version === 4
-  const mapped = '00000000000000000000ffff00000000', zero = '0'.repeat(32), one = zero.slice(1) + '1'
-  const martian6 = (a: Addr) => a === zero || a === one || under(a, mapped, 96)
+  const mapped = '00000000000000000000ffff00000000', zero = '0'.repeat(32)
+  const martian6 = (a: Addr) => under(a, zero, 96) || under(a, mapped, 96) || under(a, 'fec' + '0'.repeat(29), 10)
   const multicast6 = (a: Addr) => a.startsWith('ff')
   const is4 = (a: Addr, prefix: Addr, bits: number) => four && under(a, prefix, bits)
   const here4 = (a: Addr) => is4(a, '00000000', 8) || is4(a, '7f000000', 8)
@@ -206,9 +208,34 @@ export function judgeAddresses(p: Packet, ours: readonly Addr[], group: boolean,
   if (four ? is4(dst, 'e0000000', 4) || broadcast : multicast6(dst)) return 'multicast'
   const local = (a: Addr) => four ? under(a, 'a9fe0000', 16) : under(a, 'fe8' + '0'.repeat(29), 10)
   if (local(src) || local(dst)) return 'link-local'
+  if (reserved6 && isReservedBlock(src)) return 'martian-source'
+  if (reserved6 && isReservedBlock(dst)) return 'martian-destination'
+  if (local6) return 'unique-local'
   if (spoofed) return 'spoofed-source'
   // RFC 1812 5.3.4: what the link sent to many is not forwarded to one.
   return group ? 'multicast' : null
+}
+
+const RESERVED6: [digits: string, bits: number][] = [['20010db8', 32], ['2001001', 28], ['2001002', 28], ['3ffe', 16], ['3fff0', 20]]
+const PRIVATE4: [digits: string, bits: number][] = [
+  ['00', 8], ['0a', 8], ['7f', 8], ['e0', 3], ['a9fe', 16], ['ac1', 12], ['c0a8', 16],
+]
+
+/** RFC 5156: blocks that nobody has, and 6to4 of an IPv4 address that nobody has. */
+function isReservedBlock(addr: Addr): boolean {
+  if (RESERVED6.some(([digits, bits]) => under(addr, digits.padEnd(32, '0'), bits))) return true
+  return addr.startsWith('2002') && PRIVATE4.some(([digits, bits]) => under(addr.slice(4, 12), digits.padEnd(8, '0'), bits))
+}
+
+/** Protocols of all headers of an IPv6 packet. */
+export function headersOf(p: Packet): number[] {
+  const found = [p.bytes[6]]
+  for (let at = 40; at < p.l4;) {
+    const next = found.at(-1), length = next === 44 ? 8 : next === 51 ? (p.bytes[at + 1] + 2) * 4 : (p.bytes[at + 1] + 1) * 8
+    found.push(p.bytes[at])
+    at += length
+  }
+  return found
 }
 
 /** Bytes of transport header that step 6 wants to see. */
@@ -248,7 +275,7 @@ export function judgeFlags(p: Packet): DropReason | null {
 export function icmpKind(version: 4 | 6, type: number): 'error' | 'request' | 'reply' | 'neither' {
   const of = (types: number[]) => types.includes(type)
   if (version === 4) return of([3, 11, 12]) ? 'error' : of([8, 13]) ? 'request' : of([0, 14]) ? 'reply' : 'neither'
-  return of([1, 2, 3, 4]) ? 'error' : of([128]) ? 'request' : of([129]) ? 'reply' : 'neither'
+  return of([1, 2, 3, 4]) ? 'error' : of([128, 144, 145, 146, 147]) ? 'request' : of([129]) ? 'reply' : 'neither'
 }
 
 /* Rewriting */

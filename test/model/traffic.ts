@@ -28,10 +28,10 @@ const INSIDE6 = ['fd00::1', 'fd00::2'], OUTSIDE6 = ['2001:db8::1', '2001:db8::2'
 const ODD4 = [
   '0.0.0.0', '127.0.0.1', '224.0.0.1', '255.255.255.255', '240.0.0.1', '169.254.0.1', '192.0.0.8', '0.1.2.3',
 ]
-const ODD6 = ['::', '::1', '::ffff:10.0.0.1', 'ff02::1', 'fe80::1', 'fe80::2']
-const PORTS = [0, 1, 80, 81, 1000, 1023, 1024, 1025, 1026, 1027, 1028, 5000, 5001, 65535]
+const ODD6 = ['::', '::1', '::9', 'fec0::1', '2002:a00:1::1', '2001:10::1', '3ffe::1', '::ffff:10.0.0.1', 'ff02::1', 'fe80::1', 'fe80::2']
+const PORTS = [0, 1, 80, 81, 500, 1000, 1023, 1024, 1025, 1026, 1027, 1028, 5000, 5001, 65535]
 const PROTOCOLS: (Protocol | number)[] = [
-  'udp', 'udp', 'udp', 'tcp', 'tcp', 'tcp', 'icmp', 'icmp', 'udplite', 'dccp', 47, 50, 1, 58, 6, 17,
+  'udp', 'udp', 'udp', 'tcp', 'tcp', 'tcp', 'icmp', 'icmp', 'udplite', 'dccp', 47, 50, 1, 58, 6, 17, 132, 135, 41,
 ]
 const FLAGS = [2, 2, 2, 18, 18, 16, 16, 16, 16, 17, 17, 1, 4, 20, 24, 0, 3, 5, 6, 22, 41, 63]
 const ICMP_TYPES = [8, 8, 8, 0, 13, 14, 3, 11, 12, 4, 5, 17, 128, 129, 1, 2, 135]
@@ -126,11 +126,12 @@ export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
   filtering: fc.constantFrom('endpoint-independent', 'address-dependent', 'address-and-port-dependent'),
   tcpFiltering: fc.constantFrom('endpoint-independent', 'address-dependent', 'address-and-port-dependent'),
   hairpinning: fc.nat({ max: 7 }).map(v => v !== 7), outboundPermit: fc.nat({ max: 15 }).map(v => v !== 15),
-  inboundPermit: fc.boolean(), tcpMidstream: fc.boolean(),
+  inboundPermit: fc.boolean(), tcpMidstream: fc.boolean(), echo6: fc.boolean(), ipsec6: fc.boolean(),
+  reserved6: fc.nat({ max: 31 }).map(v => v === 31), uniqueLocal: fc.nat({ max: 31 }).map(v => v === 31),
   timers: fc.constantFrom(
     {
       udpMs: 100, udpPorts: [{ port: 80, idleMs: 10 }, { port: 1, idleMs: 120 }], udpInboundRefresh: true, tcpOpeningMs: 80, tcpClosingMs: 50,
-      tcpEstablishedMs: 300, icmpQueryMs: 50, otherMs: 120, fragmentMs: 30, unsolicitedSynMs: 20,
+      tcpEstablishedMs: 300, icmpQueryMs: 50, otherMs: 120, associationMs: 200, associationOpeningMs: 60, fragmentMs: 30, unsolicitedSynMs: 20,
     },
     {
       udpMs: 100, udpPorts: [{ port: 80, idleMs: 10 }], udpInboundRefresh: false, tcpOpeningMs: 50, tcpClosingMs: 80, tcpEstablishedMs: 120,
@@ -541,7 +542,7 @@ function freshSpec({ n, six }: Step, side: Side, replay: boolean, { bound, shown
     ? six ? [...OUTSIDE6, ...OUTSIDE6, ...INSIDE6, ...bound6] : [...OUTSIDE4, ...OUTSIDE4, ...POOL4, ...POOL4, INSIDE4[1], ...bound, ...shown]
     : six ? bound6.length > 0 && !replay ? [...bound6, ...bound6, ...INSIDE6] : [...INSIDE6, ...INSIDE6, OUTSIDE6[0]] : replay ? INSIDE4 : ours
   const proto = six && n[2] % PROTOCOLS.length < 8 && n[2] % PROTOCOLS.length > 5 ? 'icmp6' : pick(PROTOCOLS, n[2])
-  const types = six ? [128, 128, 129, ...ICMP_TYPES] : ICMP_TYPES
+  const types = six ? [128, 128, 129, 144, 145, ...ICMP_TYPES] : ICMP_TYPES
   const spec: PacketSpec = {
     src: pick(side === 'inside' ? inside : outside, n[0]), dst: pick(far, n[1]), proto,
     srcPort: pick(PORTS, n[3]), dstPort: pick(PORTS, n[4]), tcpFlags: pick(FLAGS, n[5]), icmpId: pick(PORTS, n[3]),

@@ -6,7 +6,7 @@ import type { Model, Side } from '../nat.model.ts'
 import { readdress6 } from './npt6.ts'
 import {
   addrOf, get16, hasPorts, hex, icmpKind, inPrefixes, isIcmp, judgeAddresses, judgeFlags, judgeTransport, parse, readdress4,
-  requote, ICMP, TCP,
+  requote, under, ICMP, TCP,
 } from './packet.ts'
 
 export interface WorldInput { side: Side; nowMs: number; bytes: Uint8Array; wireBytes: number; net?: 4 | 6; group?: boolean }
@@ -20,8 +20,8 @@ function enter6(model: Model, input: WorldInput): Uint8Array {
   const p = parsed.value, outward = prefixes.outward(p.dst)
   if (outward.is !== 'done') return bytes
   const spoofed = options.spoofing !== 'ignore' && inPrefixes(p.src, options.insidePrefixes)
-  const ours = prefixes.isOurs(p.src) ? [p.src] : []
-  if (judgeAddresses(p, ours, input.group ?? false, spoofed) !== null || p.ttl <= 1) return bytes
+  const ours = prefixes.isOurs(p.src) ? [p.src] : [], local = options.uniqueLocal === true && under(p.src, 'fc' + '0'.repeat(30), 7)
+  if (judgeAddresses(p, ours, input.group ?? false, spoofed, options.reserved6, local) !== null || p.ttl <= 1) return bytes
   const moved = readdress6(bytes, 'dst', outward.addr)
   if (p.piece !== null && p.piece.start > 0) return moved
   if (judgeTransport(p) !== null || p.protocol === TCP && options.tcpFlags && judgeFlags(p) !== null) return bytes

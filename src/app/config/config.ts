@@ -58,6 +58,8 @@ export interface Config {
   firewall: {
     outbound: Policy
     inbound6: Policy
+    echo6: Policy
+    ipsec6: Policy
     tcpMidstream: boolean
     unsolicitedSyn: 'reject' | 'drop'
     /** In order. */
@@ -73,6 +75,8 @@ export interface Config {
     tcpEstablishedMs: number
     icmpQueryMs: number
     otherMs: number
+    associationMs: number
+    associationOpeningMs: number
     fragmentMs: number
     unsolicitedSynMs: number
     portHoldMs: number
@@ -98,6 +102,8 @@ export interface Config {
     ipv4Checksum: ChecksumCheck
     tcpFlags: boolean
     tcpWindow: WindowCheck
+    reserved6: 'drop' | 'forward'
+    uniqueLocal: 'drop' | 'forward'
     spoofing: SpoofingCheck
   }
   midcom: MidcomConfig

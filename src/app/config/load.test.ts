@@ -274,7 +274,7 @@ test('config: nothing, comments and empty sections mean the defaults', () => {
 test('config: the defaults are those that the RFCs recommend or demand', () => {
   const { timers, limits, nat, inside, box } = defaultConfig()
   assert.deepEqual(timers, {
-    udpMs: 300_000, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 240_000, tcpClosingMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000,
+    udpMs: 300_000, udpPorts: [], udpInboundRefresh: true, tcpOpeningMs: 240_000, tcpClosingMs: 240_000, tcpEstablishedMs: 7_440_000, icmpQueryMs: 60_000, otherMs: 300_000, associationMs: 7_440_000, associationOpeningMs: 480_000,
     fragmentMs: 2000, unsolicitedSynMs: 6000, portHoldMs: 120_000,
   })
   assert.deepEqual(limits, { flows: 262_144, fragmentDatagrams: 1024, fragmentHold: 256, icmpErrorsPerSecond: 100, icmpPerSecond: 0, fragmentsPerSecond: 0, halfOpen: 16_384, halfOpenPerSource: 4096, heldSyns: 512, heldPorts: 65_536, perHost: NO_LIMITS, fullTable: 'evict', refusal: 'prohibited' })
@@ -306,10 +306,10 @@ nat:
   filtering: endpoint-independent
   tcp-filtering: same
   hairpinning: false
-firewall: {outbound: deny, inbound6: permit, tcp-midstream: false, unsolicited-syn: drop}
-timers: {udp: 2m, udp-ports: [{port: 53, idle: 5s}, {port: '123', idle: 30s}], udp-inbound-refresh: false, tcp-opening: 30s, tcp-closing: 1h, tcp-established: 12d, icmp-query: 1m30s, other: 1s500ms, fragment: 1000ms, unsolicited-syn: 60s, port-hold: 3m}
+firewall: {outbound: deny, inbound6: permit, echo6: deny, ipsec6: deny, tcp-midstream: false, unsolicited-syn: drop}
+timers: {udp: 2m, udp-ports: [{port: 53, idle: 5s}, {port: '123', idle: 30s}], udp-inbound-refresh: false, tcp-opening: 30s, tcp-closing: 1h, tcp-established: 12d, icmp-query: 1m30s, other: 1s500ms, association: 3h, association-opening: 9m, fragment: 1000ms, unsolicited-syn: 60s, port-hold: 3m}
 limits: {flows: 4M, fragment-datagrams: 2k, fragment-hold: 0, icmp-errors-per-second: 1e3, icmp-per-second: 5, fragments-per-second: 6, half-open: 7, half-open-per-source: 8, held-syns: 9, per-host: {flows: 10, flows-per-second: 11, ports: 2k, udp-ports: 12, tcp-ports: 64k, icmp-identifiers: 13}, held-ports: 14, full-table: refuse, refusal: host-unreachable}
-checks: {ipv4-checksum: ignore, tcp-flags: ignore, tcp-window: loose, spoofing: both}
+checks: {ipv4-checksum: ignore, tcp-flags: ignore, tcp-window: loose, spoofing: both, reserved6: drop, unique-local: drop}
 midcom:
   enabled: true
   ports: 1-3
@@ -389,13 +389,13 @@ midcom:
       // See nat.test.ts and compose.test.ts.
       identification: 'fragments', portBlock: 0, portBlocksPerHost: 8, portHold: 'exposed', pools: [], reserve: [], statics: [], forwards: [], untranslated: [], aliases: [], npt6: [],
     },
-    firewall: { outbound: 'deny', inbound6: 'permit', tcpMidstream: false, unsolicitedSyn: 'drop', rules: [] },
+    firewall: { outbound: 'deny', inbound6: 'permit', echo6: 'deny', ipsec6: 'deny', tcpMidstream: false, unsolicitedSyn: 'drop', rules: [] },
     timers: {
-      udpMs: 120_000, udpPorts: [{ port: 53, idleMs: 5000 }, { port: 123, idleMs: 30_000 }], udpInboundRefresh: false, tcpOpeningMs: 30_000, tcpClosingMs: 3_600_000, tcpEstablishedMs: 1_036_800_000, icmpQueryMs: 90_000, otherMs: 1500,
+      udpMs: 120_000, udpPorts: [{ port: 53, idleMs: 5000 }, { port: 123, idleMs: 30_000 }], udpInboundRefresh: false, tcpOpeningMs: 30_000, tcpClosingMs: 3_600_000, tcpEstablishedMs: 1_036_800_000, icmpQueryMs: 90_000, otherMs: 1500, associationMs: 10_800_000, associationOpeningMs: 540_000,
       fragmentMs: 1000, unsolicitedSynMs: 60_000, portHoldMs: 180_000,
     },
     limits: { flows: 4_194_304, fragmentDatagrams: 2048, fragmentHold: 0, icmpErrorsPerSecond: 1000, icmpPerSecond: 5, fragmentsPerSecond: 6, halfOpen: 7, halfOpenPerSource: 8, heldSyns: 9, heldPorts: 14, perHost: { flows: 10, flowsPerSecond: 11, ports: 2048, udpPorts: 12, tcpPorts: 65_536, identifiers: 13 }, fullTable: 'refuse', refusal: 'host-unreachable' },
-    checks: { ipv4Checksum: 'ignore', tcpFlags: false, tcpWindow: 'loose', spoofing: 'both' },
+    checks: { ipv4Checksum: 'ignore', tcpFlags: false, tcpWindow: 'loose', reserved6: 'drop', uniqueLocal: 'drop', spoofing: 'both' },
     midcom: {
       enabled: true, ports: { first: 1, last: 3 }, addresses: [], insidePool: [], service: 'traditional', strictNatMode: false,
       maxLifetimeSec: 86_400, idleTimeoutSec: 30, extend: false, disableRules: false,

@@ -70,6 +70,7 @@ export const MIDCOM = section('Control by MIDCOM agents (RFC 5189). What the wor
       pdp: flag(false, 'Ask the policy decision point below too, about each of its transactions.'),
     }),
   simco: section('The SIMCO door (RFC 4540).', {
+    // @req RFC6092 REC-50
     listen: list(item('endpoint', '127.0.0.1:7626', 'An address with a port.'), 16, ['127.0.0.1:7626'],
       [['127.0.0.1:7626', '[::1]:7626']], 'Where it listens; with [] it is shut. Port 0 lets the system choose.'),
     tls: section('Files in PEM, relative to this one. With a certificate the door speaks TLS only.', {

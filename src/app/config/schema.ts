@@ -45,9 +45,16 @@ export const SCHEMA: Schema = {
     nat: NAT,
     firewall: section('Which packets may open a flow.', {
       outbound: choice('permit', ['permit', 'deny'], 'New flows from inside.'),
+      // @req RFC6092 REC-49
       // @req RFC6296 7
       inbound6: choice('deny', ['permit', 'deny'],
         'New IPv6 flows from outside, and with nat44 false new IPv4 flows too (RFC 6092).'),
+      echo6: choice('permit', ['permit', 'deny'],
+        'Echo requests, and messages of mobile IPv6 (types 144 to 147), from outside to IPv6 hosts, where `inbound6` denies '
+        + '(RFC 4890 4.3.1, 4.3.2).'),
+      ipsec6: choice('permit', ['permit', 'deny'],
+        'ESP, AH, HIP, and UDP to ports 500 and 4500, from outside to IPv6 hosts, where `inbound6` denies (RFC 6092 REC-21 to '
+        + 'REC-26).'),
       'tcp-midstream': flag(true,
         'Let a TCP segment without SYN open a flow: captures begin in the middle of connections.'),
       // @req RFC5382 REQ-4a
@@ -58,6 +65,7 @@ export const SCHEMA: Schema = {
     }),
     timers: section('How long a flow that says nothing is kept. Units: d, h, m, s, ms, as in 2h4m.', {
       // @req RFC4787 REQ-5, REQ-5b, REQ-5c
+      // @req RFC6092 REC-14, REC-15, REC-16, REC-35
       udp: duration('5m', '2m', LONGEST, 'RFC 4787 REQ-5', 'UDP (RFC 4787 REQ-5).'),
       // @req RFC4787 REQ-5a
       'udp-ports': sections('UDP from inside to some well-known ports: shorter times for what asks once (RFC 4787 REQ-5a).', 16,
@@ -77,7 +85,11 @@ export const SCHEMA: Schema = {
       'tcp-established': duration('2h4m', '2h4m', LONGEST, 'RFC 5382 REQ-5', 'TCP that is open (RFC 5382 REQ-5).'),
       // @req RFC5508 REQ-2, REQ-2a
       'icmp-query': duration('60s', '60s', LONGEST, 'RFC 5508 REQ-2', 'ICMP echo and the like (RFC 5508 REQ-2).'),
+      // @req RFC6092 REC-12 partly[the setting may be lower]
       other: duration('5m', '1s', LONGEST, '', 'Protocols without ports: GRE, ESP and all others.'),
+      association: duration('2h4m', '2h4m', LONGEST, 'RFC 6092 REC-40',
+        'SCTP and DCCP of which both ends were heard (RFC 6092 REC-40, REC-44).'),
+      'association-opening': duration('8m', '8m', LONGEST, 'RFC 6092 REC-44', 'SCTP and DCCP of which one end alone was heard.'),
       fragment: duration('2s', '1s', '60s', '', 'How long fragments wait for the first one of their datagram.'),
       'port-hold': duration('2m', '1s', LONGEST, '', 'How long a port that was given up waits for another host (RFC 6888 REQ-8).'),
       'unsolicited-syn': duration('6s', '6s', '60s', 'RFC 5382 REQ-4',
@@ -129,10 +141,16 @@ export const SCHEMA: Schema = {
         + 'packet was captured, and fill it in; or do not look.'),
       'tcp-flags': choice('drop', ['drop', 'ignore'],
         'TCP segments whose flags no connection has: none at all, SYN with FIN or RST, FIN with RST or without ACK (RFC 9293).'),
+      // @req RFC6092 REC-32
       'tcp-window': choice('off', ['off', 'loose', 'strict'],
         'Sequence numbers of TCP: do not look at them; drop an RST that is not of the connection; or drop every segment outside of '
         + 'the window and doubt resets and SYNs in it (RFC 5961). Looking costs some nanoseconds a packet, and an RST ends no flow '
         + 'at once anyway. Captures with gaps do not suit `strict`.'),
+      reserved6: choice('forward', ['drop', 'forward'],
+        'IPv6 addresses that nobody has on the Internet: documentation (2001:db8::/32, as in examples), ORCHID, 6bone, and 6to4 '
+        + 'of private IPv4 (RFC 6092 REC-3). Loopback, IPv4-mapped, IPv4-compatible and site-local ones are always dropped.'),
+      'unique-local': choice('forward', ['drop', 'forward'],
+        'Unique local addresses (fc00::/7) that the outside would see: those that `nat.npt6` does not translate (RFC 6092 REC-7).'),
       spoofing: choice('outside', ['ignore', 'outside', 'both'],
         'Sources against the prefixes of `inside`, where interfaces decide the side: drop inside sources that come from outside, '
         + 'and with `both` also sources that are not inside and come from there (RFC 2827).'),

@@ -126,6 +126,12 @@ export const REASON_TEXTS: Readonly<Record<DropReason, ReasonText>> = {
     hint: NONE,
     settings: [],
   },
+  'unique-local': {
+    clause: 'checks.unique-local (RFC 4193 4.1, RFC 6092 REC-7)',
+    why: 'A unique local address (fc00::/7), which means nothing to the Internet, would cross to or from the outside.',
+    hint: 'Translate its prefix (nat.npt6), or let it cross: checks.unique-local: forward.',
+    settings: ['checks.unique-local'],
+  },
   'spoofed-source': {
     clause: 'checks.spoofing, RFC 2827',
     why: 'The source does not belong to the side that the packet came from, so somebody forged it.',
