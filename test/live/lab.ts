@@ -21,15 +21,16 @@ export type Place = 'inside' | 'box' | 'outside'
 export function obstacle(): { reason: string; isFault: boolean } | null {
   if (process.platform !== 'linux') return { reason: 'this is not Linux', isFault: false }
   if (process.getuid?.() !== 0) return { reason: 'not root: no network namespace can be made', isFault: false }
-  const tools = [['ip', 'iproute2'], ['ping', 'iputils-ping'], ['traceroute', 'traceroute'], ['tcpdump', 'tcpdump'], ['curl', 'curl']]
+  const tools = [['ip', 'iproute2'], ['ping', 'iputils-ping'], ['traceroute', 'traceroute'], ['tcpdump', 'tcpdump'], ['curl', 'curl'], ['setpriv', 'util-linux']]
   const missing = tools.filter(([tool]) => spawnSync('sh', ['-c', `command -v ${tool}`]).status !== 0)
   if (missing.length > 0) return { reason: `missing: ${missing.map(([tool, name]) => `${tool} (${name})`).join(', ')}`, isFault: true }
   if (!existsSync('native/packet.node')) return { reason: 'the driver is not built: node scripts/native.js says why', isFault: true }
   const name = `pinhole-try-${process.pid}`
-  const made = spawnSync('ip', ['netns', 'add', name])
-  if (made.status !== 0) return { reason: 'root here may not make network namespaces', isFault: false }
+  if (spawnSync('ip', ['netns', 'add', name]).status !== 0) return { reason: 'root here may not make network namespaces', isFault: false }
+  const veth = spawnSync('ip', ['-n', name, 'link', 'add', 'a', 'type', 'veth', 'peer', 'name', 'b'])
   spawnSync('ip', ['netns', 'del', name])
-  return null
+  if (veth.status !== 0) return { reason: 'this kernel has no veth', isFault: false }
+  return existsSync('/proc/net/if_inet6') ? null : { reason: 'this kernel has no IPv6', isFault: false }
 }
 
 export interface Ran { status: number | null; stdout: string; stderr: string }
