@@ -27,7 +27,7 @@ export function obstacle(): { reason: string; isFault: boolean } | null {
   if (!existsSync('native/packet.node')) return { reason: 'the driver is not built: node scripts/native.js says why', isFault: true }
   const name = `pinhole-try-${process.pid}`
   if (spawnSync('ip', ['netns', 'add', name]).status !== 0) return { reason: 'root here may not make network namespaces', isFault: false }
-  const veth = spawnSync('ip', ['-n', name, 'link', 'add', 'a', 'type', 'veth', 'peer', 'name', 'b'])
+  const veth = spawnSync('ip', ['-n', name, 'link', 'add', 'try0', 'type', 'veth', 'peer', 'name', 'try1'])
   spawnSync('ip', ['netns', 'del', name])
   if (veth.status !== 0) return { reason: 'this kernel has no veth', isFault: false }
   return existsSync('/proc/net/if_inet6') ? null : { reason: 'this kernel has no IPv6', isFault: false }

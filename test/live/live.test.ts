@@ -22,7 +22,8 @@ const open = path.join(dir, 'open.yaml')
 fs.writeFileSync(open, 'nat: {filtering: endpoint-independent}\n')
 const OUT = '198.51.100.7', OUT6 = '2001:db8:9::7'
 
-describe('run between interfaces', { skip: found?.reason ?? false }, () => {
+if (found !== null) test('run between interfaces', { skip: found.reason }, () => { /* there is no lab */ })
+else describe('run between interfaces', () => {
   let lab: Lab
   before(() => { lab = openLab() })
   after(() => lab.close())
