@@ -58,7 +58,7 @@ function lay(): string {
   clear()
   for (const where of ['host', 'box', 'sink']) {
     must('ip', 'netns', 'add', name(where))
-    inside(where, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6')
+    inside(where, 'sysctl', '-qw', 'net.ipv6.conf.all.disable_ipv6=1')
     inside(where, 'ip', 'link', 'set', 'lo', 'up')
   }
   for (const [end, where, address] of [['in0', 'host', `${INSIDE}/24`], ['out0', 'sink', `${SINK}/24`]] as const) {
@@ -111,7 +111,7 @@ async function kernel(sendingNs: number): Promise<Sample> {
   const mac = lay()
   inside('box', 'ip', 'address', 'add', BOX[0]!, 'dev', 'in0')
   inside('box', 'ip', 'address', 'add', BOX[1]!, 'dev', 'out0')
-  inside('box', 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward')
+  inside('box', 'sysctl', '-qw', 'net.ipv4.ip_forward=1')
   inside('box', 'nft', 'table ip nat { chain post { type nat hook postrouting priority srcnat; oifname "out0" masquerade; }; }')
   return measure(mac, null, sendingNs)
 }
