@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { max, median } from 'simple-statistics'
+import { search, type Bound, type Goal } from '../search/mlr.ts'
 
 const MAIN = resolve('dist/pinhole.js'), SOURCE = resolve('native-bench/live/blast.c')
 const INSIDE = '10.0.0.5', BOX = ['10.0.0.1/24', '203.0.113.1/24'], SINK = '203.0.113.254'
@@ -30,8 +31,9 @@ const flags = new Command('bench:live')
   .option('--flows <n>', 'flows of the traffic', whole, 4096)
   .option('--seconds <n>', 'length of a measurement', whole, 2)
   .option('--rounds <n>', 'rounds', whole, 5)
+  .option('--search', 'in place of both: the rates at which nothing, and half a per cent, is lost')
   .option('--json', 'for programs')
-  .parse().opts<{ flows: number; seconds: number; rounds: number; json?: true }>()
+  .parse().opts<{ flows: number; seconds: number; rounds: number; search?: true; json?: true }>()
 
 function fail(message: string): never {
   process.stderr.write(`bench:live: ${message}\n`)
@@ -77,8 +79,10 @@ function arrived(): number {
   return link!.stats64.rx.packets
 }
 
-function blast(mac: string, seconds: number): [sent: number, ns: number] {
-  const said = inside('host', 'taskset', '-c', '0', BLAST, 'eth0', mac, INSIDE, SINK, String(flags.flows), String(seconds), '0')
+/** `rate`: packets a second, or 0: as fast as it goes. */
+function blast(mac: string, seconds: number, rate = 0): [sent: number, ns: number] {
+  const said = inside('host', 'taskset', '-c', '0', BLAST, 'eth0', mac, INSIDE, SINK,
+    String(flags.flows), String(seconds), String(rate))
   return said.trim().split(' ').map(Number) as [number, number]
 }
 
@@ -107,16 +111,19 @@ function sendingAlone(): number {
   return ns / sent
 }
 
-async function kernel(sendingNs: number): Promise<Sample> {
+/** What is done with a network behind its box: its Ethernet address, and the process of the box, if there is one. */
+type Work<T> = (mac: string, pid: number | null) => Promise<T>
+
+async function kernel<T>(work: Work<T>): Promise<T> {
   const mac = lay()
   inside('box', 'ip', 'address', 'add', BOX[0]!, 'dev', 'in0')
   inside('box', 'ip', 'address', 'add', BOX[1]!, 'dev', 'out0')
   inside('box', 'sysctl', '-qw', 'net.ipv4.ip_forward=1')
   inside('box', 'nft', 'table ip nat { chain post { type nat hook postrouting priority srcnat; oifname "out0" masquerade; }; }')
-  return measure(mac, null, sendingNs)
+  return work(mac, null)
 }
 
-async function pinhole(sendingNs: number): Promise<Sample> {
+async function pinhole<T>(work: Work<T>): Promise<T> {
   const mac = lay()
   const args = ['--inside', `in0,${BOX[0]}`, '--outside', `out0,${BOX[1]}`, '--pool', BOX[1]!.split('/')[0]!]
   // Not on one core alone: the optimizing compiler has a thread of its own.
@@ -127,7 +134,7 @@ async function pinhole(sendingNs: number): Promise<Sample> {
       child.stdout.once('data', () => ready())
       child.once('exit', () => broken(new Error('the box ended')))
     })
-    return await measure(mac, child.pid!, sendingNs)
+    return await work(mac, child.pid!)
   } finally {
     const ended = new Promise((wake) => child.once('exit', wake))
     child.kill('SIGTERM')
@@ -135,13 +142,45 @@ async function pinhole(sendingNs: number): Promise<Sample> {
   }
 }
 
-try {
-  must(process.env['CC'] ?? 'cc', '-O2', '-Wall', '-Wextra', '-o', BLAST, SOURCE)
+/* Search for the throughput. */
+
+const NO_LOSS: Goal = { name: 'no loss', lossRatio: 0, trialSeconds: 1, totalSeconds: 5, exceedRatio: 0.5, width: 0.05 }
+const GOALS = [NO_LOSS, { ...NO_LOSS, name: '0.5 % lost', lossRatio: 0.005 }]
+const LEAST_RATE = 10_000, SHORT_SECONDS = 0.2, MOST_TRIALS = 120
+
+const searched: Work<Bound[]> = async (mac) => {
+  const [sent] = blast(mac, WARM_SECONDS)
+  const most = Math.ceil(sent / WARM_SECONDS)
+  const { bounds } = await search({ least: LEAST_RATE, most, goals: GOALS, shortSeconds: SHORT_SECONDS, mostTrials: MOST_TRIALS },
+    async (load, seconds) => {
+      const before = arrived(), [count] = blast(mac, seconds, load)
+      await new Promise((wake) => setTimeout(wake, 100))
+      // What the sender could not send was not offered: the trial says nothing about so high a load.
+      return Math.max(0, 1 - (arrived() - before) / Math.max(count, load * seconds))
+    })
+  return bounds
+}
+
+async function searchBoth(): Promise<void> {
+  const found = { pinhole: await pinhole(searched), kernel: await kernel(searched) }
+  if (flags.json === true) {
+    process.stdout.write(JSON.stringify({ ...flags, node: process.version, found }, null, 1) + '\n')
+    return
+  }
+  const kpps = (rate: number | null) => rate === null ? '-' : (rate / 1000).toFixed(0)
+  const lines = Object.entries(found).flatMap(([who, bounds]) => bounds.map(({ goal, lower, upper, trials }) =>
+    [who.padEnd(10), goal.padEnd(12), kpps(lower).padStart(12), kpps(upper).padStart(14), String(trials).padStart(8)].join('')))
+  process.stdout.write(['kpps                  at least     less than  trials', ...lines, ''].join('\n'))
+}
+
+/* Rates side by side. */
+
+async function ratesOfBoth(): Promise<void> {
   const samples = { pinhole: [] as Sample[], kernel: [] as Sample[] }
   for (let round = 0; round < flags.rounds; round++) {
     const sendingNs = sendingAlone()
-    samples.pinhole.push(await pinhole(sendingNs))
-    samples.kernel.push(await kernel(sendingNs))
+    samples.pinhole.push(await pinhole((mac, pid) => measure(mac, pid, sendingNs)))
+    samples.kernel.push(await kernel((mac, pid) => measure(mac, pid, sendingNs)))
   }
   const of = (list: Sample[], what: keyof Sample) => list.map((sample) => sample[what])
   if (flags.json === true) process.stdout.write(JSON.stringify({ ...flags, node: process.version, samples }, null, 1) + '\n')
@@ -157,6 +196,11 @@ try {
       + row('kernel, masquerade', samples.kernel)
       + `pinhole is ${ratio('kpps')} × the kernel by packets a second, ${ratio('cpuNs')} × by processor time a packet\n`)
   }
+}
+
+try {
+  must(process.env['CC'] ?? 'cc', '-O2', '-Wall', '-Wextra', '-o', BLAST, SOURCE)
+  await (flags.search === true ? searchBoth() : ratesOfBoth())
 } finally {
   clear()
   rmSync(dir, { recursive: true })
