@@ -9,12 +9,14 @@ import { after, test } from 'node:test'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { checkConfig } from '../src/app/config/load.ts'
 import { createExplainer, parseAsked } from '../src/app/explain/explain.ts'
-import type { Explanation } from '../src/app/explain/explanation.ts'
+import type { Explanation, LateAnswer } from '../src/app/explain/explanation.ts'
 import type { Sink } from '../src/app/explain/sink.ts'
 import { replay, type ReplayResult } from '../src/app/replay/replay.ts'
 import { createPrng } from '../src/base/prng.ts'
 import { readCounters } from '../src/channel/counters.ts'
 import { captureBytes, openCapture } from '../src/phy/capture-reader.ts'
+import { encodePcap } from '../src/phy/testing.ts'
+import { buildPacket, type PacketSpec } from '../src/wire/build.ts'
 import { createFrames } from '../src/wire/frames.ts'
 
 const MAIN = 'build/src/app/cli/main.js'
@@ -259,4 +261,32 @@ test('explain: a filter that cannot be read is told with its column, and no outp
   assert.match(pinhole('pcaps/nat-mixed-in.pcap', '--explain', 'drops udp').stderr, /column 7: 'drops' stands alone/)
   assert.match(pinhole('pcaps/nat-mixed-in.pcap', '--explain', 'drops and udpp').stderr, /column 11: 'udpp' is not a word/)
   assert.match(pinhole('--explain', 'pcaps/nat-mixed-in.pcap').stderr, /That is a file/)
+})
+
+test('explain: pieces of what was cut for the link, an answer of six seconds later, and the flow of a static address are told of as what they are', () => {
+  const capture = path.join(scratch, 'told.pcap'), config = path.join(scratch, 'told.yaml')
+  const data = (spec: PacketSpec) => buildPacket({ link: 'ethernet', ...spec })
+  const packet = (spec: PacketSpec, sec: number) => ({ data: data(spec), sec, nsec: 5_000_000 })
+  const [A, X, STATIC, PEER] = ['10.0.0.5', '198.51.100.7', '10.0.0.9', '198.51.100.9']
+  fs.writeFileSync(config, 'box: {mtu-outside: 1280}\nnat:\n  static: [{inside: 10.0.0.9, outside: 192.0.2.9, from: [198.51.100.0/24]}]\n')
+  fs.writeFileSync(capture, encodePcap([
+    packet({ proto: 'udp', src: A, srcPort: 5000, dst: X, dstPort: 53, payload: new Uint8Array(1400) }, 100),
+    packet({ proto: 'tcp', src: X, srcPort: 80, dst: '203.0.113.1', dstPort: 5001, tcpFlags: 2 }, 101),
+    packet({ proto: 'tcp', src: PEER, srcPort: 999, dst: '192.0.2.9', dstPort: 22, tcpFlags: 2 }, 102),
+    packet({ proto: 'tcp', src: PEER, srcPort: 999, dst: '192.0.2.9', dstPort: 22, tcpFlags: 16 }, 103),
+    packet({ proto: 'udp', src: A, srcPort: 5000, dst: X, dstPort: 53 }, 110),
+  ]))
+  const out = path.join(scratch, 'told-out.pcapng')
+  const lines = pinhole(capture, '--config', config, '--explain', 'ip', '--explain-format', 'json', '--out-outside', out).stdout.trimEnd().split('\n')
+    .map((line) => JSON.parse(line) as Explanation & LateAnswer & { kind: string })
+  for (const line of lines) assert.ok(validate(line), JSON.stringify([validate.errors, line]))
+  assert.deepEqual(lines.map(({ kind, packet }) => `${kind} ${packet}`), ['packet 1', 'packet 2', 'packet 3', 'packet 4', 'answer 2', 'packet 5'])
+  assert.deepEqual(lines[0]!.also.map(({ kind, to }) => [kind, to]), [['fragment', 'outside']])
+  assert.equal(lines[1]!.reason?.name, 'no-mapping')
+  assert.equal(lines[4]!.time, '107.005000000')
+  assert.match(lines[4]!.answer!, /^IP 203\.0\.113\.1 > 198\.51\.100\.7: ICMP unreachable code 3/)
+  assert.deepEqual([lines[2]!.flow?.how, lines[2]!.flow?.inside, lines[2]!.flow?.outside], ['opened', `${STATIC}:22`, '192.0.2.9:22'])
+  assert.equal(lines[3]!.flow?.how, 'found')
+  const text = pinhole(capture, '--config', config, '--explain', 'tcp port 5001').stdout
+  assert.match(text, /^#2 {2}107\.005000000 {2}its silence is over .*\n {2}answered {2}to outside: IP 203\.0\.113\.1 > /m)
 })

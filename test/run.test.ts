@@ -234,6 +234,41 @@ test('run --simulate: SIGHUP reads again what agents may do; who is gone loses i
   assert.equal(status, 0)
 })
 
+test('run --simulate: SIGHUP replaces the firewall rules while traffic flows: what they forbid ends at once, the rest loses nothing, and a broken file changes nothing', async () => {
+  const udp = (src: string, srcPort: number, dst: string, dstPort: number) => buildPacket({ link: 'ethernet', proto: 'udp', src, srcPort, dst, dstPort })
+  const [X, Y] = ['198.51.100.7', '198.51.100.9']
+  // Both talk all the time, 2000 packets a second each; nothing is idle for long enough to end.
+  const one = [udp('10.0.0.5', 5000, X, 53), udp(X, 53, '10.0.0.5', 5000), udp('10.0.0.5', 5000, Y, 53), udp(Y, 53, '10.0.0.5', 5000)]
+  write('talk.pcap', encodePcap(Array.from({ length: 400 }, (_, n) => ({ data: one[n % 4]!, sec: 1, nsec: n * 250_000 }))))
+  const plain = read('lab.yaml').replace(/^firewall:\n(?: {2}.*\n)*/m, '')
+  const withRules = (...list: string[]) => write('rules.yaml', `${plain}\nfirewall:\n  rules:\n${list.map(text => `    - ${text}\n`).join('')}`)
+  withRules('permit in 17 from any to any')
+  const box = await run(['talk.pcap', '--loop', 'forever'], 'rules.yaml')
+  const reloaded = async (sign: RegExp) => {
+    box.child.kill('SIGHUP')
+    for (let n = 0; !sign.test(box.stderr()) && n < 1000; n++) await new Promise((resolve) => { setTimeout(resolve, 10) })
+    assert.match(box.stderr(), sign)
+  }
+  const aWhile = () => new Promise((resolve) => { setTimeout(resolve, 300) })
+  await aWhile()
+  withRules('permit in 17 from any to any', 'deny in 17 from any to 198.51.100.300')
+  await reloaded(/^rules\.yaml:\d+:\d+: firewall\.rules\[1\]: .*198\.51\.100\.300.*\npinhole: rules\.yaml is not used; the box goes on as it was$/m)
+  await aWhile()
+  withRules(`deny in 17 from any to ${X} 53`, 'permit in 17 from any to any')
+  await reloaded(/^reloaded what 1 agents may do, and 2 firewall rules;/m)
+  await aWhile()
+  const { status, report } = await box.end()
+  assert.equal(status, 0)
+  assert.ok(report.packets > 1000)
+  // The flow to X ended, that to Y never did: each was opened once.
+  assert.deepEqual([report.flows.opened, report.flows.current], [2, 1])
+  const { 'denied-by-firewall': denied = 0, ...others } = report.drops as Record<string, number>
+  const replies = Object.values(others).reduce((sum, n) => sum + n, 0)
+  assert.deepEqual(Object.keys(others), ['filtered'], 'replies of X alone')
+  assert.ok(denied > 100 && Math.abs(denied - replies) <= 1, `${denied} denied, ${replies} replies dropped`)
+  assert.equal(report.out.outside.packets + report.out.inside.packets, report.packets - denied - replies + Number(report.icmpErrors.originated))
+})
+
 test('run: what cannot be run ends with status 2 and says why', async () => {
   const busy = createServer().listen(0, '127.0.0.1')
   await new Promise((resolve) => { busy.once('listening', resolve) })
