@@ -11,48 +11,24 @@
  * Flows of one mapping to the same peer address form a ring too, and one of them stands in a chain searched by outside endpoint
  * and peer address: that answers address-dependent filtering, and the way in for protocols without ports.
  */
-import { createPairMap } from '../storage/pair-map.ts'
 import { sortFirst } from '../storage/sort.ts'
 import { createWheel } from '../storage/wheel.ts'
 import { type Counters, counterIndex } from '../channel/counters.ts'
-import { ADDRESS_CLOSED, ADDRESS_OPENED, MAPPING_CLOSED, MAPPING_OPENED } from '../channel/mapping-log.ts'
+import { createBoundAddresses } from './bound-addresses.ts'
 import { mappingDelta } from './delta.ts'
+import {
+  DEADLINE, DELTA, FLOW_BITS, FLOW_WORDS, HAIRPIN, INSIDE, KIND, MAPPED, MAPPING_CHAIN, MAPPING_HEAD, OUTSIDE, OUTSIDE_PORTS,
+  PEER, PEER_CHAIN, PEER_HEAD, PEER_NEXT, PEER_PREV, PORTS, RING_NEXT, RING_PREV, RULED, WHEEL_NEXT, WHEEL_PREV,
+} from './flow-record.ts'
 import { createHosts } from './hosts.ts'
+import { createMappingRecords } from './mapping-records.ts'
 import { forwardedPorts } from './nat-options.ts'
 import type { EngineOptions } from './options.ts'
 import type { Pool } from './pool.ts'
 import { CLASSES, CLASS_NONE, CLASS_OF, createPorts } from './ports.ts'
 import { timeoutsByState, wasMaybeNeverOpen } from './tcp-state.ts'
 
-export const FLOW_BITS = 4
-export const FLOW_WORDS = 1 << FLOW_BITS
-// The two faces of a flow lie side by side: a direction (0 out, 1 in) selects the face it arrives at by adding itself, the one it
-// leaves by adding its complement. So the packet path serves both directions by the same instructions.
-// IPv4
-export const INSIDE = 0, OUTSIDE = 1, PEER = 2
-/** Checksum deltas of the way out: IPv4 header << 16 | transport. Their complements serve the way in. */
-export const DELTA = 3
-export const RING_NEXT = 4, RING_PREV = 5
-const MAPPING_CHAIN = 6, PEER_CHAIN = 7
-// IPv6: 0–3 inside address, 4–7 peer address.
-export const INSIDE6 = 0, PEER6 = 4
-// Both
-/** Inside port << 16 | peer port; both 0 for protocols without ports. */
-export const PORTS = 8
-/** IPv4: outside port << 16 | peer port. */
-export const OUTSIDE_PORTS = 9
-/** Version << 24 | protocol << 16 | state << 8 | flags. The high half is part of the key; for the state see tcp-state.ts. */
-export const KIND = 10
-export const DEADLINE = 11
-export const WHEEL_PREV = 13
-const WHEEL_NEXT = 12
-// IPv4
-export const PEER_NEXT = 14, PEER_PREV = 15
-
-/** Flags in KIND. */
-export const MAPPED = 1, HAIRPIN = 2, MAPPING_HEAD = 4, PEER_HEAD = 8
-/** A rule admitted a direction of it; a direction is blocked (BLOCK_OUT << direction); the inside sees A1 for its peer. */
-export const RULED = 16, BLOCK_OUT = 32, BLOCK_IN = 64, TWICE = 128
+export * from './flow-record.ts'
 
 /** Why no flow could be opened. */
 export const NO_PORT = -1, CONFLICT = -2, NO_ROOM = -3, TOO_MANY_PORTS = -4
@@ -100,10 +76,10 @@ export function createFlows(
   const portOwner = new Int32Array(places.buffer, ownerStart * 4)
   const hosts = createHosts(options)
   const allPorts = createPorts(options, pool, counters, hosts)
-  const { choose: choosePort, release, expire: expirePorts, isAttributed } = allPorts
-  const log = options.mappingLog ?? null
-  // Whole addresses of agents come before those of the configuration.
-  const agentAddresses = pool.shared + (midcom?.addresses.length ?? 0)
+  const { choose: choosePort, release, expire: expirePorts } = allPorts
+  const records = createMappingRecords(options, pool, allPorts, F)
+  const addresses = createBoundAddresses(pool, seed, records)
+  const { boundIndex, isUnbound } = addresses
   const isCounted = hosts.isOn, keepsFlows = options.keepsFlows ?? false
 
   const OPENED = counterIndex('flows-opened'), EXPIRED = counterIndex('flows-expired')
@@ -119,10 +95,6 @@ export function createFlows(
   let hand = 1
   let freshBinding = capacity + 1
   let freedBinding = 0
-
-  const boundAddresses = createPairMap(seed)
-  const addressOwner = new Int32Array(pool.size)
-  const wholeAddresses = pool.size > pool.shared
 
   /* The five-tuple index. */
 
@@ -270,27 +242,6 @@ export function createFlows(
     if (isCounted) hosts.countPort(F[base + INSIDE], portClass, -1)
   }
 
-  /**
-   * The mapping that the record at `base` belongs to comes or goes. Not told: those of whole addresses, and of ports that are their
-   * host's in blocks or by a fixed part.
-   */
-  function logMapping(base: number, op: number): void {
-    // @req RFC6888 REQ-12, REQ-14
-    if (log === null) return
-    const protocol = (F[base + KIND] >>> 16) & 255, inside = F[base + INSIDE], outside = F[base + OUTSIDE]
-    if (pool.indexOf(outside) >= pool.shared || (CLASS_OF[protocol] !== CLASS_NONE && isAttributed(inside))) return
-    logPort(op, protocol, inside, F[base + PORTS] >>> 16, outside, F[base + OUTSIDE_PORTS] >>> 16)
-  }
-
-  function logPort(op: number, protocol: number, inside: number, insidePort: number, outside: number, outsidePort: number): void {
-    log!.write(op, allPorts.nowMs(), protocol, inside, insidePort, outside, outsidePort, outsidePort)
-  }
-
-  /** An agent binds a whole address, or unbinds it. */
-  function logAddress(op: number, inside: number, outside: number): void {
-    if (log !== null && pool.indexOf(outside) < agentAddresses) logPort(op, 0, inside, 0, outside, 0)
-  }
-
   /** Enters a flow whose record is filled into the ring of its mapping (`head`, or 0: it is the first) and of its peer. */
   function attach(slot: number, head: number): void {
     const base = slot << FLOW_BITS
@@ -304,7 +255,7 @@ export function createFlows(
       mappingChains[bucket] = slot
       setOwner(base, slot)
       counters[MAPPINGS_OPENED]++
-      logMapping(base, MAPPING_OPENED)
+      records.mapping(base, true)
     } else insertAfter(head, slot, RING_NEXT, RING_PREV)
     const outside = F[base + OUTSIDE], outsidePort = F[base + OUTSIDE_PORTS] >>> 16, peer = F[base + PEER]
     const sibling = findPeer(outside, outsidePort, peer, kind)
@@ -340,7 +291,7 @@ export function createFlows(
         relink(mappingChains, bucket, MAPPING_CHAIN, slot, chain)
         setOwner(base, 0)
         counters[MAPPINGS_CLOSED]++
-        logMapping(base, MAPPING_CLOSED)
+        records.mapping(base, false)
       } else {
         relink(mappingChains, bucket, MAPPING_CHAIN, slot, heir)
         F[(heir << FLOW_BITS) + MAPPING_CHAIN] = chain
@@ -597,11 +548,6 @@ export function createFlows(
 
   /* Bindings that policy and the configuration make. */
 
-  /** Index of the outside address that is bound to this inside host as a whole, or -1. */
-  function boundIndex(inside: number): number {
-    return boundAddresses.count() === 0 ? -1 : boundAddresses.get(inside, 0) - 1
-  }
-
   /** Binds an inside port to an outside port, which no dynamic mapping gets. False: no record is free. */
   function bindPort(protocol: number, inside: number, insidePort: number, outside: number, outsidePort: number): boolean {
     if (freedBinding === 0 && freshBinding > capacity + boundPorts) return false
@@ -619,7 +565,7 @@ export function createFlows(
     F[base + MAPPING_CHAIN] = mappingChains[bucket]
     mappingChains[bucket] = slot
     portOwner[((pool.indexOf(outside) * CLASSES + CLASS_OF[protocol]) << 16) | outsidePort] = slot
-    if (log !== null && !isForward(slot)) logPort(MAPPING_OPENED, protocol, inside, insidePort, outside, outsidePort)
+    if (!isForward(slot)) records.port(slot, true)
     return true
   }
 
@@ -633,7 +579,7 @@ export function createFlows(
         relink(mappingChains, mappingBucket(F[base + INSIDE], F[base + PORTS] >>> 16, F[base + KIND] >>> 16), MAPPING_CHAIN, slot,
           F[base + MAPPING_CHAIN])
         portOwner[owner] = 0
-        if (log !== null) logPort(MAPPING_CLOSED, protocol, F[base + INSIDE], F[base + PORTS] >>> 16, outside, outsidePort)
+        records.port(slot, false)
         F[base + KIND] = 0
         F[base] = freedBinding
         freedBinding = slot
@@ -642,28 +588,6 @@ export function createFlows(
       remove(F[base + RING_NEXT])
     }
     return most
-  }
-
-  function bindAddress(inside: number, outside: number): void {
-    boundAddresses.add(inside, 0, pool.indexOf(outside) + 1)
-    addressOwner[pool.indexOf(outside)] = inside
-    logAddress(ADDRESS_OPENED, inside, outside)
-  }
-
-  function unbindAddress(inside: number, outside: number): void {
-    boundAddresses.remove(inside, 0)
-    addressOwner[pool.indexOf(outside)] = 0
-    logAddress(ADDRESS_CLOSED, inside, outside)
-  }
-
-  /** Is this outside address one that is bound as a whole, or not at all? */
-  function isWholeAddress(outside: number): boolean {
-    return wholeAddresses && pool.indexOf(outside) >= pool.shared
-  }
-
-  /** Is it one that is bound to nobody now? */
-  function isUnbound(outside: number): boolean {
-    return isWholeAddress(outside) && addressOwner[pool.indexOf(outside)] === 0
   }
 
   /** Is this the record of a port binding? */
@@ -678,9 +602,7 @@ export function createFlows(
 
   return {
     capacity, highest: () => fresh - 1,
-    bindPort, unbindPort, bindAddress, unbindAddress, isBinding, isForward, isWholeAddress, isUnbound, boundIndex,
-    /** Inside host to which the whole outside address of that index is bound; 0: none. */
-    addressOwner,
+    ...addresses, bindPort, unbindPort, isBinding, isForward,
     F, places, index, indexMask, slotMask, ownerStart, portOwner, timeouts,
     hash4, hash6, find4, find6, isFlow6, guess, findMapping, findPeer,
     openOut, openIn, openPlain4, open6, remove, schedule, expire, hosts,

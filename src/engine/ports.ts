@@ -22,6 +22,8 @@ CLASS_OF[17] = CLASS_UDP
 CLASS_OF[6] = CLASS_TCP
 CLASS_OF[1] = CLASS_ICMP
 
+export type Ports = ReturnType<typeof createPorts>
+
 /** The set of a class on an address is `pool index * CLASSES + class`. */
 // @req RFC7857 5a, 5b
 export function createPorts(options: EngineOptions, pool: Pool, counters: Counters, hosts: Hosts) {
