@@ -8,7 +8,7 @@ import { engineOptions } from '../src/app/compose.ts'
 import { checkConfig } from '../src/app/config/load.ts'
 import { settings } from '../src/app/config/schema.ts'
 import { buildPacket, fragment } from '../src/wire/build.ts'
-import { A, ACK, FIN, NAT, RST, SYN, X, box, echo, reply, tcp, udp, word, type Box } from './conformance/box.ts'
+import { A, ACK, B, FIN, NAT, RST, SYN, X, box, echo, reply, sourcePort, tcp, udp, word, type Box } from './conformance/box.ts'
 
 /** Where time starts: it is modulo 2^32, and no edge of int32 may matter. */
 const STARTS = [0, 0x7fff_ffff, 0x7fff_ffff - 100_000, -1, -(2 ** 31)]
@@ -16,6 +16,8 @@ const STARTS = [0, 0x7fff_ffff, 0x7fff_ffff - 100_000, -1, -(2 ** 31)]
 interface Probe {
   /** YAML below `timers:`, for a time in milliseconds. */
   yaml?: (ms: number) => string
+  /** More settings of `nat`. */
+  nat?: string
   defaultMs: number
   otherMs: number
   begin(b: Box): void
@@ -58,24 +60,36 @@ const PROBES: Record<string, Probe> = {
   'timers.association': { defaultMs: 7_440_000, otherMs: 8_000_001, begin: b => { b.in(sctp(A, X)); b.out(sctp(X, NAT)) }, isThere: hasFlow },
   'timers.fragment: held for the first': { defaultMs: 2000, otherMs: 1001, begin: b => b.in(pieces[1]), isThere: b => b.in(pieces[0]).extras.length === 1 },
   'timers.fragment: after the first': { defaultMs: 2000, otherMs: 1001, begin: b => b.in(pieces[0]), isThere: b => word(b.in(pieces[1])) === 'outside' },
+  // Of a mapping that ends as it begins: another host does not get its port before.
+  'timers.port-hold': {
+    nat: ', port-hold: all', defaultMs: 120_000, otherMs: 1001,
+    begin: (b) => {
+      const endsMs = b.nowMs
+      b.nowMs = endsMs - 300_000 | 0
+      b.in(udp(A, 5000, X, 53))
+      b.nowMs = endsMs
+      b.engine.expire(endsMs)
+    },
+    isThere: b => sourcePort(b.in(udp(B, 5000, X, 53))) !== 5000,
+  },
   // It keeps silence; a packet to somewhere else moves time.
   'timers.unsolicited-syn': { defaultMs: 6000, otherMs: 7001, begin: b => b.out(answer(SYN)), isThere: b => !b.engine.late(b.nowMs) },
 }
 
-function boxWith(yaml: string): Box {
-  const { config, problems } = checkConfig(`inside: [10.0.0.0/8, "fd00::/8"]\nnat: {pool: [${NAT}]}\n${yaml}`)
+function boxWith(yaml: string, nat: string): Box {
+  const { config, problems } = checkConfig(`inside: [10.0.0.0/8, "fd00::/8"]\nnat: {pool: [${NAT}]${nat}}\n${yaml}`)
   assert.deepEqual(problems, [])
   return box({ ...engineOptions(config!, config!.inside, 1, 0), flows: 16 })
 }
 
-for (const [name, { yaml, defaultMs, otherMs, begin, isThere }] of Object.entries(PROBES)) {
+for (const [name, { yaml, nat = '', defaultMs, otherMs, begin, isThere }] of Object.entries(PROBES)) {
   const key = name.split(':')[0].replace('timers.', '')
   test(`timers: ${name} ends at its millisecond, ${defaultMs} ms or as configured, wherever the clock wraps`, () => {
     for (const ms of [defaultMs, otherMs]) {
       const written = yaml === undefined ? (ms === defaultMs ? '' : `timers: {${key}: ${ms}ms}`) : `timers: {${yaml(ms)}}`
       for (const start of STARTS) {
         for (const late of [-1, 0, 1]) {
-          const b = boxWith(written)
+          const b = boxWith(written, nat)
           b.nowMs = start
           begin(b)
           b.nowMs = start + ms + late | 0
