@@ -70,19 +70,18 @@ async function compare(programs: readonly [string, string]): Promise<Judgement> 
   return judgement!
 }
 
-async function series(what: string, programs: readonly [string, string]): Promise<void> {
-  const found: Record<string, number> = {}
-  for (let n = 1; n <= Number(comparisons); n++) {
-    const { verdict, change: by, low, high, pairs } = await compare(programs)
-    const said = verdict === 'undecided' ? 'no change' : verdict
-    found[said] = (found[said] ?? 0) + 1
-    const inPercent = [by, low, high].map(part => (part * 100).toFixed(1))
-    console.log(`${what} ${n}: ${said}, ${inPercent[0]} % (${inPercent[1]} … ${inPercent[2]}), ${pairs} pairs`)
-  }
-  console.log(`${what}: ${Object.entries(found).map(([verdict, count]) => `${count} ${verdict}`).join(', ')}`)
-}
-
 const perPacket = await calibrate(Number(percent) / 100)
 plant(perPacket)
-await series('the same', [file, file])
-await series(`${percent} % slower`, [file, slower])
+// In turns, so that the hours of a machine are shared between both.
+const pairs = [['the same', [file, file]], [`${percent} % slower`, [file, slower]]] as const
+const found = new Map<string, number>()
+for (let n = 1; n <= Number(comparisons); n++) {
+  for (const [what, programs] of pairs) {
+    const { verdict, change: by, low, high, pairs: count } = await compare(programs)
+    const said = `${what}: ${verdict === 'undecided' ? 'no change' : verdict}`
+    found.set(said, (found.get(said) ?? 0) + 1)
+    const inPercent = [by, low, high].map(part => (part * 100).toFixed(1))
+    console.log(`${n}. ${said}, ${inPercent[0]} % (${inPercent[1]} … ${inPercent[2]}), ${count} pairs`)
+  }
+}
+for (const [said, count] of found) console.log(`${said}: ${count} of ${comparisons}`)
