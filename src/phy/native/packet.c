@@ -90,6 +90,14 @@ static napi_value number_of(napi_env env, double number) {
   return value;
 }
 
+/* That whose number is the only argument. */
+static struct device *device_of(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value number;
+  napi_get_cb_info(env, info, &count, &number, NULL, NULL);
+  return &devices[int_of(env, number)];
+}
+
 /* reserve(bytes): memory for everything, which rings are mapped into later. */
 
 static void unreserve(napi_env env, void *data, void *hint) {
@@ -361,10 +369,7 @@ static napi_value receive(napi_env env, napi_callback_info info) {
 
 /* release(number): gives every slot back that was looked at. In order, or the kernel would come round to one too early. */
 static napi_value release(napi_env env, napi_callback_info info) {
-  size_t count = 1;
-  napi_value a;
-  napi_get_cb_info(env, info, &count, &a, NULL, NULL);
-  struct device *d = &devices[int_of(env, a)];
+  struct device *d = device_of(env, info);
   if (d->fd < 0) return NULL;
   for (; d->tail != d->head; d->tail++) {
     struct tpacket2_hdr *slot = (void *)(d->rx + (size_t)(d->tail % d->rx_slots) * d->slot_bytes);
@@ -418,20 +423,14 @@ static napi_value stage(napi_env env, napi_callback_info info) {
 }
 
 static napi_value kick(napi_env env, napi_callback_info info) {
-  size_t count = 1;
-  napi_value a;
-  napi_get_cb_info(env, info, &count, &a, NULL, NULL);
-  struct device *d = &devices[int_of(env, a)];
+  struct device *d = device_of(env, info);
   return number_of(env, d->fd < 0 ? 0 : kick_now(d));
 }
 
 /* statistics(number): brings RING_DROPS up to date. failure(number): the pending error of the socket, as a text, or undefined. */
 
 static napi_value statistics(napi_env env, napi_callback_info info) {
-  size_t count = 1;
-  napi_value a;
-  napi_get_cb_info(env, info, &count, &a, NULL, NULL);
-  struct device *d = &devices[int_of(env, a)];
+  struct device *d = device_of(env, info);
   struct tpacket_stats stats;
   socklen_t bytes = sizeof stats;
   if (d->fd >= 0 && getsockopt(d->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &bytes) == 0) d->counters[RING_DROPS] += stats.tp_drops;
@@ -439,10 +438,8 @@ static napi_value statistics(napi_env env, napi_callback_info info) {
 }
 
 static napi_value failure(napi_env env, napi_callback_info info) {
-  size_t count = 1;
-  napi_value a, text = NULL;
-  napi_get_cb_info(env, info, &count, &a, NULL, NULL);
-  struct device *d = &devices[int_of(env, a)];
+  napi_value text = NULL;
+  struct device *d = device_of(env, info);
   int failed = 0;
   socklen_t bytes = sizeof failed;
   if (d->fd < 0 || getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &failed, &bytes) < 0 || failed == 0) return NULL;
@@ -493,19 +490,13 @@ static napi_value watch(napi_env env, napi_callback_info info) {
 }
 
 static napi_value arm(napi_env env, napi_callback_info info) {
-  size_t count = 1;
-  napi_value a;
-  napi_get_cb_info(env, info, &count, &a, NULL, NULL);
-  struct device *d = &devices[int_of(env, a)];
+  struct device *d = device_of(env, info);
   if (d->poll != NULL) uv_poll_start(d->poll, UV_READABLE, on_poll);
   return NULL;
 }
 
 static napi_value disarm(napi_env env, napi_callback_info info) {
-  size_t count = 1;
-  napi_value a;
-  napi_get_cb_info(env, info, &count, &a, NULL, NULL);
-  struct device *d = &devices[int_of(env, a)];
+  struct device *d = device_of(env, info);
   if (d->poll != NULL) uv_poll_stop(d->poll);
   return NULL;
 }
@@ -513,10 +504,7 @@ static napi_value disarm(napi_env env, napi_callback_info info) {
 static void on_closed(uv_handle_t *handle) { free(handle); }
 
 static napi_value close_device(napi_env env, napi_callback_info info) {
-  size_t count = 1;
-  napi_value a;
-  napi_get_cb_info(env, info, &count, &a, NULL, NULL);
-  struct device *d = &devices[int_of(env, a)];
+  struct device *d = device_of(env, info);
   if (d->fd < 0) return NULL;
   if (d->poll != NULL) {
     uv_poll_stop(d->poll);
