@@ -53,7 +53,6 @@ TYPES_4[icmp.UNREACHABLE] = TYPES_4[icmp.TIME_EXCEEDED] = TYPES_4[icmp.PARAMETER
 TYPES_4[icmp.ECHO_REQUEST] = TYPES_4[icmp.TIMESTAMP_REQUEST] = TYPE_QUERY
 TYPES_4[icmp.ECHO_REPLY] = TYPES_4[icmp.TIMESTAMP_REPLY] = TYPE_REPLY
 // @req RFC4890 4.3.1a, 4.3.1b, 4.3.2a, 4.3.3, 4.3.4a, 4.3.4b, 4.3.4c, 4.3.5a, 4.3.5b, 4.3.5c
-// @req RFC4890 4.4 no[the engine has no interface to which a packet could be addressed]
 const TYPES_6 = new Uint8Array(256)
 TYPES_6.fill(TYPE_ERROR, icmp.V6_UNREACHABLE, icmp.V6_PARAMETER_PROBLEM + 1)
 TYPES_6[icmp.V6_ECHO_REQUEST] = TYPE_QUERY

@@ -56,6 +56,7 @@ export interface Own {
   announce(): void
 }
 
+// @req RFC4890 4.4 partly[echo, errors and neighbour discovery, but no MLD and no router advertisements]
 export function createOwn(options: OwnOptions): Own {
   const { frames, counters, ends, neighbours, routes, addresses, shown, inside, errors, scratchStart, onConflict } = options
   const { view, off, capBytes, wireBytes, link, iface } = frames
