@@ -1,6 +1,6 @@
 /** `pinhole run`: the command line of a box that runs until it is told to stop. */
 import { randomInt } from 'node:crypto'
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { parsePrefix, type Fault, type Parsed } from '../config/address.ts'
 import { rangeWords, sharedPool } from '../config/assemble-nat.ts'
 import type { Config } from '../config/config.ts'
@@ -10,6 +10,7 @@ import {
 import { ConfigError, defaultConfig, loadConfig } from '../config/load.ts'
 import { usableRange } from '../config/values.ts'
 import { POOL_MOST } from '../config/written.ts'
+import { DRIVER_CHOICES, type DriverChoice } from '../../phy/drivers.ts'
 import { startBox, type BoxOptions } from '../run/box.ts'
 import { createConfigReader } from '../run/config-reader.ts'
 import { prepareLive } from '../run/live.ts'
@@ -26,6 +27,7 @@ interface RunFlags {
   outside: string[]
   pool: string[]
   gateway: string[]
+  driver?: DriverChoice
   timeScale: number
   fixOffload?: true
   user?: string
@@ -50,6 +52,9 @@ export function registerRun(program: Command): void {
       texts, [])
     .option('--pool <addresses>', 'outside addresses of the NAT, as in 203.0.113.1-203.0.113.4, repeatable', texts, [])
     .option('--gateway <address>', 'the router on the outside link, one for each IP version', texts, [])
+    .addOption(new Option('--driver <driver>', 'how frames come and go (see docs/live.md); else what the configuration '
+      + 'says, or auto')
+      .choices(DRIVER_CHOICES))
     .option('--fix-offload', 'switch off what joins frames on their way in (GRO, LRO), instead of refusing the interface')
     .option('--user <name>', 'become this user when interfaces and doors are open')
     .option('--time-scale <n>', 'divide every timer of flows by n, so that a lab need not wait', positive, 1)
@@ -141,7 +146,7 @@ type Setup = Pick<BoxOptions, 'config' | 'live' | 'inside'>
 function simulated(flags: RunFlags): Setup {
   const given = {
     outside: flags.outside.length > 0, pool: flags.pool.length > 0, gateway: flags.gateway.length > 0,
-    'fix-offload': flags.fixOffload === true, user: flags.user !== undefined,
+    driver: flags.driver !== undefined, 'fix-offload': flags.fixOffload === true, user: flags.user !== undefined,
   }
   for (const [option, isGiven] of Object.entries(given)) {
     if (isGiven) throw new Failure(STATUS.usage, `--${option} is for interfaces, and with --simulate there are none`)
@@ -187,8 +192,11 @@ function between(capture: string | undefined, flags: RunFlags, log: Log): Setup 
   return { config: live.config, live, inside: live.inside }
 }
 
-function interfacesOf({ inside, outside, gateway }: RunFlags, configured: InterfacesConfig | null): InterfacesConfig | null {
-  if (inside.length === 0 && outside.length === 0 && gateway.length === 0) return configured
+function interfacesOf(flags: RunFlags, configured: InterfacesConfig | null): InterfacesConfig | null {
+  const { inside, outside, gateway, driver } = flags
+  if (inside.length === 0 && outside.length === 0 && gateway.length === 0) {
+    return driver === undefined || configured === null ? configured : { ...configured, driver }
+  }
   const one = (option: 'inside' | 'outside', list: string[]): LiveInterface => {
     if (list.length === 0) {
       if (configured === null) throw new Failure(STATUS.usage, `--${option} is missing, as in --${option} ${EXAMPLES[option]}`)
@@ -209,6 +217,7 @@ function interfacesOf({ inside, outside, gateway }: RunFlags, configured: Interf
   return {
     inside: one('inside', inside), outside: one('outside', outside), routes: configured?.routes ?? [],
     gateways: gateway.length === 0 ? configured?.gateways ?? [] : gateway.map((text) => parsed('gateway', text, parseHostAddress)),
+    driver: driver ?? configured?.driver ?? 'auto',
   }
 }
 

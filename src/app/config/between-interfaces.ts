@@ -27,7 +27,7 @@ export function betweenInterfaces(data: unknown, found: Found): void {
   const interfaces: InterfacesConfig = {
     inside: { name: name('inside'), addresses: addresses('inside') },
     outside: { name: name('outside'), addresses: addresses('outside') },
-    gateways, routes: routes.flatMap(routeOf),
+    gateways, routes: routes.flatMap(routeOf), driver: 'auto',
   }
   const pool = setting(data, 'nat.nat44') === false ? [] : entries(data, 'nat.pool', usableRange).map(({ value }) => value)
   for (const { path, message, suggestion } of interfaceFaults(interfaces, pool)) {

@@ -3,7 +3,8 @@ import {
   maskWord, parseAddress, parsePrefix as readPrefix, printAddress, printPrefix, type Address, type Prefix,
 } from '../../base/address.ts'
 import { fault, type Parsed, type Range } from './address.ts'
-import { item, list, section, sections, value } from './setting.ts'
+import { DRIVER_CHOICES, type DriverChoice } from '../../phy/drivers.ts'
+import { choice, item, list, section, sections, value } from './setting.ts'
 
 /** An address with the length of the prefix that is on its link. */
 export interface InterfaceAddress extends Address { prefixBits: number }
@@ -16,6 +17,7 @@ export interface InterfacesConfig {
   /** Routers of the default routes, at most one of each version. */
   gateways: Address[]
   routes: { to: Prefix; via: Address }[]
+  driver: DriverChoice
 }
 
 const NAME_MOST_BYTES = 15
@@ -37,6 +39,7 @@ export const INTERFACES = section(
       to: value('prefix', '10.1.0.0/16', 'The network.'),
       via: value('address', '10.0.0.2', 'The router, on one of the links.'),
     }),
+    driver: choice('auto', DRIVER_CHOICES, 'How frames come from and go to the interfaces: see docs/live.md.'),
   })
 
 export function parseInterfaceName(text: string): Parsed<string> {

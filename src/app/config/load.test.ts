@@ -297,6 +297,7 @@ interfaces:
   outside: {name: eth0.7, addresses: [192.0.2.9/29, "2001:db8::9/64"]}
   gateways: [192.0.2.10]
   routes: [{to: 10.1.0.0/16, via: 10.0.0.2}]
+  driver: packet
 box: {inside-address: 192.0.2.1, address6: "2001:db8::1", mtu-inside: 9000, mtu-outside: 1500, mss: 1300}
 nat:
   nat44: false
@@ -379,6 +380,7 @@ midcom:
         to: { version: 4, words: Int32Array.of(0x0a010000), prefixBits: 16, hostBits: false },
         via: { version: 4, words: Int32Array.of(0x0a000002) },
       }],
+      driver: 'packet',
     },
     box: { insideAddress: 0xc0000201 | 0, address6: Int32Array.of(0x20010db8, 0, 0, 1), mtuInside: 9000, mtuOutside: 1500, mss: 1300 },
     nat: {

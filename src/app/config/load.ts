@@ -181,6 +181,7 @@ function assembleInterfaces(data: unknown): InterfacesConfig | null {
       const one = reader(entry, 'interfaces.routes[].')
       return { to: one.value<Prefix>('to'), via: one.value<Address>('via') }
     }),
+    driver: plain('interfaces.driver'),
   }
 }
 

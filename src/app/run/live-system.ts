@@ -1,7 +1,7 @@
 /** What the system has to be like for a live box: interfaces that can be used, and a kernel that leaves their packets alone. */
 import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
-import { parseAddress, print4, printAddress } from '../../base/address.ts'
+import { parseAddress, print4, printAddress, type Address } from '../../base/address.ts'
 import { deviceError, loadAddon, type LinkState } from '../../phy/addon.ts'
 import { DeviceError } from '../../phy/device.ts'
 import { Failure, STATUS } from '../cli/status.ts'
@@ -11,8 +11,8 @@ import type { Config } from '../config/config.ts'
 export interface SystemLink {
   name: string
   state: LinkState
-  /** Addresses that the kernel has on it, as we print them. */
-  kernel: Set<string>
+  /** Addresses that the kernel has on it, by how we print them. */
+  kernel: Map<string, Address>
 }
 
 /** Commands of ethtool(8) by ioctl: ask and tell. What joins frames on their way in makes them longer than links take. */
@@ -51,12 +51,12 @@ function linkState(name: string): LinkState {
   return state
 }
 
-function kernelAddresses(name: string): Set<string> {
+function kernelAddresses(name: string): Map<string, Address> {
   const known = (networkInterfaces()[name] ?? []).flatMap(({ address }) => {
     const parsed = parseAddress(address.replace(/%.*$/, ''))
-    return parsed.ok ? [printAddress(parsed.value)] : []
+    return parsed.ok ? [[printAddress(parsed.value), parsed.value] as const] : []
   })
-  return new Set(known)
+  return new Map(known)
 }
 
 /** The kernel would forward what the box forwards, a second time and without NAT. */

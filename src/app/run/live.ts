@@ -1,7 +1,7 @@
 /** Live interfaces as a source of packets, and where they go: looked at first, opened when there is memory for their frames. */
 import type { Prefix } from '../../base/address.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device, type DeviceCounter } from '../../phy/device.ts'
-import { openPacketDevices, reservePool, ringBytes } from '../../phy/packet.ts'
+import { chooseDriver, type LinkOptions } from '../../phy/drivers.ts'
 import { createLiveCounters, LIVE_COUNTERS, type LiveCounter } from '../../plane/live-counters.ts'
 import type { Neighbours } from '../../plane/neighbours.ts'
 import { SIDE_INSIDE, SIDE_OUTSIDE, type Frames } from '../../wire/frames.ts'
@@ -38,9 +38,11 @@ export interface Live {
  */
 export function prepareLive(given: Config, options: { fixOffload: boolean; log: (line: string) => void }): Live {
   const interfaces = given.interfaces!
+  const { driver } = asUsage(() => chooseDriver(interfaces.driver, options.log))
   const links = asUsage(() => checkSystem(given, options))
   const config = filledIn(given, links)
-  const rings = links.map(({ name, state }) => ({ name, mtu: state.mtu }))
+  const ends = links.map(({ name, state, kernel }): LinkOptions => ({ name, mtu: state.mtu, kernel: [...kernel.values()] }))
+  const shareBytes = driver.shareBytes(ends)
   const counters = createLiveCounters()
   let devices: Device[] = []
   let poolStart = 0
@@ -59,16 +61,16 @@ export function prepareLive(given: Config, options: { fixOffload: boolean; log: 
     names: [interfaces.inside.name, interfaces.outside.name],
     inside: insideOf(interfaces),
     frames: {
-      shareBytes: ringBytes(rings) + liveBytes(links),
-      reserve: (poolBytes) => asUsage(() => reservePool(poolBytes)),
+      shareBytes: shareBytes + liveBytes(links),
+      reserve: (poolBytes) => asUsage(() => driver.reserve(poolBytes)),
       inside: outlet(SIDE_INSIDE), outside: outlet(SIDE_OUTSIDE),
     },
     open(frames, start) {
       poolStart = start
-      devices = asUsage(() => openPacketDevices(rings, frames, start))
+      devices = asUsage(() => driver.open(ends, frames, start, options.log))
     },
     traffic: (context) => createLiveTraffic({
-      ...context, config, links, counters, devices: devices as [Device, Device], start: poolStart + ringBytes(rings),
+      ...context, config, links, counters, devices: devices as [Device, Device], start: poolStart + shareBytes,
       onSender: (its) => { send = its },
     }),
     report: () => ({

@@ -1,0 +1,51 @@
+/** The drivers of live interfaces, by the names that `--driver` takes. Another one is another entry. */
+import type { Address } from '../base/address.ts'
+import type { Frames } from '../wire/frames.ts'
+import { loadAddon } from './addon.ts'
+import { DeviceError, type Device } from './device.ts'
+import { openPacketDevices, reservePool, ringBytes } from './packet.ts'
+
+export interface LinkOptions {
+  name: string
+  /** MTU that the interface has. */
+  mtu: number
+  /** Addresses that the kernel has on it: what is sent there has to reach the kernel as well. */
+  kernel: readonly Address[]
+}
+
+export interface Driver {
+  /** @throws DeviceError if it is not here, with what to do about it */
+  check(): void
+  /** Bytes of the pool that the devices need, from an offset that is a multiple of 64 KiB. */
+  shareBytes(links: readonly LinkOptions[]): number
+  /** Memory for a pool that their frames can lie in. @throws DeviceError */
+  reserve(poolBytes: number): ArrayBuffer
+  /** Opens the links, each as the `iface` of its place in the list. `log` is told what one should know. @throws DeviceError */
+  open(links: readonly LinkOptions[], frames: Frames, start: number, log: (line: string) => void): Device[]
+}
+
+export const DRIVERS = {
+  packet: { check: loadAddon, shareBytes: ringBytes, reserve: reservePool, open: openPacketDevices },
+} satisfies Record<string, Driver>
+export type DriverName = keyof typeof DRIVERS
+export type DriverChoice = DriverName | 'auto'
+
+/** What `auto` takes: the first that is here. */
+const AUTO: readonly DriverName[] = ['packet']
+export const DRIVER_CHOICES = ['auto', ...Object.keys(DRIVERS)] as DriverChoice[]
+
+/** The driver that is wanted; `log` is told why `auto` passes over one. @throws DeviceError */
+export function chooseDriver(wanted: DriverChoice, log: (line: string) => void): { name: DriverName; driver: Driver } {
+  const names = wanted === 'auto' ? AUTO : [wanted]
+  for (const [i, name] of names.entries()) {
+    const driver: Driver = DRIVERS[name]
+    try {
+      driver.check()
+      return { name, driver }
+    } catch (error) {
+      if (!(error instanceof DeviceError) || i === names.length - 1) throw error
+      log(`driver ${name}: ${error.message}; trying ${names[i + 1]}`)
+    }
+  }
+  throw new RangeError('there is no driver')
+}
