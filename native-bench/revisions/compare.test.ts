@@ -20,13 +20,13 @@ test('pinhole bench compare: a revision with the work tree, text and files, and 
   const directory = mkdtempSync(join(tmpdir(), 'pinhole-bench-test-'))
   try {
     const file = (name: string) => join(directory, name)
-    const { status, stdout, stderr } = bench('compare', 'HEAD', '--quick', '--only', 'forward/flows-1-64b', '--pairs', '8', '--effect', '50',
+    const { status, stdout, stderr } = bench('compare', 'HEAD', '--quick', '--only', 'forward/flows-1-64b', '--pairs', '12', '--effect', '50',
       '--json', file('all.json'), '--markdown', file('summary.md'), '--benchmark-json', file('action.json'))
     // Whether it is called changed is a matter of the machine, and not of this test.
     assert.ok(status === 0 || status === 1, stderr)
     assert.match(stdout, /^forward\/flows-1-64b .*ns\/packet/m)
     const { schema, rows: [row], head } = JSON.parse(readFileSync(file('all.json'), 'utf8')) as Comparison
-    assert.deepEqual([schema, row!.quotients.length, row!.error, row!.judgement!.pairs], ['pinhole-comparison/1', 8, null, 8])
+    assert.deepEqual([schema, row!.quotients.length, row!.error, row!.judgement!.pairs], ['pinhole-comparison/1', 12, null, 12])
     assert.match(row!.inputDigest, /^[\da-f]{64}$/)
     assert.equal(head.name, '.')
     assert.match(readFileSync(file('summary.md'), 'utf8'), /^### /)

@@ -18,15 +18,16 @@ import { hasValgrind, instructionsAPacket } from './instructions.ts'
 import {
   actionBenchmark, COMPARISON_SCHEMA, comparisonReport, hasRegressed, markdown, type ComparedRow, type Comparison,
 } from './report.ts'
-import { measurePair, type Turns } from './sliced.ts'
+import { createProcessors, type Processors } from './processors.ts'
+import { measurePair, SLICES_FLAGS, type Turns } from './sliced.ts'
 import { judgePairs, looks } from './verdict.ts'
 
 const STATUS = { ok: 0, regressed: 1, usage: 2, failed: 3 } as const
 const STATUS_HELP = `
 BASE and HEAD are revisions of git; . is the work tree, with what is not committed. Both are built in work trees of their own,
 with the benchmarks of this checkout, and removed at the end. Rows forward/ take turns of some milliseconds in two processes
-at a time, the others run one after the other; a pair of processes is one quotient. It takes 8 pairs, and more where those
-leave it open.
+at a time, the others run one after the other, both on one processor; a pair of processes is one quotient. It takes 12 pairs,
+and more where those leave it open.
 
 Exit status:
   0  no row regressed
@@ -71,7 +72,7 @@ const program = new Command('pinhole bench compare')
   .argument('[head]', 'revision that is to be judged', WORK_TREE)
   .option('--only <prefix>', `rows whose name begins so, repeatable (default: ${USUAL.join(', ')})`,
     (text, all: string[]) => [...all, text], [])
-  .option('--pairs <n>', 'pairs of processes for each row at the most, 8 at the least', whole, 24)
+  .option('--pairs <n>', 'pairs of processes for each row at the most, 12 at the least', whole, 36)
   .option('--effect <percent>', 'a change of so many per cent must not go unseen', percentage, 0.03)
   .addOption(new Option('--count <what>', 'count too, with valgrind, in rows forward/: no noise, and no caches')
     .choices(['instructions']))
@@ -85,6 +86,8 @@ const program = new Command('pinhole bench compare')
   .parse()
 program.options.find(({ long }) => long === '--only')!.defaultValue = undefined
 const flags = program.opts<Flags>()
+// Bound once both are built: to build, all may be used.
+let processors: Processors | null = null
 const [baseName, headName] = program.processedArgs as [string, string]
 
 const progress = (text: string) => { if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`) }
@@ -112,6 +115,7 @@ async function decide(row: ComparedRow, pair: (n: number) => Promise<Pair>): Pro
   for (const most of looks(flags.pairs)) {
     while (row.quotients.length < most) {
       progress(`${row.name}: pair ${row.quotients.length + 1}`)
+      processors?.next()
       const { base, head, quotient, difference } = await pair(row.quotients.length)
       bases.push(base)
       heads.push(head)
@@ -136,13 +140,15 @@ async function compareRow(row: Row, base: Revision, head: Revision, directory: s
       const { paths, args } = engineCaptures(row.parameters, directory)
       compared.inputDigest = await digestOfFiles(paths)
       const programs = [join(base.root, ENGINE_CHILD), join(head.root, ENGINE_CHILD)] as const
-      await decide(compared, () => measurePair(programs, args, flags.quick === true ? QUICK_TURNS : TURNS))
+      const turns = flags.quick === true ? QUICK_TURNS : TURNS
+      // Each of the two begins as often on each processor.
+      await decide(compared, n => measurePair(programs, args, turns, (n & 2) !== 0))
       if (flags.count === 'instructions') await count(compared, row.parameters, programs, directory)
     } else {
       const runners = [createRunner(row, directory, base.root), createRunner(row, directory, head.root)] as const
       compared.inputDigest = await digestOfFiles(runners[0].inputs ?? [])
       await decide(compared, async n => {
-        const order = n % 2 === 0 ? [0, 1] as const : [1, 0] as const
+        const order = (n & 2) === 0 ? [0, 1] as const : [1, 0] as const
         const samples = { [order[0]]: await runners[order[0]].ts(), [order[1]]: await runners[order[1]].ts() }
         const [was, is] = [samples[0]!, samples[1]!]
         const isSame = isDeepStrictEqual(was.counts, is.counts)
@@ -198,16 +204,20 @@ async function main(): Promise<number> {
     if (error instanceof RevisionError) fail(error.message)
     throw error
   }
+  processors = createProcessors()
   const comparison: Comparison = {
     schema: COMPARISON_SCHEMA, when: new Date().toISOString(), base: { name: base.name, commit: base.commit },
     head: { name: head.name, commit: head.commit },
     passport: {
-      machine: machineInfo(), node: process.version, v8: process.versions.v8, flags: process.execArgv,
+      machine: machineInfo(), node: process.version, v8: process.versions.v8, flags: [...process.execArgv, ...SLICES_FLAGS],
       harnessDigest: digestOfTree(join(ROOT, 'native-bench')),
     },
     effect: flags.effect, rows: [],
-    notes: [base, head].filter(({ hasOwnPackages }) => hasOwnPackages)
-      .map(({ name }) => `${name} has other packages than this checkout: its own were installed`),
+    notes: [
+      ...[base, head].filter(({ hasOwnPackages }) => hasOwnPackages)
+        .map(({ name }) => `${name} has other packages than this checkout: its own were installed`),
+      ...processors === null ? ['processes could not be bound to one processor (taskset): intervals are wider for it'] : [],
+    ],
   }
   for (const row of rows) comparison.rows.push(await compareRow(row, base, head, directory))
   console.log(comparisonReport(comparison))

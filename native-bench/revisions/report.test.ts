@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { actionBenchmark, COMPARISON_SCHEMA, comparisonReport, hasRegressed, markdown, type ComparedRow, type Comparison } from './report.ts'
 import { judgePairs } from './verdict.ts'
 
-const around = (middle: number) => [-3, -2, -1, 0, 0, 1, 2, 3].map(step => middle + step / 200)
+const around = (middle: number) => [-3, -2, -2, -1, -1, 0, 0, 1, 1, 2, 2, 3].map(step => middle + step / 200)
 const row = (name: string, middle: number, more: Partial<ComparedRow> = {}): ComparedRow => ({
   name, unit: 'ns/packet', parameters: { flows: 1 }, inputDigest: 'i', base: 60, head: 60 * middle, quotients: around(middle),
   judgement: judgePairs(around(middle), 0.03), instructions: null, difference: null, error: null, ...more,
@@ -19,7 +19,7 @@ const failed = row('forward/c', 1, { base: null, head: null, quotients: [], judg
 test('the text says for each row what became of it, how much, and what could have been seen', () => {
   const text = comparisonReport(comparison([row('forward/a', 1.05), row('forward/b', 1), failed]))
   assert.match(text, /^main \(c0ffee1234\) against \. \(deadbeef12 and changes\), node v20, one$/m)
-  assert.match(text, /^forward\/a +regressed +ns\/packet +60\.00 +63\.00 +\+5\.0 % \(\+3\.5 % … \+6\.5 %\) +2\.0 % +8 +-$/m)
+  assert.match(text, /^forward\/a +regressed +ns\/packet +60\.00 +63\.00 +\+5\.0 % \(\+3\.5 % … \+6\.5 %\) +2\.0 % +12 +-$/m)
   assert.match(text, /^forward\/b +no change/m)
   assert.match(text, /^forward\/c +failed/m)
   assert.match(text, /^forward\/c failed: it broke$/m)
@@ -44,6 +44,6 @@ test('more instructions are a regression too, though time has not shown it', () 
 
 test('github-action-benchmark gets name, unit, value, range and a word, and no row that failed', () => {
   assert.deepEqual(actionBenchmark(comparison([row('forward/a', 1.05), failed])), [{
-    name: 'forward/a', unit: 'ns/packet', value: 63, range: '± 1.5 %', extra: 'regressed: +5.0 % against base, 8 pairs',
+    name: 'forward/a', unit: 'ns/packet', value: 63, range: '± 1.5 %', extra: 'regressed: +5.0 % against base, 12 pairs',
   }])
 })

@@ -75,7 +75,7 @@ function remarks({ rows, notes }: Comparison): string[] {
 const short = ({ name, commit }: Comparison['base']) =>
   commit.startsWith(name) ? commit.slice(0, 10) : `${name} (${commit.slice(0, 10)}${commit.endsWith('+') ? ' and changes' : ''})`
 
-const LEGEND = 'change: median over pairs of processes, in brackets its 99 % interval; visible: the smallest change that they '
+const LEGEND = 'change: median over pairs of processes, in brackets its 99.5 % interval; visible: the smallest change that they '
   + `could have shown; below ${LEAST_CHANGE * 100} % none counts.`
 
 export function comparisonReport(comparison: Comparison): string {

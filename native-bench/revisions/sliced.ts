@@ -1,7 +1,7 @@
 /**
  * Two machines that take turns: each is a process that works for a few milliseconds when it is told to, so that whatever slows the
  * computer down slows both. A pair of processes gives one quotient, the median over its turns; as the compiler decides otherwise
- * from process to process, it takes several pairs.
+ * from process to process, and memory lies elsewhere, it takes several pairs.
  */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { createInterface } from 'node:readline'
@@ -26,6 +26,8 @@ export interface PairResult {
 }
 
 const STDERR_CHARS = 2000
+/** Code is compiled where the program stands, not whenever another thread is done: both come to the same code more often. */
+export const SLICES_FLAGS = ['--single-threaded']
 
 class SlicedChild {
   private readonly child: ChildProcessWithoutNullStreams
@@ -63,20 +65,26 @@ class SlicedChild {
   end(): void { this.child.kill('SIGKILL') }
 }
 
-/** @param programs files that understand `slices`, with `args` behind it: base, head */
+/**
+ * @param programs files that understand `slices`, with `args` behind it: base, head
+ * @param isHeadFirst which is started, and begins: to be alternated
+ */
 export async function measurePair(
   programs: readonly [base: string, head: string], args: readonly string[], { warmBatches, batches, turns }: Turns,
+  isHeadFirst: boolean,
 ): Promise<PairResult> {
-  const start = (file: string) => new SlicedChild(process.execPath, [file, 'slices', ...args])
-  const base = start(programs[0]), head = start(programs[1])
+  const start = (file: string) => new SlicedChild(process.execPath, [...SLICES_FLAGS, file, 'slices', ...args])
+  const first = start(programs[isHeadFirst ? 1 : 0]), second = start(programs[isHeadFirst ? 0 : 1])
+  const [base, head] = isHeadFirst ? [second, first] : [first, second]
   try {
-    for (const one of [base, head]) await one.work(warmBatches)
+    for (const one of [first, second]) await one.work(warmBatches)
     const bases: number[] = [], heads: number[] = []
     for (let turn = 0; turn < turns; turn++) {
       // In turns who is first: what comes second may profit, or suffer, from what was first.
-      if (turn % 2 === 0) bases.push(await base.work(batches))
+      const isBaseNow = (turn % 2 === 0) !== isHeadFirst
+      if (isBaseNow) bases.push(await base.work(batches))
       heads.push(await head.work(batches))
-      if (turn % 2 === 1) bases.push(await base.work(batches))
+      if (!isBaseNow) bases.push(await base.work(batches))
     }
     const [was, is] = [await base.counts(), await head.counts()]
     const different = Object.keys(was).filter(key => !isDeepStrictEqual(was[key], is[key]))

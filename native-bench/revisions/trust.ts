@@ -12,11 +12,12 @@ import { allRows } from '../rows.ts'
 import { ENGINE_CHILD, engineCaptures } from '../runners.ts'
 import { median } from '../statistics.ts'
 import { checkOut, removeCheckOut, WORK_TREE } from './checkout.ts'
+import { createProcessors } from './processors.ts'
 import { measurePair, type Turns } from './sliced.ts'
 import { judgePairs, looks, type Judgement } from './verdict.ts'
 
 const TURNS: Turns = { warmBatches: 6000, batches: 800, turns: 30 }
-const EFFECT = 0.03, MOST_PAIRS = 24, CALIBRATION_PAIRS = 12, MANY = 25
+const EFFECT = 0.03, MOST_PAIRS = 36, CALIBRATION_PAIRS = 12, MANY = 25
 /** Where the plane begins to measure a batch in the bundled program, and what is put behind it. */
 const ANCHOR = 'let start = clockNs();'
 const planted = (perPacket: number) => `${ANCHOR}
@@ -45,9 +46,18 @@ function plant(perPacket: number): void {
   writeFileSync(slower, `let pinholePlanted = 1;\n${text.replace(ANCHOR, planted(perPacket))}`)
 }
 
+const processors = createProcessors()
+let pairsMade = 0
+
+async function quotient(programs: readonly [string, string]): Promise<number> {
+  processors?.next()
+  // Each of the two begins as often on each processor.
+  return (await measurePair(programs, args, TURNS, (pairsMade++ & 2) !== 0)).quotient
+}
+
 async function change(pairs: number): Promise<number> {
   const quotients: number[] = []
-  while (quotients.length < pairs) quotients.push((await measurePair([file, slower], args, TURNS)).quotient)
+  while (quotients.length < pairs) quotients.push(await quotient([file, slower]))
   return median(quotients) - 1
 }
 
@@ -63,7 +73,7 @@ async function compare(programs: readonly [string, string]): Promise<Judgement> 
   const quotients: number[] = []
   let judgement: Judgement | null = null
   for (const most of looks(MOST_PAIRS)) {
-    while (quotients.length < most) quotients.push((await measurePair(programs, args, TURNS)).quotient)
+    while (quotients.length < most) quotients.push(await quotient(programs))
     judgement = judgePairs(quotients, EFFECT)
     if (judgement.verdict !== 'undecided') break
   }

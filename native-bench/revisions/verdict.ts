@@ -1,7 +1,7 @@
 /**
  * What pairs of processes say of two revisions. Each pair is one quotient, head over base, and no distribution is assumed: a
  * verdict is an interval of order statistics. Looking again and again until one likes what one sees would find changes that are
- * none; so the interval is one of 99 %, there are few looks, and a change below 2 % is none.
+ * none; so the interval is one of 99.5 %, there are few looks, and a change below 2 % is none.
  */
 import { estimate } from '../statistics.ts'
 
@@ -19,9 +19,9 @@ export interface Judgement {
 }
 
 export const LEAST_CHANGE = 0.02
-export const LEAST_PAIRS = 8
-const PAIRS_A_LOOK = 4
-const CONFIDENCE = 0.99
+export const LEAST_PAIRS = 12
+const PAIRS_A_LOOK = 12
+const CONFIDENCE = 0.995
 
 /** Pairs after which to look, up to the most. */
 export function looks(most: number): number[] {
