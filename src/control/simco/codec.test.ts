@@ -93,6 +93,25 @@ test('several messages in one chunk, and chunks that cut them anywhere', () => {
   }
 })
 
+test('a chunk that was kept may change: the messages are what they were, also the beginning of one whose rest comes later', () => {
+  const stream = Buffer.from(vectors.map(({ hex }) => hex).join(''), 'hex'), prng = createPrng(SEED)
+  for (let round = 0; round < 50; round++) {
+    const lent = Buffer.from(stream), decoder = createDecoder(), message = createMessage(), cut = 1 + prng.below(lent.length - 1)
+    const found: string[] = []
+    const take = (most: number): void => {
+      while (most-- > 0 && decoder.next(message) === MESSAGE) found.push(encoded(message))
+    }
+    decoder.push(lent.subarray(0, cut))
+    take(prng.below(vectors.length))
+    decoder.keep()
+    lent.fill(0xff, 0, cut)
+    take(Infinity)
+    decoder.push(lent.subarray(cut))
+    take(Infinity)
+    assert.deepEqual(found, vectors.map(({ hex }) => hex), `seed ${SEED}, round ${round}, cut at ${cut}`)
+  }
+})
+
 test('what is kept of a message grows with what has come, not with what was announced', () => {
   const decoder = createDecoder(), message = createMessage()
   decoder.push(Buffer.from('0122fff80000000100', 'hex'))

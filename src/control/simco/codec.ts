@@ -34,6 +34,8 @@ export type Decoded = typeof MORE | typeof MESSAGE | typeof BAD | typeof BROKEN
 export interface Decoder {
   /** Hands over a chunk. The decoder refers to it until `next` has answered MORE; only then comes the next one. */
   push(chunk: Uint8Array): void
+  /** Takes a copy of what is left of the chunk, which from now on may change. */
+  keep(): void
   /**
    * MESSAGE: one was read into `message`. BAD: one was skipped; its type and TID are in `message`, and `fault` says why. MORE: the
    * rest is kept, push the next chunk. BROKEN: the header cannot be, so nothing behind it can be read; `fault` is a BFM.
@@ -217,6 +219,11 @@ class StreamDecoder implements Decoder {
 
   push(chunk: Uint8Array): void {
     this.chunk = chunk
+    this.at = 0
+  }
+
+  keep(): void {
+    this.chunk = Uint8Array.from(this.chunk.subarray(this.at))
     this.at = 0
   }
 

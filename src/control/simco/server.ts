@@ -13,7 +13,8 @@ import { MAX_OPENING_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES } from './messages.ts'
 import { DEFAULT_LIMITS } from './options.ts'
 import { OutputPool } from './outbox.ts'
 import { Failures, RemoteConnections, certificateNames, isLoopback, remoteKey } from './remotes.ts'
-import { CLOSED, ENDED, NOAUTH, OPEN, SimcoSession, type Connection, type Peer, type Shared } from './session.ts'
+import { CLOSED, ENDED, NOAUTH, OPEN, SimcoSession, type Peer, type Shared } from './session.ts'
+import { readInPlace, SocketConnection } from './socket.ts'
 import type { SimcoAgent, SimcoLimits, SimcoListener, SimcoServerOptions, SimcoTimer, SimcoTimers } from './options.ts'
 
 export * from './options.ts'
@@ -132,25 +133,6 @@ function checkLimits(limits: SimcoLimits): void {
       throw new SimcoConfigError('simco-bad-limit', `limits.${name}`, `${value} is not a whole number from ${from} to ${to}`)
     }
   }
-}
-
-/** A socket as its session sees it. */
-class SocketConnection implements Connection {
-  readonly socket: Socket
-  session: SimcoSession | null = null
-  /** Octets in the socket when the sweep last came by, and since when they have not become less. */
-  stalledBytes = 0
-  stalledSinceMs = 0
-  private readonly onWritten = (): void => { this.session?.written() }
-
-  constructor(socket: Socket) { this.socket = socket }
-
-  get queuedBytes(): number { return this.socket.writableLength }
-  write(bytes: Uint8Array): void { this.socket.write(bytes, this.onWritten) }
-  pause(): void { this.socket.pause() }
-  resume(): void { this.socket.resume() }
-  end(): void { if (!this.socket.writableEnded) this.socket.end() }
-  destroy(): void { this.socket.destroy() }
 }
 
 /** @throws SimcoConfigError */
@@ -351,19 +333,37 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     }
   }
 
-  function begin(socket: Socket, listener: SimcoListener): void {
+  function begin(socket: Socket, listener: SimcoListener): SimcoSession {
     const connection = new SocketConnection(socket)
     const session = new SimcoSession(shared, connection, peerOf(socket, listener))
     connection.session = session
     connections.set(session, connection)
     sweeper ??= timers.after(SWEEP_MS, sweep)
-    socket.on('data', (chunk: Buffer) => session.receive(chunk))
     socket.on('end', () => session.halfClosed())
     socket.on('close', () => {
       connections.delete(session)
       session.disconnected()
     })
     if (isClosing) session.terminate('shutdown')
+    return session
+  }
+
+  function beginStream(socket: Socket, listener: SimcoListener): void {
+    const session = begin(socket, listener)
+    socket.on('data', (chunk: Buffer) => session.receive(chunk))
+    socket.resume()
+  }
+
+  function beginPlain(accepted: Socket, listener: SimcoListener): void {
+    let session: SimcoSession | null = null
+    const socket = readInPlace(accepted, octets => session?.receiveLent(octets))
+    if (socket !== null) socket.on('error', () => { /* 'close' follows */ })
+    if (!admit(socket ?? accepted)) (socket ?? accepted).destroy()
+    else if (socket === null) beginStream(accepted, listener)
+    else {
+      session = begin(socket, listener)
+      socket.resume()
+    }
   }
 
   function serve(listener: SimcoListener): Server {
@@ -386,7 +386,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
         if (ca !== undefined && !socket.authorized && socket.getPeerX509Certificate() !== undefined) {
           counters['drop-tls-connections']++
           socket.destroy()
-        } else begin(socket, listener)
+        } else beginStream(socket, listener)
       })
       secure.on('tlsClientError', (error, socket) => {
         counters['drop-tls-connections']++
@@ -396,12 +396,13 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     }
     const server = createServer({
       noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS, allowHalfOpen: tls === undefined,
+      pauseOnConnect: tls === undefined,
     })
     server.on('connection', socket => {
       socket.on('error', () => { /* 'close' follows */ })
-      if (!admit(socket)) socket.destroy()
-      else if (secure === undefined) begin(socket, listener)
-      else secure.emit('connection', socket)
+      if (secure === undefined) beginPlain(socket, listener)
+      else if (admit(socket)) secure.emit('connection', socket)
+      else socket.destroy()
     })
     return server
   }

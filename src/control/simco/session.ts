@@ -152,6 +152,12 @@ export class SimcoSession implements SessionListener {
     this.run()
   }
 
+  /** As `receive`, of octets that are the session's only until this returns. */
+  receiveLent(chunk: Uint8Array): void {
+    this.receive(chunk)
+    if (this.isPaused) this.decoder.keep()
+  }
+
   /** It is this session's turn again. */
   continue(): void {
     this.isLate = false
