@@ -38,6 +38,8 @@ export interface CaptureOptions {
   /** Added to every time stamp: 0 … 999,999,999 ns and any whole seconds. For captures played in a loop. */
   shiftSec?: number
   shiftNsec?: number
+  /** Which frames of a pcapng file are taken, told by their place in it; absent: all. */
+  keep?: (view: DataView, off: number, capBytes: number) => boolean
 }
 
 export interface CaptureFault {
@@ -93,7 +95,7 @@ function loops(frames: Frames): Loops {
 
 /** Opens a file, or standard input for `-`. Throws `CaptureError` if it cannot be opened. */
 export async function openCapture(path: string, frames: Frames, options: CaptureOptions): Promise<CaptureReader> {
-  const { poolStart, poolEnd, regionBytes = DEFAULT_REGION_BYTES, shiftSec = 0, shiftNsec = 0 } = options
+  const { poolStart, poolEnd, regionBytes = DEFAULT_REGION_BYTES, shiftSec = 0, shiftNsec = 0, keep } = options
   if (poolEnd - poolStart < windowBytes(regionBytes) || poolEnd > frames.pool.length) {
     throw new RangeError(`a reader with regions of ${regionBytes} bytes needs ${windowBytes(regionBytes)} of the pool`)
   }
@@ -147,6 +149,18 @@ export async function openCapture(path: string, frames: Frames, options: Capture
   if (cursor.reason !== '') fault = { offset: 0, reason: cursor.reason }
   const window = createWindow(pool, poolStart, regionBytes, source, cursor, ended || fault !== null)
 
+  /** Closes the gaps that frames leave which are not taken. */
+  function kept(count: number): number {
+    const { off, capBytes, wireBytes, link, iface, sec, nsec } = frames
+    let rows = 0
+    for (let i = 0; i < count; i++) {
+      if (!keep!(view, off[i]!, capBytes[i]!)) continue
+      for (const column of [off, capBytes, wireBytes, link, iface, sec, nsec]) column[rows] = column[i]!
+      rows++
+    }
+    return rows
+  }
+
   function cutShort(): CaptureFault | null {
     if (source.fault !== '') return { offset: window.streamBytes, reason: source.fault }
     if (state.skipLeft > 0) return { offset: state.skipFrom, reason: 'block cut short by the end of the file' }
@@ -156,7 +170,8 @@ export async function openCapture(path: string, frames: Frames, options: Capture
   return {
     fill() {
       if (fault !== null) return 0
-      const count = fillRows()
+      let count = fillRows()
+      if (keep !== undefined && format === 'pcapng') for (let all = count; all > 0 && (count = kept(all)) === 0;) all = count = fillRows()
       drained = count === 0
       if (cursor.reason !== '') {
         fault = { offset: state.skipLeft > 0 ? state.skipFrom : cursor.base + cursor.pos, reason: cursor.reason }

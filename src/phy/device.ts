@@ -35,6 +35,8 @@ export interface Device {
   send(off: number, bytes: number): void
   /** Copies what was taken; then the frames may be released. */
   flush(): void
+  /** Has each `flush` show what it takes, as pairs of offset and length in `list`, to whoever records; null: to nobody. */
+  onSent(see: ((list: Int32Array, frames: number) => void) | null): void
   /** Has the system send it. True: it could not send all, and has to be asked again. */
   kick(): boolean
   /** Calls what `onWake` was given once frames wait, or the interface fails. */

@@ -70,6 +70,7 @@ function openDevice(
   let waiting = 0
   let isPending = false
   let isWatched = false
+  let see: ((list: Int32Array, frames: number) => void) | null = null
   let mac: number[]
   try {
     mac = addon.link(name).mac
@@ -81,6 +82,7 @@ function openDevice(
 
   function flush(): void {
     if (waiting === 0) return
+    if (see !== null) see(outbox, waiting)
     addon.stage(number, waiting)
     waiting = 0
     isPending = true
@@ -96,6 +98,7 @@ function openDevice(
       // What lies elsewhere is overwritten by what comes next.
       if (++waiting === capacity || frameOff < ringStart || frameOff >= ringEnd) flush()
     },
+    onSent(its) { see = its },
     kick() {
       if (!isPending) return false
       const failed = addon.kick(number)

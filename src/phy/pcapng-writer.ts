@@ -6,9 +6,8 @@
 import * as fs from 'node:fs'
 import { CaptureError, captureError } from './capture-error.ts'
 import { MAX_PACKET_BYTES, NS_PER_SEC } from './cursor.ts'
-import {
-  BLOCK_ENHANCED_PACKET, BLOCK_INTERFACE, BLOCK_SECTION, BYTE_ORDER_MAGIC, IF_NAME, IF_TSRESOL,
-} from './pcapng.ts'
+import { BLOCK_ENHANCED_PACKET, IF_NAME } from './pcapng.ts'
+import { encodeOptions, interfaceBlock, OPT_COMMENT, sectionBlock } from './pcapng-blocks.ts'
 import type { Frames } from '../wire/frames.ts'
 
 export const DEFAULT_BUFFER_BYTES = 1024 * 1024
@@ -44,8 +43,6 @@ export interface PcapngWriter {
 /* "Enhanced Packet Block". */
 const TOTAL_BYTES = 4, INTERFACE_ID = 8, STAMP_HIGH = 12, STAMP_LOW = 16, CAPTURED = 20, ORIGINAL = 24, DATA = 28
 const PACKET_OVERHEAD_BYTES = 32
-const OPT_COMMENT = 1, SHB_USERAPPL = 4
-const MAX_OPTION_BYTES = 65_535
 
 /** Bytes a packet takes in the file. */
 export function packetBlockBytes(capBytes: number): number { return PACKET_OVERHEAD_BYTES + (capBytes + 3 & ~3) }
@@ -174,7 +171,7 @@ export async function openPcapngWriter(path: string, frames: Frames, options: Wr
   function useLink(link: number): boolean {
     let id = interfaceOf.get(link)
     if (id === undefined) {
-      const block = interfaceBlock(link, ifName)
+      const block = interfaceBlock(link, MAX_PACKET_BYTES, ifName === undefined ? [] : [[IF_NAME, ifName]])
       if (staging.limit + block.length > start + stride && !turn()) return false
       id = interfaceOf.size
       put(block)
@@ -239,7 +236,7 @@ export async function openPcapngWriter(path: string, frames: Frames, options: Wr
     }
   }
 
-  put(sectionBlock())
+  put(sectionBlock([]))
   for (const link of links) useLink(link)
   return {
     write, writeWithComment, room, ready, close,
@@ -270,50 +267,4 @@ function openForWriting(path: string): Promise<number> {
       else reject(captureError('open', path, error))
     })
   })
-}
-
-/** "Section Header Block". The length of the section is left open (all ones): a pipe cannot be rewound. */
-function sectionBlock(): Uint8Array {
-  const options = encodeOptions([[SHB_USERAPPL, 'pinhole']])
-  const body = new DataView(new ArrayBuffer(16))
-  body.setUint32(0, BYTE_ORDER_MAGIC, true)
-  body.setUint16(4, 1, true)
-  body.setInt32(8, -1, true)
-  body.setInt32(12, -1, true)
-  return encodeBlock(BLOCK_SECTION, new Uint8Array(body.buffer), options)
-}
-
-/** "Interface Description Block", with stamps in 10^-9 s. */
-function interfaceBlock(link: number, ifName: string | undefined): Uint8Array {
-  const body = new DataView(new ArrayBuffer(8))
-  body.setUint16(0, link, true)
-  body.setUint32(4, MAX_PACKET_BYTES, true)
-  const options: [number, string | Uint8Array][] = [[IF_TSRESOL, Uint8Array.of(9)]]
-  if (ifName !== undefined) options.unshift([IF_NAME, ifName])
-  return encodeBlock(BLOCK_INTERFACE, new Uint8Array(body.buffer), encodeOptions(options))
-}
-
-function encodeBlock(type: number, body: Uint8Array, options: Uint8Array): Uint8Array {
-  const bytes = 12 + body.length + options.length
-  const block = new Uint8Array(bytes), view = new DataView(block.buffer)
-  view.setUint32(0, type, true)
-  view.setUint32(4, bytes, true)
-  block.set(body, 8)
-  block.set(options, 8 + body.length)
-  view.setUint32(bytes - 4, bytes, true)
-  return block
-}
-
-/** "Options": each padded to 32 bits, an empty one at the end. A text that is too long loses its end. */
-function encodeOptions(options: readonly [code: number, value: string | Uint8Array][]): Uint8Array {
-  const parts: number[] = []
-  for (const [code, value] of options) {
-    const all = typeof value === 'string' ? new TextEncoder().encode(value) : value
-    const bytes = all.subarray(0, MAX_OPTION_BYTES)
-    parts.push(code & 0xff, code >> 8, bytes.length & 0xff, bytes.length >> 8)
-    for (const byte of bytes) parts.push(byte)
-    while (parts.length % 4 !== 0) parts.push(0)
-  }
-  parts.push(0, 0, 0, 0)
-  return Uint8Array.from(parts)
 }

@@ -80,7 +80,7 @@ export interface FramesOptions {
   /** Size of the pool in bytes, at most 2^30. */
   poolBytes: number
   /** Memory for it, of `poolBytes + POOL_SLACK_BYTES`, where a device has its own; absent: it is made. */
-  buffer?: ArrayBuffer
+  buffer?: ArrayBufferLike
 }
 
 export const POOL_SLACK_BYTES = 64

@@ -9,6 +9,7 @@ import { registerCheck } from './check.ts'
 import { registerClassify } from './classify.ts'
 import { registerCtl } from './ctl.ts'
 import { registerInit } from './init.ts'
+import { registerRecord } from './record.ts'
 import { registerReplay } from './replay.ts'
 import { registerRules } from './rules.ts'
 import { registerRun } from './run.ts'
@@ -32,6 +33,7 @@ Examples:
 ${STATUS_HELP}`)
   registerReplay(program)
   registerRun(program)
+  registerRecord(program)
   registerWhy(program)
   registerCheck(program)
   registerRules(program)

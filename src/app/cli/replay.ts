@@ -2,7 +2,10 @@
 import { existsSync, fstatSync, statSync } from 'node:fs'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { CaptureError } from '../../phy/capture-error.ts'
-import { defaultConfig, loadConfig } from '../config/load.ts'
+import { isForwarded, readRecordedSettings, type RecordedSettings } from '../../phy/recording.ts'
+import type { Config } from '../config/config.ts'
+import { checkConfig, defaultConfig, loadConfig, problemText } from '../config/load.ts'
+import { scaled } from '../config/scaled.ts'
 import type { Prefix } from '../../base/address.ts'
 import { createExplainer, parseAsked, type Asked, type Format } from '../explain/explain.ts'
 import { createSink } from '../explain/sink.ts'
@@ -82,7 +85,9 @@ A filter of --explain may also ask for drop, sent, held, reason NAME, side insid
 }
 
 async function run(capture: string, flags: ReplayFlags, command: Command): Promise<void> {
-  const config = flags.config === undefined ? defaultConfig() : loadConfig(flags.config)
+  const recorded = readRecordedSettings(capture)
+  const config = recorded === null ? flags.config === undefined ? defaultConfig() : loadConfig(flags.config)
+    : recordedConfig(capture, recorded, flags.config)
   const script = flags.script === undefined ? null : loadScript(flags.script)
   if (script?.some(({ action }) => action !== 'firewall') === true && !config.midcom.enabled) {
     throw new Failure(STATUS.usage, `${flags.script} needs a configuration with midcom.enabled: true and its agents`)
@@ -108,8 +113,9 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
   }) : null
   let shownMs = 0
   const options: ReplayOptions = {
-    capture, config, inside: flags.inside.length > 0 ? flags.inside : config.inside, insideInterfaces: flags.insideIf,
-    script, explainer, seed: flags.seed, loops: flags.loop, preload: flags.preload === true, pace: flags.pace,
+    capture, config, inside: flags.inside.length > 0 ? flags.inside : config.inside, insideInterfaces: recorded !== null && flags.insideIf.length + flags.inside.length === 0 ? [recorded.insideInterface] : flags.insideIf,
+    script, explainer, seed: recorded !== null && command.getOptionValueSource('seed') === 'default' ? recorded.seed : flags.seed,
+    ...recorded !== null && { keep: isForwarded }, loops: flags.loop, preload: flags.preload === true, pace: flags.pace,
     outInside: flags.outInside, outOutside: flags.outOutside, logMappings: flags.logMappings,
     onProgress: bar === null ? null : (done, all, packets) => {
       const now = Date.now()
@@ -150,6 +156,19 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
   if (flags.report !== undefined) writeReport(flags.report, JSON.stringify(report, null, 2) + '\n')
   if (result.stopped) process.exitCode = SIGNAL_STATUS[heard]
   if (result.leftReading) leave(capture, heard)
+}
+
+/** What the box had that was recorded, unless another file is named; its timers in any case. */
+function recordedConfig(capture: string, { configuration, timeScale, insideInterface, seed }: RecordedSettings, file?: string): Config {
+  const isKept = file === undefined && configuration !== null
+  process.stderr.write(`${capture} is a recording of a box: its settings count that are not given here (--inside-if ${insideInterface}, `
+    + `--seed ${seed}${isKept ? ', its configuration' : ''}); what it sent, and what was for itself, is left out\n`)
+  if (file !== undefined) return scaled(loadConfig(file), timeScale)
+  if (configuration === null) return scaled(defaultConfig(), timeScale)
+  const { config, problems } = checkConfig(configuration)
+  if (config !== null) return scaled(config, timeScale)
+  throw new Failure(STATUS.usage, `${capture}: the configuration in it cannot be used: ${problemText(capture, problems[0]!)}; give one with `
+    + '--config')
 }
 
 /**

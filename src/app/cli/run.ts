@@ -3,11 +3,11 @@ import { randomInt } from 'node:crypto'
 import { Option, type Command } from 'commander'
 import { parsePrefix, type Fault, type Parsed } from '../config/address.ts'
 import { rangeWords, sharedPool } from '../config/assemble-nat.ts'
-import type { Config } from '../config/config.ts'
 import {
   interfaceFaults, parseHostAddress, parseInterfaceAddress, parseInterfaceName, type InterfacesConfig, type LiveInterface,
 } from '../config/interfaces.ts'
 import { ConfigError, defaultConfig, loadConfig } from '../config/load.ts'
+import { scaled } from '../config/scaled.ts'
 import { usableRange } from '../config/values.ts'
 import { POOL_MOST } from '../config/written.ts'
 import { DRIVER_CHOICES, type DriverChoice } from '../../phy/drivers.ts'
@@ -15,6 +15,8 @@ import { startBox, type BoxOptions } from '../run/box.ts'
 import { createConfigReader } from '../run/config-reader.ts'
 import { prepareLive } from '../run/live.ts'
 import { asUser } from '../run/privileges.ts'
+import { defaultRecordDoor } from '../run/record-door.ts'
+import { recordedConfiguration } from '../run/recorded-settings.ts'
 import { createRunReport, runSummary } from '../run/report.ts'
 import { checkOutputs, writeReport } from './outputs.ts'
 import { atLeastOnce, pace, positive, seed } from './values.ts'
@@ -31,6 +33,7 @@ interface RunFlags {
   timeScale: number
   fixOffload?: true
   user?: string
+  recordDoor?: string
   pace: number
   loop: number
   seed?: number
@@ -57,6 +60,7 @@ export function registerRun(program: Command): void {
       .choices(DRIVER_CHOICES))
     .option('--fix-offload', 'switch off what joins frames on their way in (GRO, LRO), instead of refusing the interface')
     .option('--user <name>', 'become this user when interfaces and doors are open')
+    .option('--record-door <path>', 'Unix socket where `pinhole record` asks for a recording, or none (default: one in /run/pinhole)')
     .option('--time-scale <n>', 'divide every timer of flows by n, so that a lab need not wait', positive, 1)
     .option('--simulate', 'without interfaces: packets come from the capture, and go nowhere')
     .option('--pace <pace>', 'of the capture: max, original, or a factor such as 2x or 0.5x', pace, 1)
@@ -99,6 +103,10 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
     config, inside, live, log, seed: flags.seed ?? randomInt(2 ** 32), capture: capture ?? null, pace: flags.pace,
     loops: flags.loop, logMappings: flags.logMappings,
     ...become !== undefined && { onOpen: become },
+    ...live !== null && flags.recordDoor !== 'none' && { recordDoor: {
+      path: flags.recordDoor ?? defaultRecordDoor(), version: command.parent?.version() ?? 'unknown', timeScale: flags.timeScale,
+      configuration: recordedConfiguration({ file: flags.config, pool: flags.pool, config, inside }),
+    } },
   }
   const stopped = new Promise<void>((resolve) => {
     // Once: the second signal has its usual effect.
@@ -147,6 +155,7 @@ function simulated(flags: RunFlags): Setup {
   const given = {
     outside: flags.outside.length > 0, pool: flags.pool.length > 0, gateway: flags.gateway.length > 0,
     driver: flags.driver !== undefined, 'fix-offload': flags.fixOffload === true, user: flags.user !== undefined,
+    'record-door': flags.recordDoor !== undefined,
   }
   for (const [option, isGiven] of Object.entries(given)) {
     if (isGiven) throw new Failure(STATUS.usage, `--${option} is for interfaces, and with --simulate there are none`)
@@ -231,18 +240,4 @@ function parsed<T>(option: string, text: string, read: (text: string) => Parsed<
 
 function advice({ message, suggestion }: Fault): string {
   return suggestion === undefined ? message : `${message} (${suggestion})`
-}
-
-/** Every timer of flows, n times as fast. */
-function scaled(config: Config, n: number): Config {
-  if (n === 1) return config
-  const faster = (ms: number) => Math.max(1, Math.round(ms / n))
-  const { udpPorts, udpInboundRefresh, ...times } = config.timers
-  return {
-    ...config,
-    timers: {
-      ...Object.fromEntries(Object.entries(times).map(([name, ms]) => [name, faster(ms)])) as typeof times,
-      udpPorts: udpPorts.map(({ port, idleMs }) => ({ port, idleMs: faster(idleMs) })), udpInboundRefresh,
-    },
-  }
 }

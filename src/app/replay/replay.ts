@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { createHistogram, performance, type RecordableHistogram } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CaptureError } from '../../phy/capture-error.ts'
-import { openCapture, type CaptureFault, type CaptureInterface, type CaptureReader, type CaptureStats, type FrameSource }
+import { openCapture, type CaptureFault, type CaptureInterface, type CaptureOptions, type CaptureReader, type CaptureStats, type FrameSource }
   from '../../phy/capture-reader.ts'
 import { createLoopDevice, preloadCapture, type CaptureStore } from '../../phy/preload.ts'
 import { sidesByInterface, sidesBySource } from '../../plane/sides.ts'
@@ -29,6 +29,8 @@ export interface ReplayOptions {
   /** Names or numbers of capture interfaces that are the inside; empty: `inside` decides. */
   insideInterfaces: readonly string[]
   seed: number
+  /** Which frames of the capture are forwarded; absent: all. */
+  keep?: CaptureOptions['keep']
   loops: number
   preload: boolean
   /** Virtual seconds in a second; 0: as fast as it goes. */
@@ -96,6 +98,7 @@ const clockNs = () => performance.now() * 1e6
 
 export async function replay(options: ReplayOptions): Promise<ReplayResult> {
   const { capture, loops, insideInterfaces } = options
+  const kept = options.keep === undefined ? {} : { keep: options.keep }
   if (loops > 1 && !options.preload) checkRepeatable(capture)
   const { isStopped, orStop } = createStop(options.stop)
   let interfaces: readonly CaptureInterface[] = []
@@ -106,7 +109,7 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
   async function openInput(frames: Frames, itsShare: PoolShare): Promise<void> {
     share = itsShare
     if (options.preload) {
-      const store = await orStop(asInput(preloadCapture(capture, frames, share)), null)
+      const store = await orStop(asInput(preloadCapture(capture, frames, { ...share, ...kept })), null)
       if (store === null) throw new StoppedEarly()
       interfaces = store.interfaces
       checkInterfaces(insideInterfaces, interfaces, store.fault)
@@ -116,7 +119,7 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
     }
     if (insideInterfaces.length > 0 && isRegular(capture)) await probeInterfaces(frames)
     start = clockNs()
-    const reader = await orStop(asInput(openCapture(capture, frames, share)), null)
+    const reader = await orStop(asInput(openCapture(capture, frames, { ...share, ...kept })), null)
     if (reader === null) throw new StoppedEarly()
     interfaces = reader.interfaces
     input.reader = reader
@@ -257,7 +260,7 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
       shiftNsec += span.nsec() + LOOP_GAP_NS
       shiftSec += span.sec() + Math.floor(shiftNsec / NS_PER_SEC)
       shiftNsec %= NS_PER_SEC
-      reader = await asInput(openCapture(capture, frames, { ...share, shiftSec, shiftNsec }))
+      reader = await asInput(openCapture(capture, frames, { ...share, ...kept, shiftSec, shiftNsec }))
       interfaces = reader.interfaces
     }
   }

@@ -17,6 +17,7 @@ import type { FirewallRule } from '../../engine/firewall-rule.ts'
 import { buildRuleSet, type RuleSetBuilder } from '../../engine/firewall-set.ts'
 import { CaptureError, systemReason } from '../../phy/capture-error.ts'
 import { preloadCapture, type CaptureStore } from '../../phy/preload.ts'
+import { createTapMemory } from '../../phy/tap.ts'
 import { sidesByInterface, sidesBySource } from '../../plane/sides.ts'
 import type { Policy, PolicyCore, PolicyStatistics } from '../../policy/api.ts'
 import type { PolicyAuthorizer } from '../../policy/options.ts'
@@ -30,6 +31,7 @@ import { JournalError, openJournal, type OpenJournal } from './journal.ts'
 import type { Live, LiveReport } from './live.ts'
 import { createLog } from './log.ts'
 import { openMappingLog } from './mapping-log.ts'
+import { openRecordDoor, type RecordDoor, type RecordDoorOptions } from './record-door.ts'
 import { composeMibs } from './mibs.ts'
 import { REFUSALS_EVERY_MS, createRefusals } from './refusals.ts'
 import { openSnmp, type SnmpDoor } from './snmp.ts'
@@ -59,6 +61,8 @@ export interface BoxOptions {
   logMappings?: string | undefined
   /** What happens to sessions and decisions, a line each. */
   log: (line: string) => void
+  /** Where `pinhole record` may ask a live box, and what stands in a recording; absent: nowhere. */
+  recordDoor?: RecordDoorOptions
   /** Called when all is open, before the first packet: privileges may go. */
   onOpen?: () => void
 }
@@ -110,10 +114,11 @@ export async function startBox(options: BoxOptions): Promise<Box> {
     },
   })
   const { engine, frames, plane } = machine
+  const tapMemory = live === null || options.recordDoor === undefined ? null : createTapMemory()
   const clock = heldClock()
   const turns = createTurns(engine, clock.nowMs)
   const played = store === null ? null : createTraffic({ ...options, ...share, store, frames, plane })
-  const traffic = live?.traffic({ machine, wake: turns.wake, log: log.line }) ?? played
+  const traffic = live?.traffic({ machine, wake: turns.wake, log: log.line, tapMemory }) ?? played
   const mappings = records === null ? null
     : openMappingLog(options.logMappings!, records, turns.nowMs, turns.wake, (line) => process.stderr.write(`pinhole: ${line}\n`))
   const pump = (target: Engine) => {
@@ -134,6 +139,7 @@ export async function startBox(options: BoxOptions): Promise<Box> {
   const journal = core === null ? null : await openRules(config)
   let snmp: SnmpDoor | null
   let doors: string[]
+  let recordDoor: RecordDoor | null = null
   try {
     // What was kept comes back here.
     snmp = null
@@ -146,9 +152,11 @@ export async function startBox(options: BoxOptions): Promise<Box> {
     played?.turn(() => 0)
     clock.start()
     doors = await openDoors(server, snmp)
+    if (tapMemory !== null) recordDoor = await openRecordDoor(options.recordDoor!, live!.links, seed, tapMemory, log.line)
     options.onOpen?.()
   } catch (error) {
     live?.close()
+    await recordDoor?.close()
     await journal?.close()
     throw error
   }
@@ -207,6 +215,7 @@ export async function startBox(options: BoxOptions): Promise<Box> {
       // What has come until now still leaves.
       if (live !== null) for (let n = 0; n < DRAIN_TURNS && traffic!.turn(turns.nowMs); n++) { /* the next batch */ }
       plane.finish()
+      await recordDoor?.close()
       const interfaces = live?.report() ?? null
       live?.close()
       await mappings?.close()

@@ -5,6 +5,7 @@
 import { performance } from 'node:perf_hooks'
 import { createPrefixSet, print4 } from '../../base/address.ts'
 import type { Device } from '../../phy/device.ts'
+import { createTap } from '../../phy/tap.ts'
 import { createIcmpErrors, ERROR_BYTES } from '../../plane/errors.ts'
 import { liveCounterIndex } from '../../plane/live-counters.ts'
 import { createNeighbours, NEIGHBOUR_SCRATCH_BYTES, type LinkEnd, type Neighbours } from '../../plane/neighbours.ts'
@@ -50,6 +51,8 @@ export interface LiveContext {
   /** Has the turn come. */
   wake: () => void
   log: (line: string) => void
+  /** Where frames are copied to for whoever records; null: nobody can. */
+  tapMemory: SharedArrayBuffer | null
 }
 
 export interface LiveTrafficOptions extends LiveContext {
@@ -77,7 +80,7 @@ export function liveBytes(links: readonly SystemLink[]): number {
 }
 
 export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
-  const { config, devices, links, counters, start, machine, wake, log, onSender } = options
+  const { config, devices, links, counters, start, machine, wake, log, onSender, tapMemory } = options
   const { frames, plane, engine } = machine
   const { view, off, capBytes, wireBytes, link, iface, sec, nsec, capacity } = frames
   const { begin, run } = plane
@@ -103,6 +106,7 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
     },
   })
   const { send, advance, nextMs, undelivered } = neighbours
+  const tap = tapMemory === null ? null : createTap(frames, tapMemory, () => performance.timeOrigin + performance.now())
   const UNREACHABLE = liveCounterIndex('unreachable-errors')
   let packets = 0
   let pollUntilMs = 0
@@ -201,13 +205,17 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
     const count = fromInside + outside.receive(fromInside, capacity - fromInside)
     if (count > 0) {
       packets += count
+      const isTapped = tap !== null && tap.isWanted()
+      if (isTapped) tap.received(count)
       const rows = take(count, nowMs)
+      if (isTapped) tap.kept(rows)
       stamp(rows, nowMs)
       begin(rows)
       run(0, rows)
     }
     inside.flush()
     outside.flush()
+    tap?.publish()
     // Even of frames that were all skipped, as those of another VLAN are.
     inside.release()
     outside.release()
@@ -221,7 +229,8 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
     return true
   }
 
-  for (const device of devices) {
+  for (const [side, device] of devices.entries()) {
+    if (tap !== null) device.onSent((list, many) => tap.sent(side, list, many))
     device.onWake((hasFailed) => {
       if (!hasFailed) return wake()
       log(`${device.name}: ${device.failure() ?? 'failed'}; trying again`)

@@ -2,6 +2,7 @@
 import type { Prefix } from '../../base/address.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device, type DeviceCounter } from '../../phy/device.ts'
 import { chooseDriver, type LinkOptions } from '../../phy/drivers.ts'
+import type { RecordedLink } from '../../phy/recording.ts'
 import { createLiveCounters, LIVE_COUNTERS, type LiveCounter } from '../../plane/live-counters.ts'
 import type { Neighbours } from '../../plane/neighbours.ts'
 import { SIDE_INSIDE, SIDE_OUTSIDE, type Frames } from '../../wire/frames.ts'
@@ -23,6 +24,7 @@ export interface Live {
   readonly config: Config
   /** Of the interfaces, by SIDE_ constant. */
   readonly names: readonly [string, string]
+  readonly links: readonly RecordedLink[]
   readonly inside: readonly Prefix[]
   readonly frames: LiveFrames
   /** @throws Failure */
@@ -59,6 +61,7 @@ export function prepareLive(given: Config, options: { fixOffload: boolean; log: 
   return {
     config,
     names: [interfaces.inside.name, interfaces.outside.name],
+    links: links.map(({ name, state }) => ({ name, mac: state.mac })),
     inside: insideOf(interfaces),
     frames: {
       shareBytes: shareBytes + liveBytes(links),
