@@ -171,7 +171,9 @@ export async function openCapture(path: string, frames: Frames, options: Capture
     fill() {
       if (fault !== null) return 0
       let count = fillRows()
-      if (keep !== undefined && format === 'pcapng') for (let all = count; all > 0 && (count = kept(all)) === 0;) all = count = fillRows()
+      if (keep !== undefined && format === 'pcapng') {
+        for (let all = count; all > 0 && (count = kept(all)) === 0;) all = count = fillRows()
+      }
       drained = count === 0
       if (cursor.reason !== '') {
         fault = { offset: state.skipLeft > 0 ? state.skipFrom : cursor.base + cursor.pos, reason: cursor.reason }

@@ -89,7 +89,9 @@ export function putFrame(
 export interface SideStatistics { seen: number; lost: number; accepted: number }
 
 /** "Interface Statistics Block". @param startMs milliseconds since 1970 */
-export function statisticsBlock(side: number, startMs: number, endMs: number, { seen, lost, accepted }: SideStatistics): Uint8Array {
+export function statisticsBlock(
+  side: number, startMs: number, endMs: number, { seen, lost, accepted }: SideStatistics,
+): Uint8Array {
   const body = new DataView(new ArrayBuffer(12))
   const stamp = (ms: number) => {
     const ns = BigInt(Math.floor(ms)) * 1_000_000n, halves = new DataView(new ArrayBuffer(8))
@@ -117,7 +119,9 @@ export function lostInStatistics(block: Uint8Array): number {
 }
 
 /** The first option of that code between two offsets, little endian. */
-function optionAt<T>(view: DataView, from: number, end: number, wanted: number, read: (at: number, bytes: number) => T): T | undefined {
+function optionAt<T>(
+  view: DataView, from: number, end: number, wanted: number, read: (at: number, bytes: number) => T,
+): T | undefined {
   for (let at = from; at + 4 <= end;) {
     const code = view.getUint16(at, true), bytes = view.getUint16(at + 2, true)
     if (code === 0 || at + 4 + bytes > end) return undefined

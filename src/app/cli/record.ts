@@ -33,8 +33,8 @@ const LAST_MS = 5000
 export function registerRecord(program: Command): void {
   program.command('record')
     .summary('record what passes a running box, for a replay')
-    .description('Record what passes the interfaces of a box that `pinhole run` runs on this machine, as pcapng that `pinhole replay` '
-      + 'forwards again by the same settings. The box goes on as it is, and never waits for the disk.')
+    .description('Record what passes the interfaces of a box that `pinhole run` runs on this machine, as pcapng that '
+      + '`pinhole replay` forwards again by the same settings. The box goes on as it is, and never waits for the disk.')
     .argument('[filter...]', "which frames, in tcpdump's syntax, and `side inside` or `side outside`; without it all")
     .requiredOption('-w, --write <file>', 'where to (pcapng; - is standard output)')
     .option('--box <pid|path>', 'which box, by the number of its process or its --record-door; without it the only one there is')
@@ -49,14 +49,15 @@ export function registerRecord(program: Command): void {
     .option('--files <n>', 'keep the newest n files, with --size or --seconds', positive)
     .option('--json', 'summary as JSON')
     .addHelpText('after', `
-It ends by SIGINT or SIGTERM, --count or --duration, or with the box: status 0, whole files, and a summary. Status 2: the filter or an
-option cannot be used; 4: a file cannot be written; 5: no such box, or it went without a word, and files hold what came before.
+It ends by SIGINT or SIGTERM, --count or --duration, or with the box: status 0, whole files, and a summary. Status 2: the filter or
+an option cannot be used; 4: a file cannot be written; 5: no such box, or it went without a word, and files hold what came before.
 Frames wait in 16 MiB of memory; what finds no room there is lost and counted, in the summary and in the last file.
 Files of --size and --seconds are named as dumpcap names them: lab_00001_20261129193000.pcapng.
 
-Filter: host, net, port, portrange, proto, tcp, udp, icmp, icmp6, ip, ip6, arp, ether host, vlan, src and dst, less, greater, tcp[13] & 2
-!= 0 and the like, not, and, or, parentheses; and side inside, side outside. Each frame is asked by itself: one that the NAT rewrites
-has another address on the other side. The outside host is the same on both: host 198.51.100.7 has both halves of its flows.
+Filter: host, net, port, portrange, proto, tcp, udp, icmp, icmp6, ip, ip6, arp, ether host, vlan, src and dst, less, greater,
+tcp[13] & 2 != 0 and the like, not, and, or, parentheses; and side inside, side outside. Each frame is asked by itself: one that the
+NAT rewrites has another address on the other side. The outside host is the same on both: host 198.51.100.7 has both halves of
+its flows.
 
 Examples:
   pinhole record -w incident.pcapng && pinhole replay incident.pcapng --explain
@@ -73,7 +74,9 @@ function snapBytes(text: string): number {
 
 function duration(text: string): number {
   const parsed = parseDuration(text)
-  if (!parsed.ok) throw new InvalidArgumentError([parsed.message, parsed.suggestion].filter((part) => part !== undefined).join('; '))
+  if (!parsed.ok) {
+    throw new InvalidArgumentError([parsed.message, ...parsed.suggestion === undefined ? [] : [parsed.suggestion]].join('; '))
+  }
   if (parsed.value < 1 || parsed.value >= 2 ** 31) throw new InvalidArgumentError('From 1ms to 24d is possible.')
   return parsed.value
 }
@@ -104,15 +107,17 @@ function checkFilter(text: string): void {
     if (!(error instanceof FilterError)) throw error
     throw new Failure(STATUS.usage, `filter: ${explainFault(text, error)}`, { cause: error })
   }
-  throw new Failure(STATUS.usage, 'filter: what becomes of a frame is not known when it is recorded; of the words of our own, `side` '
-    + 'may be asked for. `pinhole replay --explain` takes them all')
+  throw new Failure(STATUS.usage, 'filter: what becomes of a frame is not known when it is recorded; of the words of our own, '
+    + '`side` may be asked for. `pinhole replay --explain` takes them all')
 }
 
 async function run(words: string[], flags: RecordFlags): Promise<void> {
   const filter = words.join(' ')
   checkFilter(filter)
   const isRing = flags.size !== undefined || flags.seconds !== undefined
-  if (flags.files !== undefined && !isRing) throw new Failure(STATUS.usage, '--files needs --size or --seconds: when does a file end?')
+  if (flags.files !== undefined && !isRing) {
+    throw new Failure(STATUS.usage, '--files needs --size or --seconds, by which a file ends')
+  }
   if (flags.write === '-' && isRing) throw new Failure(STATUS.usage, 'standard output is one file: no --size or --seconds')
   if (!isRing) checkOutputs({ capture: null, config: null }, [flags.write])
   const door = await openDoor(flags.box)
@@ -121,8 +126,9 @@ async function run(words: string[], flags: RecordFlags): Promise<void> {
     // A box that refuses leaves files as they are.
     await door.ask({ filter, kinds: kinds(flags), snapBytes: flags.snap })
     files = openRecordFiles({
-      path: flags.write, files: flags.files ?? Infinity, sizeBytes: flags.size ?? Infinity, ageMs: (flags.seconds ?? Infinity) * 1000,
-      count: flags.count ?? Infinity, nowMs: () => Date.now(),
+      path: flags.write, files: flags.files ?? Infinity,
+      sizeBytes: flags.size ?? Infinity, ageMs: (flags.seconds ?? Infinity) * 1000, count: flags.count ?? Infinity,
+      nowMs: () => Date.now(),
     })
   } catch (error) {
     door.close()

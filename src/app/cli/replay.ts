@@ -113,7 +113,9 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
   }) : null
   let shownMs = 0
   const options: ReplayOptions = {
-    capture, config, inside: flags.inside.length > 0 ? flags.inside : config.inside, insideInterfaces: recorded !== null && flags.insideIf.length + flags.inside.length === 0 ? [recorded.insideInterface] : flags.insideIf,
+    capture, config, inside: flags.inside.length > 0 ? flags.inside : config.inside,
+    insideInterfaces: recorded === null || flags.insideIf.length + flags.inside.length > 0 ? flags.insideIf
+      : [recorded.insideInterface],
     script, explainer, seed: recorded !== null && command.getOptionValueSource('seed') === 'default' ? recorded.seed : flags.seed,
     ...recorded !== null && { keep: isForwarded }, loops: flags.loop, preload: flags.preload === true, pace: flags.pace,
     outInside: flags.outInside, outOutside: flags.outOutside, logMappings: flags.logMappings,
@@ -159,16 +161,18 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
 }
 
 /** What the box had that was recorded, unless another file is named; its timers in any case. */
-function recordedConfig(capture: string, { configuration, timeScale, insideInterface, seed }: RecordedSettings, file?: string): Config {
+function recordedConfig(capture: string, recorded: RecordedSettings, file?: string): Config {
+  const { configuration, timeScale, insideInterface, seed } = recorded
   const isKept = file === undefined && configuration !== null
-  process.stderr.write(`${capture} is a recording of a box: its settings count that are not given here (--inside-if ${insideInterface}, `
-    + `--seed ${seed}${isKept ? ', its configuration' : ''}); what it sent, and what was for itself, is left out\n`)
+  process.stderr.write(`${capture} is a recording of a box: its settings count that are not given here `
+    + `(--inside-if ${insideInterface}, --seed ${seed}${isKept ? ', its configuration' : ''}); `
+    + 'what it sent, and what was for itself, is left out\n')
   if (file !== undefined) return scaled(loadConfig(file), timeScale)
   if (configuration === null) return scaled(defaultConfig(), timeScale)
   const { config, problems } = checkConfig(configuration)
   if (config !== null) return scaled(config, timeScale)
-  throw new Failure(STATUS.usage, `${capture}: the configuration in it cannot be used: ${problemText(capture, problems[0]!)}; give one with `
-    + '--config')
+  throw new Failure(STATUS.usage, `the configuration in this recording cannot be used: ${problemText(capture, problems[0]!)}; `
+    + 'give one with --config')
 }
 
 /**

@@ -60,7 +60,7 @@ export function registerRun(program: Command): void {
       .choices(DRIVER_CHOICES))
     .option('--fix-offload', 'switch off what joins frames on their way in (GRO, LRO), instead of refusing the interface')
     .option('--user <name>', 'become this user when interfaces and doors are open')
-    .option('--record-door <path>', 'Unix socket where `pinhole record` asks for a recording, or none (default: one in /run/pinhole)')
+    .option('--record-door <path>', 'Unix socket where `pinhole record` asks, or none (default: one in /run/pinhole)')
     .option('--time-scale <n>', 'divide every timer of flows by n, so that a lab need not wait', positive, 1)
     .option('--simulate', 'without interfaces: packets come from the capture, and go nowhere')
     .option('--pace <pace>', 'of the capture: max, original, or a factor such as 2x or 0.5x', pace, 1)

@@ -47,7 +47,7 @@ export async function openDoor(which: string | undefined): Promise<Door> {
     throw new Failure(STATUS.usage, `which box? --box takes one of ${list}`)
   }
   if (denied !== null) throw unreachable(folder, denied)
-  throw new Failure(STATUS.connection, `no box is running whose door is in ${folder}; --box takes the path that its --record-door has`)
+  throw new Failure(STATUS.connection, `no box is running whose door is in ${folder}; --box takes that of its --record-door`)
 }
 
 function doorsIn(folder: string): string[] {

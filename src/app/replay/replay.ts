@@ -3,8 +3,10 @@ import { statSync } from 'node:fs'
 import { createHistogram, performance, type RecordableHistogram } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CaptureError } from '../../phy/capture-error.ts'
-import { openCapture, type CaptureFault, type CaptureInterface, type CaptureOptions, type CaptureReader, type CaptureStats, type FrameSource }
-  from '../../phy/capture-reader.ts'
+import {
+  openCapture, type CaptureFault, type CaptureInterface, type CaptureOptions, type CaptureReader, type CaptureStats,
+  type FrameSource,
+} from '../../phy/capture-reader.ts'
 import { createLoopDevice, preloadCapture, type CaptureStore } from '../../phy/preload.ts'
 import { sidesByInterface, sidesBySource } from '../../plane/sides.ts'
 import type { Prefix } from '../../base/address.ts'

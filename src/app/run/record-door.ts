@@ -1,9 +1,9 @@
 /**
- * The door of a live box for `pinhole record`: a Unix socket of its own, behind which a thread of its own takes what the packet path
- * puts into shared memory (phy/tap.ts), and sends it on as pcapng. Who may connect is who may write to the socket: its owner.
+ * The door of a live box for `pinhole record`: a Unix socket of its own, behind which a thread of its own takes what the packet
+ * path puts into shared memory (phy/tap.ts), and sends it on as pcapng. Who may connect is who may write to the socket: its owner.
  *
- * Box: a line of JSON, `Greeting`. Client: a line of JSON, `Request`. Box: a line of JSON, `Answer`, and if that is good pcapng until
- * the client has closed its half, or the box ends.
+ * Box: a line of JSON, `Greeting`. Client: a line of JSON, `Request`. Box: a line of JSON, `Answer`, and if that is good pcapng
+ * until the client has closed its half, or the box ends.
  */
 import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -70,8 +70,8 @@ export async function openRecordDoor(
   const [inside, outside] = links.map(({ name }) => name) as [string, string]
   const data: ThreadData = {
     path, memory, version, links, settings: { insideInterface: inside, seed, timeScale, configuration },
-    about: `Recorded by pinhole ${version} between ${inside} (inside) and ${outside} (outside). \`pinhole replay FILE\` forwards again `
-      + `what it took to forward, by the settings of the next comment: --inside-if ${inside} --seed ${seed}`
+    about: `Recorded by pinhole ${version} between ${inside} (inside) and ${outside} (outside). \`pinhole replay FILE\` forwards `
+      + `again what it took to forward, by the settings of the next comment: --inside-if ${inside} --seed ${seed}`
       + (configuration === null ? '; the configuration is not kept here: give it with --config' : ''),
   }
   const refuse = (why: string) => {

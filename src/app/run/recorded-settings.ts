@@ -36,7 +36,9 @@ export function recordedConfiguration({ file, pool, config, inside }: RunningSet
   }
   if (pool.length > 0) settings.nat = { ...part('nat'), pool }
   const midcom = part('midcom')
-  if (midcom !== undefined) settings.midcom = Object.fromEntries(Object.entries(midcom).filter(([name]) => !LEFT_OUT.includes(name)))
+  if (midcom !== undefined) {
+    settings.midcom = Object.fromEntries(Object.entries(midcom).filter(([name]) => !LEFT_OUT.includes(name)))
+  }
   const text = JSON.stringify(settings)
   return JSON.stringify(text).length <= MOST_BYTES && checkConfig(text).config !== null ? text : null
 }
