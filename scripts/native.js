@@ -1,15 +1,15 @@
 /**
- * Compiles the driver for live interfaces, src/phy/native/packet.c, into native/packet.node. Linux only. It needs a C compiler and
- * the headers that came with Node; where one is not there it says so and ends well, for everything but live interfaces works
- * without. One file and no downloads: node-gyp would fetch headers from a place of its own.
+ * Compiles the driver for live interfaces, src/phy/native, into native/packet.node. Linux only. It needs a C compiler and the
+ * headers that came with Node; where one is not there it says so and ends well, for everything but live interfaces works without.
+ * One command and no downloads: node-gyp would fetch headers from a place of its own.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
-const source = join(root, 'src/phy/native/packet.c'), folder = join(root, 'native'), target = join(folder, 'packet.node')
+const source = join(root, 'src/phy/native'), folder = join(root, 'native'), target = join(folder, 'packet.node')
 
 function skip(why) {
   console.error(`pinhole: the driver for live interfaces was not built: ${why}; \`node scripts/native.js\` tries again`)
@@ -24,14 +24,16 @@ function headers() {
 function build() {
   if (process.platform !== 'linux') return
   if (!existsSync(source)) return skip('its source is not here')
-  if (existsSync(target) && statSync(target).mtimeMs >= statSync(source).mtimeMs) return
+  const parts = readdirSync(source).map(name => join(source, name))
+  const latestMs = Math.max(...parts.map(part => statSync(part).mtimeMs))
+  if (existsSync(target) && statSync(target).mtimeMs >= latestMs) return
   const include = headers()
   if (include === undefined) return skip('the headers of Node are not here (Debian: libnode-dev)')
   mkdirSync(folder, { recursive: true })
   // Whoever has loaded the old one keeps it.
   const fresh = join(folder, `packet.${process.pid}.node`)
   const flags = ['-O2', '-std=gnu11', '-Wall', '-Wextra', '-fPIC', '-shared', '-fvisibility=hidden']
-  const args = [...flags, `-I${include}`, '-o', fresh, source]
+  const args = [...flags, `-I${include}`, '-o', fresh, ...parts.filter(part => part.endsWith('.c'))]
   const { status, error, stderr } = spawnSync(process.env.CC ?? 'cc', args, { encoding: 'utf8' })
   if (status === 0) renameSync(fresh, target)
   else {

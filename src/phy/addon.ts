@@ -1,4 +1,4 @@
-/** The compiled driver, native/packet.node, which may not be there. Its functions, as native/packet.c describes them. */
+/** The compiled driver, native/packet.node, which may not be there. Its functions, as native/*.c describe them. */
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -11,18 +11,15 @@ export interface LinkState {
   /** Numbers as the kernel's flags: 0 or 1. */
   isUp: number
   isEthernet: number
+  /** That receive. */
+  queues: number
+  /** In the kernel, or empty. */
+  driver: string
   mac: number[]
 }
 
-export interface Addon {
-  reserve(bytes: number): ArrayBuffer
-  link(name: string): LinkState
-  /** The value, or -1 where the interface does not know the command. */
-  offload(name: string, command: number, value: number): number
-  open(
-    number: number, buffer: ArrayBuffer, at: number, name: string, slotBytes: number, rxSlots: number, txSlots: number,
-    columns: Int32Array[], outbox: Int32Array, counters: Float64Array,
-  ): void
+/** Of each driver in it; devices are numbers. */
+export interface RingCalls {
   receive(number: number, from: number, most: number): number
   release(number: number): void
   stage(number: number, frames: number): void
@@ -34,6 +31,46 @@ export interface Addon {
   arm(number: number): void
   disarm(number: number): void
   close(number: number): void
+}
+
+/** Where the frames of a UMEM are: their sum is `chunks`. */
+export interface Census {
+  chunks: number
+  free: number
+  held: number
+  fill: number
+  rx: number
+  tx: number
+  done: number
+  /** In no ring: the system has them. */
+  kernel: number
+}
+
+export interface XdpCalls extends RingCalls {
+  umem(buffer: ArrayBuffer, at: number, chunkBytes: number, chunks: number): void
+  attach(
+    number: number, index: number, queues: number, isGeneric: number, asksTag: number, mostBytes: number, mac: number[],
+    kernel4: Int32Array, kernel6: Int32Array,
+  ): void
+  /** 1 if frames are not copied. */
+  open(
+    number: number, isCopy: number, rxSlots: number, txSlots: number, columns: Int32Array[], outbox: Int32Array,
+    counters: Float64Array,
+  ): number
+  census(): Census
+}
+
+export interface Addon extends RingCalls {
+  reserve(bytes: number): ArrayBuffer
+  link(name: string): LinkState
+  /** The value, or -1 where the interface does not know the command. */
+  offload(name: string, command: number, value: number): number
+  open(
+    number: number, buffer: ArrayBuffer, at: number, name: string, slotBytes: number, rxSlots: number, txSlots: number,
+    columns: Int32Array[], outbox: Int32Array, counters: Float64Array,
+  ): void
+  /** Absent where it was compiled with headers of Linux before 5.4. */
+  xdp?: XdpCalls
 }
 
 let loaded: Addon | null = null

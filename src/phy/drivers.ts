@@ -4,11 +4,14 @@ import type { Frames } from '../wire/frames.ts'
 import { loadAddon } from './addon.ts'
 import { DeviceError, type Device } from './device.ts'
 import { openPacketDevices, reservePool, ringBytes } from './packet.ts'
+import { openXdpDevices, umemBytes, xdpCalls, type XdpMode } from './xdp.ts'
 
 export interface LinkOptions {
   name: string
   /** MTU that the interface has. */
   mtu: number
+  /** Queues that receive. */
+  queues: number
   /** Addresses that the kernel has on it: what is sent there has to reach the kernel as well. */
   kernel: readonly Address[]
 }
@@ -24,8 +27,18 @@ export interface Driver {
   open(links: readonly LinkOptions[], frames: Frames, start: number, log: (line: string) => void): Device[]
 }
 
+const xdp = (mode: XdpMode): Driver => ({
+  check: xdpCalls, shareBytes: umemBytes, reserve: reservePool,
+  open: (links, frames, start, log) => openXdpDevices(links, frames, start, mode, log),
+})
+
 export const DRIVERS = {
-  packet: { check: loadAddon, shareBytes: ringBytes, reserve: reservePool, open: openPacketDevices },
+  packet: {
+    check: loadAddon, shareBytes: (links) => ringBytes(links), reserve: reservePool,
+    open: (links, frames, start) => openPacketDevices(links, frames, start),
+  },
+  // As `ip link` calls them.
+  xdp: xdp('auto'), xdpdrv: xdp('driver'), xdpgeneric: xdp('generic'),
 } satisfies Record<string, Driver>
 export type DriverName = keyof typeof DRIVERS
 export type DriverChoice = DriverName | 'auto'

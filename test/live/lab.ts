@@ -6,8 +6,9 @@
  *          2001:db8:1::5         :1::1              :2::1                 2001:db8:2::fe        2001:db8:9::7
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import * as path from 'node:path'
+import type { DriverChoice } from '../../src/phy/drivers.ts'
 
 export const MAIN = path.resolve('build/src/app/cli/main.js'), OFFLOAD = path.resolve('build/test/live/offload.js')
 const TIMEOUT_MS = 60_000
@@ -32,6 +33,15 @@ export function obstacle(): { reason: string; isFault: boolean } | null {
   if (veth.status !== 0) return { reason: 'this kernel has no veth', isFault: false }
   return existsSync('/proc/net/if_inet6') ? null : { reason: 'this kernel has no IPv6', isFault: false }
 }
+
+/** Why there are no AF_XDP sockets here, or null. */
+export function xdpObstacle(): string | null {
+  if (!/^XDP /m.test(readFileSync('/proc/net/protocols', 'utf8'))) return 'this kernel has no AF_XDP'
+  const held = BigInt('0x' + /^CapEff:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]!)
+  return [CAP_NET_ADMIN, CAP_BPF].every((one) => (held >> one & 1n) === 1n) ? null : 'this root has neither CAP_NET_ADMIN nor CAP_BPF'
+}
+
+const CAP_NET_ADMIN = 12n, CAP_BPF = 39n
 
 export interface Ran { status: number | null; stdout: string; stderr: string }
 
@@ -61,7 +71,8 @@ export interface Lab {
   close(): void
 }
 
-export function openLab(): Lab {
+/** @param driver of its boxes */
+export function openLab(driver: DriverChoice = 'auto'): Lab {
   const name = (where: Place) => `pinhole-${where}-${process.pid}`
   const started: ChildProcess[] = []
   const argv = (where: Place, command: string[]) => ['netns', 'exec', name(where), ...command]
@@ -118,7 +129,7 @@ export function openLab(): Lab {
     -6 route add 2001:db8:1::/64 via 2001:db8:2::1`)
 
   async function boxBy(program: string[], ...args: string[]): Promise<RunningBox> {
-    const child = start('box', ...program, process.execPath, MAIN, 'run', ...args)
+    const child = start('box', ...program, process.execPath, MAIN, 'run', '--driver', driver, ...args)
     const { ran, stdout, stderr } = collect(child)
     await new Promise<void>((resolve, reject) => {
       child.stdout!.on('data', () => { if (stdout().includes('\n')) resolve() })
@@ -136,7 +147,7 @@ export function openLab(): Lab {
   return {
     run, must, start, boxBy,
     later: (where, ...command) => collect(start(where, ...command)).ran,
-    refused: (...args) => run('box', process.execPath, MAIN, 'run', ...args),
+    refused: (...args) => run('box', process.execPath, MAIN, 'run', '--driver', driver, ...args),
     box: (...args) => boxBy([], ...args),
     close() {
       for (const child of started) child.kill('SIGKILL')

@@ -8,6 +8,7 @@
  *   ask ADDRESS PORT BYTES       one datagram of that size; `answered` or `silence`
  *   listen ADDRESS PORT          prints each datagram that comes, with its sender
  *   tagged MAC COUNT             frames of VLAN 7
+ *   flood MAC COUNT              frames of IPv4, with nothing in them
  *   send FROM TO PORT COUNT      datagrams, ten a second
  */
 import { createHash } from 'node:crypto'
@@ -123,18 +124,28 @@ switch (command) {
     break
   }
   case 'tagged': {
-    const frames = createFrames({ capacity: 256, poolBytes: ringBytes([{ name: 'eth0', mtu: 1500 }]), buffer: reservePool(ringBytes([{ name: 'eth0', mtu: 1500 }])) })
-    const [device] = openPacketDevices([{ name: 'eth0', mtu: 1500 }], frames, 0) as [Device]
-    frames.pool.set([...args[0]!.split(':').map((octet) => parseInt(octet, 16)), ...device.mac, 0x81, 0, 0, 7, 0x08, 0], 0)
-    for (let sent = 0; sent < Number(args[1]); sent++) {
-      device.send(0, 64)
-      if (sent % 64 !== 63) continue
-      device.flush()
-      while (device.kick()) await sleep(1)
-    }
-    device.flush()
-    device.kick()
-    device.close()
+    await send(args[0]!, Number(args[1]), [0x81, 0, 0, 7, 0x08, 0])
     break
   }
+  case 'flood': {
+    // IPv4 as far as a driver looks.
+    await send(args[0]!, Number(args[1]), [0x08, 0, 0x45])
+    break
+  }
+}
+
+/** Frames of 64 bytes to an Ethernet address, as fast as they go: those begin with what is given, after the addresses. */
+async function send(mac: string, count: number, bytes: number[]): Promise<void> {
+  const frames = createFrames({ capacity: 256, poolBytes: ringBytes([{ name: 'eth0', mtu: 1500 }]), buffer: reservePool(ringBytes([{ name: 'eth0', mtu: 1500 }])) })
+  const [device] = openPacketDevices([{ name: 'eth0', mtu: 1500 }], frames, 0) as [Device]
+  frames.pool.set([...mac.split(':').map((octet) => parseInt(octet, 16)), ...device.mac, ...bytes], 0)
+  for (let sent = 0; sent < count; sent++) {
+    device.send(0, 64)
+    if (sent % 64 !== 63) continue
+    device.flush()
+    while (device.kick()) await sleep(1)
+  }
+  device.flush()
+  device.kick()
+  device.close()
 }

@@ -4,6 +4,7 @@ import { networkInterfaces } from 'node:os'
 import { parseAddress, print4, printAddress, type Address } from '../../base/address.ts'
 import { deviceError, loadAddon, type LinkState } from '../../phy/addon.ts'
 import { DeviceError } from '../../phy/device.ts'
+import type { DriverName } from '../../phy/drivers.ts'
 import { Failure, STATUS } from '../cli/status.ts'
 import { sharedPool } from '../config/assemble-nat.ts'
 import type { Config } from '../config/config.ts'
@@ -15,20 +16,31 @@ export interface SystemLink {
   kernel: Map<string, Address>
 }
 
+export interface CheckOptions {
+  fixOffload: boolean
+  log: (line: string) => void
+}
+
+interface Offload { name: string; get: number; set: number; bit: number; why: string }
+
 /** Commands of ethtool(8) by ioctl: ask and tell. What joins frames on their way in makes them longer than links take. */
+const JOINS = 'joins frames to some that no link takes'
 const OFFLOADS = [
-  { name: 'gro', get: 0x2b, set: 0x2c, bit: 1 },
-  { name: 'lro', get: 0x25, set: 0x26, bit: 1 << 15 },
+  { name: 'gro', get: 0x2b, set: 0x2c, bit: 1, why: JOINS },
+  { name: 'lro', get: 0x25, set: 0x26, bit: 1 << 15, why: JOINS },
 ] as const
+/** A program in the driver sees no tag that the hardware has taken off; veth it can ask. */
+const TAGS = { name: 'rxvlan', get: 0x25, set: 0x26, bit: 1 << 8, why: 'takes VLAN tags off before XDP sees them' } as const
 
 /** @returns the two links, by SIDE_ constant. @throws DeviceError, Failure */
-export function checkSystem(config: Config, options: { fixOffload: boolean; log: (line: string) => void }): SystemLink[] {
+export function checkSystem(config: Config, driver: DriverName, options: CheckOptions): SystemLink[] {
   const { inside, outside } = config.interfaces!
   const links = [inside.name, outside.name].map((name) => ({ name, state: linkState(name), kernel: kernelAddresses(name) }))
-  for (const { name, kernel } of links) {
+  for (const { name, state, kernel } of links) {
     checkForwarding(name, 'ipv4')
     if ([...inside.addresses, ...outside.addresses].some(({ version }) => version === 6)) checkForwarding(name, 'ipv6')
-    checkOffloads(name, options.fixOffload, options.log)
+    checkOffloads(name, OFFLOADS, options)
+    if ((driver === 'xdp' || driver === 'xdpdrv') && state.driver !== 'veth') checkOffloads(name, [TAGS], options)
     const taken = outsideOf(config).map(print4).find((address) => kernel.has(address))
     if (taken !== undefined) {
       throw new Failure(STATUS.usage, `the kernel has ${taken} on ${name} too, and would reset the connections of inside hosts `
@@ -74,13 +86,13 @@ function checkForwarding(name: string, family: 'ipv4' | 'ipv6'): void {
   }
 }
 
-function checkOffloads(name: string, fixOffload: boolean, log: (line: string) => void): void {
+function checkOffloads(name: string, list: readonly Offload[], { fixOffload, log }: CheckOptions): void {
   const addon = loadAddon()
-  for (const { name: what, get, set, bit } of OFFLOADS) {
+  for (const { name: what, get, set, bit, why } of list) {
     const value = addon.offload(name, get, 0)
     if (value <= 0 || (value & bit) === 0) continue
     if (!fixOffload) {
-      throw new Failure(STATUS.usage, `${name}: ${what.toUpperCase()} joins frames to some that no link takes: `
+      throw new Failure(STATUS.usage, `${name}: ${what.toUpperCase()} ${why}: `
         + `ethtool -K ${name} ${what} off, or --fix-offload`)
     }
     try {

@@ -11,7 +11,7 @@ import type { LiveFrames } from '../compose.ts'
 import type { Config } from '../config/config.ts'
 import { insideOf } from '../config/interfaces.ts'
 import { filledIn } from './live-addresses.ts'
-import { checkSystem } from './live-system.ts'
+import { checkSystem, type CheckOptions } from './live-system.ts'
 import { createLiveTraffic, liveBytes, type LiveContext, type LiveTraffic } from './live-traffic.ts'
 
 export interface LiveReport {
@@ -38,12 +38,14 @@ export interface Live {
  * Looks at the interfaces that `given` names and at the system, and says what is wrong with them before anything is opened.
  * @throws Failure
  */
-export function prepareLive(given: Config, options: { fixOffload: boolean; log: (line: string) => void }): Live {
+export function prepareLive(given: Config, options: CheckOptions): Live {
   const interfaces = given.interfaces!
-  const { driver } = asUsage(() => chooseDriver(interfaces.driver, options.log))
-  const links = asUsage(() => checkSystem(given, options))
+  const { name, driver } = asUsage(() => chooseDriver(interfaces.driver, options.log))
+  const links = asUsage(() => checkSystem(given, name, options))
   const config = filledIn(given, links)
-  const ends = links.map(({ name, state, kernel }): LinkOptions => ({ name, mtu: state.mtu, kernel: [...kernel.values()] }))
+  const ends = links.map(({ name, state, kernel }): LinkOptions => ({
+    name, mtu: state.mtu, queues: state.queues, kernel: [...kernel.values()],
+  }))
   const shareBytes = driver.shareBytes(ends)
   const counters = createLiveCounters()
   let devices: Device[] = []

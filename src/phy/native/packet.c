@@ -5,38 +5,20 @@
  *
  * One thread. What is shared with the kernel are the status words of the slots, and nothing else is ordered by anything else.
  */
-#define _GNU_SOURCE
-#define NAPI_VERSION 8
+#include "driver.h"
+#include "checksum.h"
 #include <arpa/inet.h>
-#include <errno.h>
-#include <net/if.h>
-#include <linux/ethtool.h>
 #include <linux/filter.h>
-#include <linux/if_arp.h>
-#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/sockios.h>
-#include <node_api.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <unistd.h>
-#include <uv.h>
 
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
 #endif
 
-enum { MOST_DEVICES = 8, BLOCK_BYTES = 1 << 16, TX_DATA = TPACKET2_HDRLEN - sizeof(struct sockaddr_ll) };
-
-/* What `receive` writes, a row a frame, and `counters`; in the order of packet.ts. */
-enum { COLUMN_OFF, COLUMN_CAPTURED, COLUMN_WIRE, COLUMN_LINK, COLUMN_INTERFACE, COLUMNS };
-enum {
-  RECEIVED, RECEIVED_BYTES, TAGGED, OVERSIZED, COMPLETED, RING_DROPS, SENT, SENT_BYTES, SEND_DROPS, SEND_ERRORS, COUNTERS
-};
+enum { BLOCK_BYTES = 1 << 16, TX_DATA = TPACKET2_HDRLEN - sizeof(struct sockaddr_ll) };
 
 struct device {
   int fd;                         /* -1: closed */
@@ -47,139 +29,13 @@ struct device {
   uint32_t head, tail;            /* of the RX ring: next to look at, first that is not given back */
   uint32_t tx_head;
   uint32_t most_bytes;            /* of a frame that the link takes */
-  int32_t *columns[COLUMNS];
-  int32_t *outbox;                /* pairs: offset in the pool, bytes */
-  double *counters;
-  napi_ref references[3];
-  uv_poll_t *poll;
-  napi_env env;
-  napi_ref wake;
-  napi_async_context context;
+  struct shared shared;
+  struct waker waker;
 };
 static struct device devices[MOST_DEVICES];
 
-static const char *name_of(int number) {
-  switch (number) {
-    case EPERM: return "EPERM";
-    case EACCES: return "EACCES";
-    case ENODEV: case ENXIO: return "ENODEV";
-    case ENOMEM: return "ENOMEM";
-    case ENETDOWN: return "ENETDOWN";
-    case EINVAL: return "EINVAL";
-    case EOPNOTSUPP: return "EOPNOTSUPP";
-    default: return "ESYSTEM";
-  }
-}
-
-static napi_value fail(napi_env env, const char *what, int number) {
-  char text[160];
-  snprintf(text, sizeof text, "%s: %s", what, strerror(number));
-  napi_throw_error(env, name_of(number), text);
-  return NULL;
-}
-
-static int32_t int_of(napi_env env, napi_value value) {
-  int32_t number = 0;
-  napi_get_value_int32(env, value, &number);
-  return number;
-}
-
-static napi_value number_of(napi_env env, double number) {
-  napi_value value;
-  napi_create_double(env, number, &value);
-  return value;
-}
-
 /* That whose number is the only argument. */
-static struct device *device_of(napi_env env, napi_callback_info info) {
-  size_t count = 1;
-  napi_value number;
-  napi_get_cb_info(env, info, &count, &number, NULL, NULL);
-  return &devices[int_of(env, number)];
-}
-
-/* reserve(bytes): memory for everything, which rings are mapped into later. */
-
-static void unreserve(napi_env env, void *data, void *hint) {
-  (void)env;
-  munmap(data, (size_t)hint);
-}
-
-static napi_value reserve(napi_env env, napi_callback_info info) {
-  size_t count = 1;
-  napi_value argument, buffer;
-  napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
-  int64_t bytes = 0;
-  napi_get_value_int64(env, argument, &bytes);
-  void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED) return fail(env, "mmap", errno);
-  if (napi_create_external_arraybuffer(env, at, bytes, unreserve, (void *)bytes, &buffer) != napi_ok) {
-    munmap(at, bytes);
-    napi_throw_error(env, "EEXTERNAL", "this JavaScript engine takes no memory from outside");
-    return NULL;
-  }
-  return buffer;
-}
-
-/* link(name): what the kernel says of an interface. */
-
-static int control(const char *name, unsigned long request, struct ifreq *ask) {
-  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return errno;
-  strncpy(ask->ifr_name, name, IFNAMSIZ - 1);
-  int failed = ioctl(fd, request, ask) < 0 ? errno : 0;
-  close(fd);
-  return failed;
-}
-
-static int read_name(napi_env env, napi_value value, char name[IFNAMSIZ]) {
-  size_t bytes = 0;
-  if (napi_get_value_string_utf8(env, value, NULL, 0, &bytes) != napi_ok || bytes >= IFNAMSIZ) return ENODEV;
-  napi_get_value_string_utf8(env, value, name, IFNAMSIZ, &bytes);
-  return 0;
-}
-
-static void set(napi_env env, napi_value object, const char *key, double number) {
-  napi_set_named_property(env, object, key, number_of(env, number));
-}
-
-static napi_value link_of(napi_env env, napi_callback_info info) {
-  size_t count = 1;
-  napi_value argument, result, mac;
-  char name[IFNAMSIZ] = "";
-  struct ifreq ask = { 0 };
-  napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
-  int failed = read_name(env, argument, name);
-  if (failed == 0) failed = control(name, SIOCGIFINDEX, &ask);
-  if (failed != 0) return fail(env, "no such interface", failed);
-  napi_create_object(env, &result);
-  set(env, result, "index", ask.ifr_ifindex);
-  if ((failed = control(name, SIOCGIFMTU, &ask)) != 0) return fail(env, "SIOCGIFMTU", failed);
-  set(env, result, "mtu", ask.ifr_mtu);
-  if ((failed = control(name, SIOCGIFFLAGS, &ask)) != 0) return fail(env, "SIOCGIFFLAGS", failed);
-  set(env, result, "isUp", (ask.ifr_flags & IFF_UP) != 0);
-  if ((failed = control(name, SIOCGIFHWADDR, &ask)) != 0) return fail(env, "SIOCGIFHWADDR", failed);
-  set(env, result, "isEthernet", ask.ifr_hwaddr.sa_family == ARPHRD_ETHER);
-  napi_create_array_with_length(env, 6, &mac);
-  for (int i = 0; i < 6; i++) napi_set_element(env, mac, i, number_of(env, (uint8_t)ask.ifr_hwaddr.sa_data[i]));
-  napi_set_named_property(env, result, "mac", mac);
-  return result;
-}
-
-/* offload(name, command, value): asks with a `get` command of ethtool, and with a `set` command tells. -1: not supported. */
-
-static napi_value offload(napi_env env, napi_callback_info info) {
-  size_t count = 3;
-  napi_value arguments[3];
-  char name[IFNAMSIZ] = "";
-  napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
-  struct ethtool_value value = { .cmd = int_of(env, arguments[1]), .data = int_of(env, arguments[2]) };
-  struct ifreq ask = { .ifr_data = (void *)&value };
-  int failed = read_name(env, arguments[0], name);
-  if (failed == 0) failed = control(name, SIOCETHTOOL, &ask);
-  if (failed == EOPNOTSUPP || failed == EINVAL) return number_of(env, -1);
-  return failed != 0 ? fail(env, "ethtool", failed) : number_of(env, value.data);
-}
+static struct device *device_of(napi_env env, napi_callback_info info) { return &devices[only_argument(env, info)]; }
 
 /* open(number, buffer, at, name, slotBytes, rxSlots, txSlots, columns, outbox, counters): binds a socket and maps its rings. */
 
@@ -199,12 +55,13 @@ static int open_socket(struct device *d, uint8_t *at, const char *name, const ch
     .tp_block_size = BLOCK_BYTES, .tp_frame_size = d->slot_bytes, .tp_frame_nr = d->rx_slots,
     .tp_block_nr = (uint64_t)d->rx_slots * d->slot_bytes / BLOCK_BYTES,
   }, tx = rx;
+  /* Without slots for them, nothing is sent here. */
   tx.tp_frame_nr = d->tx_slots;
   tx.tp_block_nr = (uint64_t)d->tx_slots * d->slot_bytes / BLOCK_BYTES;
   *what = "PACKET_RX_RING";
   if (setsockopt(d->fd, SOL_PACKET, PACKET_RX_RING, &rx, sizeof rx) < 0) return errno;
   *what = "PACKET_TX_RING";
-  if (setsockopt(d->fd, SOL_PACKET, PACKET_TX_RING, &tx, sizeof tx) < 0) return errno;
+  if (d->tx_slots > 0 && setsockopt(d->fd, SOL_PACKET, PACKET_TX_RING, &tx, sizeof tx) < 0) return errno;
   d->mapped = (size_t)(d->rx_slots + d->tx_slots) * d->slot_bytes;
   *what = "mmap";
   if (mmap(at, d->mapped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, d->fd, 0) == MAP_FAILED) return errno;
@@ -236,12 +93,6 @@ static int open_socket(struct device *d, uint8_t *at, const char *name, const ch
   return bind(d->fd, (struct sockaddr *)&to, sizeof to) < 0 ? errno : 0;
 }
 
-static void *array_of(napi_env env, napi_value array) {
-  void *data = NULL;
-  napi_get_typedarray_info(env, array, NULL, NULL, &data, NULL, NULL);
-  return data;
-}
-
 /* Gives the memory back to the reserve, so that a frame that somebody still looks at is zeros and no fault. */
 static void unmap(struct device *d) {
   if (d->rx != NULL) mmap(d->rx, d->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
@@ -252,7 +103,7 @@ static void unmap(struct device *d) {
 
 static napi_value open_device(napi_env env, napi_callback_info info) {
   size_t count = 10;
-  napi_value a[10], column;
+  napi_value a[10];
   char name[IFNAMSIZ] = "";
   void *pool = NULL;
   size_t bytes = 0;
@@ -267,7 +118,6 @@ static napi_value open_device(napi_env env, napi_callback_info info) {
   memset(d, 0, sizeof *d);
   d->fd = -1;
   d->number = number;
-  d->env = env;
   d->pool = pool;
   d->slot_bytes = int_of(env, a[4]);
   d->rx_slots = int_of(env, a[5]);
@@ -279,56 +129,11 @@ static napi_value open_device(napi_env env, napi_callback_info info) {
     unmap(d);
     return fail(env, what, failed);
   }
-  for (int i = 0; i < COLUMNS; i++) {
-    napi_get_element(env, a[7], i, &column);
-    d->columns[i] = array_of(env, column);
-  }
-  d->outbox = array_of(env, a[8]);
-  d->counters = array_of(env, a[9]);
-  for (int i = 0; i < 3; i++) napi_create_reference(env, a[7 + i], 1, &d->references[i]);
+  shared_open(env, &d->shared, a[7], a[8], a[9]);
   return NULL;
 }
 
 /* receive(number, from, most): rows from `from` on; returns how many. Frames stay where they are until `release`. */
-
-static uint32_t fold(uint64_t sum) {
-  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
-  return (uint32_t)sum;
-}
-
-/* A checksum that was left to the hardware holds the sum of the pseudo header; the sum over all of the rest completes it. */
-static int complete(uint8_t *frame, uint32_t bytes) {
-  if (bytes < ETH_HLEN + 28) return 0;
-  uint8_t *p = frame + ETH_HLEN, *end = frame + bytes, *l4;
-  uint16_t type = frame[12] << 8 | frame[13];
-  uint8_t protocol;
-  if (type == ETH_P_IP) {
-    l4 = p + ((p[0] & 15) << 2);
-    uint8_t *stated = p + (p[2] << 8 | p[3]);
-    if (stated < end) end = stated;
-    protocol = p[9];
-  } else if (type == ETH_P_IPV6) {
-    l4 = p + 40;
-    uint8_t *stated = l4 + (p[4] << 8 | p[5]);
-    if (stated < end) end = stated;
-    protocol = p[6];
-    while ((protocol == 0 || protocol == 43 || protocol == 60) && l4 + 8 <= end) {
-      protocol = l4[0];
-      l4 += (l4[1] + 1) << 3;
-    }
-  } else return 0;
-  int at = protocol == 6 ? 16 : protocol == 17 ? 6 : -1;
-  if (at < 0 || l4 + at + 2 > end) return 0;
-  uint64_t sum = 0;
-  uint8_t *q = l4;
-  for (; q + 1 < end; q += 2) sum += q[0] << 8 | q[1];
-  if (q < end) sum += q[0] << 8;
-  uint32_t checksum = ~fold(sum) & 0xffff;
-  if (checksum == 0 && protocol == 17) checksum = 0xffff;
-  l4[at] = checksum >> 8;
-  l4[at + 1] = checksum;
-  return 1;
-}
 
 static napi_value receive(napi_env env, napi_callback_info info) {
   size_t count = 3;
@@ -337,7 +142,8 @@ static napi_value receive(napi_env env, napi_callback_info info) {
   struct device *d = &devices[int_of(env, a[0])];
   int32_t row = int_of(env, a[1]), first = row, end = row + int_of(env, a[2]);
   if (d->fd < 0) return number_of(env, 0);
-  int32_t **columns = d->columns;
+  int32_t **columns = d->shared.columns;
+  double *counters = d->shared.counters;
   double bytes = 0;
   while (row < end && d->head - d->tail < d->rx_slots) {
     struct tpacket2_hdr *slot = (void *)(d->rx + (size_t)(d->head % d->rx_slots) * d->slot_bytes);
@@ -345,15 +151,19 @@ static napi_value receive(napi_env env, napi_callback_info info) {
     if ((status & TP_STATUS_USER) == 0) break;
     d->head++;
     if ((status & TP_STATUS_VLAN_VALID) != 0 && (slot->tp_vlan_tci & 0xfff) != 0) {
-      d->counters[TAGGED]++;
+      counters[TAGGED]++;
       continue;
     }
     if (slot->tp_len > d->most_bytes || slot->tp_snaplen < slot->tp_len) {
-      d->counters[OVERSIZED]++;
+      counters[OVERSIZED]++;
       continue;
     }
     uint8_t *frame = (uint8_t *)slot + slot->tp_mac;
-    if ((status & TP_STATUS_CSUMNOTREADY) != 0) d->counters[COMPLETED] += complete(frame, slot->tp_snaplen);
+    struct checksummed c;
+    if ((status & TP_STATUS_CSUMNOTREADY) != 0 && find_checksum(frame, slot->tp_snaplen, &c)) {
+      complete(&c);
+      counters[COMPLETED]++;
+    }
     columns[COLUMN_OFF][row] = frame - d->pool;
     columns[COLUMN_CAPTURED][row] = slot->tp_snaplen;
     columns[COLUMN_WIRE][row] = slot->tp_len;
@@ -362,8 +172,8 @@ static napi_value receive(napi_env env, napi_callback_info info) {
     bytes += slot->tp_len;
     row++;
   }
-  d->counters[RECEIVED] += row - first;
-  d->counters[RECEIVED_BYTES] += bytes;
+  counters[RECEIVED] += row - first;
+  counters[RECEIVED_BYTES] += bytes;
   return number_of(env, row - first);
 }
 
@@ -382,7 +192,7 @@ static napi_value release(napi_env env, napi_callback_info info) {
 
 static int kick_now(struct device *d) {
   if (sendto(d->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) >= 0) return 0;
-  if (errno != EAGAIN && errno != ENOBUFS) d->counters[SEND_ERRORS]++;
+  if (errno != EAGAIN && errno != ENOBUFS) d->shared.counters[SEND_ERRORS]++;
   return errno;
 }
 
@@ -401,24 +211,24 @@ static napi_value stage(napi_env env, napi_callback_info info) {
   if (d->fd < 0) return NULL;
   double all = 0;
   for (int32_t i = 0; i < frames; i++) {
-    uint32_t bytes = d->outbox[2 * i + 1];
+    uint32_t bytes = d->shared.outbox[2 * i + 1];
     struct tpacket2_hdr *slot = free_slot(d);
     if (slot == NULL) {
       kick_now(d);
       slot = free_slot(d);
     }
     if (slot == NULL || bytes > d->slot_bytes - TX_DATA) {
-      d->counters[SEND_DROPS]++;
+      d->shared.counters[SEND_DROPS]++;
       continue;
     }
-    memcpy((uint8_t *)slot + TX_DATA, d->pool + d->outbox[2 * i], bytes);
+    memcpy((uint8_t *)slot + TX_DATA, d->pool + d->shared.outbox[2 * i], bytes);
     slot->tp_len = bytes;
     __atomic_store_n(&slot->tp_status, TP_STATUS_SEND_REQUEST, __ATOMIC_RELEASE);
     d->tx_head++;
-    d->counters[SENT]++;
+    d->shared.counters[SENT]++;
     all += bytes;
   }
-  d->counters[SENT_BYTES] += all;
+  d->shared.counters[SENT_BYTES] += all;
   return NULL;
 }
 
@@ -433,7 +243,7 @@ static napi_value statistics(napi_env env, napi_callback_info info) {
   struct device *d = device_of(env, info);
   struct tpacket_stats stats;
   socklen_t bytes = sizeof stats;
-  if (d->fd >= 0 && getsockopt(d->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &bytes) == 0) d->counters[RING_DROPS] += stats.tp_drops;
+  if (d->fd >= 0 && getsockopt(d->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &bytes) == 0) d->shared.counters[RING_DROPS] += stats.tp_drops;
   return NULL;
 }
 
@@ -448,87 +258,41 @@ static napi_value failure(napi_env env, napi_callback_info info) {
   return text;
 }
 
-/* watch(number, wake): from then on `arm` has `wake` called once when frames wait, or with true when the socket has an error. */
-
-static void on_poll(uv_poll_t *poll, int status, int events) {
-  struct device *d = poll->data;
-  (void)events;
-  uv_poll_stop(poll);
-  napi_handle_scope scope;
-  napi_value wake, global, argument, result;
-  napi_open_handle_scope(d->env, &scope);
-  napi_get_reference_value(d->env, d->wake, &wake);
-  napi_get_global(d->env, &global);
-  napi_get_boolean(d->env, status < 0, &argument);
-  if (napi_make_callback(d->env, d->context, global, wake, 1, &argument, &result) == napi_pending_exception) {
-    napi_value error;
-    napi_get_and_clear_last_exception(d->env, &error);
-    napi_fatal_exception(d->env, error);
-  }
-  napi_close_handle_scope(d->env, scope);
-}
+/* watch(number, wake), arm(number), disarm(number), close(number). */
 
 static napi_value watch(napi_env env, napi_callback_info info) {
   size_t count = 2;
-  napi_value a[2], name;
+  napi_value a[2];
   napi_get_cb_info(env, info, &count, a, NULL, NULL);
   struct device *d = &devices[int_of(env, a[0])];
-  uv_loop_t *loop;
-  napi_get_uv_event_loop(env, &loop);
-  d->poll = malloc(sizeof *d->poll);
-  int failed = d->poll == NULL ? UV_ENOMEM : uv_poll_init(loop, d->poll, d->fd);
-  if (failed != 0) {
-    free(d->poll);
-    d->poll = NULL;
-    return fail(env, "uv_poll_init", -failed);
-  }
-  d->poll->data = d;
-  napi_create_reference(env, a[1], 1, &d->wake);
-  napi_create_string_utf8(env, "pinhole:packet", NAPI_AUTO_LENGTH, &name);
-  napi_async_init(env, NULL, name, &d->context);
-  return NULL;
+  return waker_open(env, &d->waker, d->fd, a[1]);
 }
 
 static napi_value arm(napi_env env, napi_callback_info info) {
-  struct device *d = device_of(env, info);
-  if (d->poll != NULL) uv_poll_start(d->poll, UV_READABLE, on_poll);
+  waker_arm(&device_of(env, info)->waker);
   return NULL;
 }
 
 static napi_value disarm(napi_env env, napi_callback_info info) {
-  struct device *d = device_of(env, info);
-  if (d->poll != NULL) uv_poll_stop(d->poll);
+  waker_disarm(&device_of(env, info)->waker);
   return NULL;
 }
-
-static void on_closed(uv_handle_t *handle) { free(handle); }
 
 static napi_value close_device(napi_env env, napi_callback_info info) {
   struct device *d = device_of(env, info);
   if (d->fd < 0) return NULL;
-  if (d->poll != NULL) {
-    uv_poll_stop(d->poll);
-    uv_close((uv_handle_t *)d->poll, on_closed);
-    napi_delete_reference(env, d->wake);
-    napi_async_destroy(env, d->context);
-    d->poll = NULL;
-  }
-  for (int i = 0; i < 3; i++) napi_delete_reference(env, d->references[i]);
+  waker_close(&d->waker);
+  shared_close(env, &d->shared);
   unmap(d);
   return NULL;
 }
 
-NAPI_MODULE_INIT() {
-  static const struct { const char *name; napi_callback call; } functions[] = {
-    { "reserve", reserve }, { "link", link_of }, { "offload", offload }, { "open", open_device }, { "receive", receive },
-    { "release", release }, { "stage", stage }, { "kick", kick }, { "statistics", statistics }, { "failure", failure },
-    { "watch", watch }, { "arm", arm }, { "disarm", disarm }, { "close", close_device },
+void add_packet(napi_env env, napi_value exports) {
+  static const struct function functions[] = {
+    { "open", open_device }, { "receive", receive }, { "release", release }, { "stage", stage }, { "kick", kick },
+    { "statistics", statistics }, { "failure", failure }, { "watch", watch }, { "arm", arm }, { "disarm", disarm },
+    { "close", close_device },
   };
   for (int i = 0; i < MOST_DEVICES; i++) devices[i].fd = -1;
-  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-    napi_value function;
-    napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &function);
-    napi_set_named_property(env, exports, functions[i].name, function);
-  }
-  return exports;
+  add_functions(env, exports, functions, sizeof functions / sizeof *functions);
 }

@@ -1,0 +1,228 @@
+/* The addon of live interfaces: memory for frames, what the system says of an interface, and what the drivers share. */
+#include "driver.h"
+#include <linux/ethtool.h>
+#include <linux/if_arp.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+static const char *name_of(int number) {
+  switch (number) {
+    case EPERM: return "EPERM";
+    case EACCES: return "EACCES";
+    case EBUSY: return "EBUSY";
+    case EEXIST: return "EEXIST";
+    case ENODEV: case ENXIO: return "ENODEV";
+    case ENOMEM: return "ENOMEM";
+    case ENOBUFS: return "ENOBUFS";
+    case ENETDOWN: return "ENETDOWN";
+    case EINVAL: return "EINVAL";
+    case EOPNOTSUPP: return "EOPNOTSUPP";
+    case EAFNOSUPPORT: return "EAFNOSUPPORT";
+    default: return "ESYSTEM";
+  }
+}
+
+napi_value fail(napi_env env, const char *what, int number) {
+  char text[160];
+  snprintf(text, sizeof text, "%s: %s", what, strerror(number));
+  napi_throw_error(env, name_of(number), text);
+  return NULL;
+}
+
+/* reserve(bytes): memory for everything, which rings are mapped into later. */
+
+static void unreserve(napi_env env, void *data, void *hint) {
+  (void)env;
+  munmap(data, (size_t)hint);
+}
+
+static napi_value reserve(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value argument, buffer;
+  napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+  int64_t bytes = 0;
+  napi_get_value_int64(env, argument, &bytes);
+  void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) return fail(env, "mmap", errno);
+  if (napi_create_external_arraybuffer(env, at, bytes, unreserve, (void *)bytes, &buffer) != napi_ok) {
+    munmap(at, bytes);
+    napi_throw_error(env, "EEXTERNAL", "this JavaScript engine takes no memory from outside");
+    return NULL;
+  }
+  return buffer;
+}
+
+/* link(name): what the kernel says of an interface. */
+
+int control(const char *name, unsigned long request, void *asked) {
+  struct ifreq *ask = asked;
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno;
+  strncpy(ask->ifr_name, name, IFNAMSIZ - 1);
+  int failed = ioctl(fd, request, ask) < 0 ? errno : 0;
+  close(fd);
+  return failed;
+}
+
+int read_name(napi_env env, napi_value value, char name[IFNAMSIZ]) {
+  size_t bytes = 0;
+  if (napi_get_value_string_utf8(env, value, NULL, 0, &bytes) != napi_ok || bytes >= IFNAMSIZ) return ENODEV;
+  napi_get_value_string_utf8(env, value, name, IFNAMSIZ, &bytes);
+  return 0;
+}
+
+/* How many queues receive; who says nothing has one. */
+static uint32_t queues_of(const char *name) {
+  struct ethtool_channels channels = { .cmd = ETHTOOL_GCHANNELS };
+  struct ethtool_rxnfc rings = { .cmd = ETHTOOL_GRXRINGS };
+  struct ifreq ask = { .ifr_data = (void *)&channels };
+  if (control(name, SIOCETHTOOL, &ask) == 0) return channels.rx_count + channels.combined_count;
+  ask = (struct ifreq){ .ifr_data = (void *)&rings };
+  return control(name, SIOCETHTOOL, &ask) == 0 && rings.data > 0 ? rings.data : 1;
+}
+
+static napi_value driver_of(napi_env env, const char *name) {
+  struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+  struct ifreq ask = { .ifr_data = (void *)&info };
+  napi_value driver;
+  if (control(name, SIOCETHTOOL, &ask) != 0) info.driver[0] = 0;
+  napi_create_string_utf8(env, info.driver, NAPI_AUTO_LENGTH, &driver);
+  return driver;
+}
+
+static napi_value link_of(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value argument, result, mac;
+  char name[IFNAMSIZ] = "";
+  struct ifreq ask = { 0 };
+  napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+  int failed = read_name(env, argument, name);
+  if (failed == 0) failed = control(name, SIOCGIFINDEX, &ask);
+  if (failed != 0) return fail(env, "no such interface", failed);
+  napi_create_object(env, &result);
+  set(env, result, "index", ask.ifr_ifindex);
+  if ((failed = control(name, SIOCGIFMTU, &ask)) != 0) return fail(env, "SIOCGIFMTU", failed);
+  set(env, result, "mtu", ask.ifr_mtu);
+  if ((failed = control(name, SIOCGIFFLAGS, &ask)) != 0) return fail(env, "SIOCGIFFLAGS", failed);
+  set(env, result, "isUp", (ask.ifr_flags & IFF_UP) != 0);
+  if ((failed = control(name, SIOCGIFHWADDR, &ask)) != 0) return fail(env, "SIOCGIFHWADDR", failed);
+  set(env, result, "isEthernet", ask.ifr_hwaddr.sa_family == ARPHRD_ETHER);
+  set(env, result, "queues", queues_of(name));
+  napi_set_named_property(env, result, "driver", driver_of(env, name));
+  napi_create_array_with_length(env, 6, &mac);
+  for (int i = 0; i < 6; i++) napi_set_element(env, mac, i, number_of(env, (uint8_t)ask.ifr_hwaddr.sa_data[i]));
+  napi_set_named_property(env, result, "mac", mac);
+  return result;
+}
+
+/* offload(name, command, value): asks with a `get` command of ethtool, and with a `set` command tells. -1: not supported. */
+
+static napi_value offload(napi_env env, napi_callback_info info) {
+  size_t count = 3;
+  napi_value arguments[3];
+  char name[IFNAMSIZ] = "";
+  napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+  struct ethtool_value value = { .cmd = int_of(env, arguments[1]), .data = int_of(env, arguments[2]) };
+  struct ifreq ask = { .ifr_data = (void *)&value };
+  int failed = read_name(env, arguments[0], name);
+  if (failed == 0) failed = control(name, SIOCETHTOOL, &ask);
+  if (failed == EOPNOTSUPP || failed == EINVAL) return number_of(env, -1);
+  return failed != 0 ? fail(env, "ethtool", failed) : number_of(env, value.data);
+}
+
+/* Arrays of JavaScript. */
+
+void shared_open(napi_env env, struct shared *s, napi_value columns, napi_value outbox, napi_value counters) {
+  napi_value column;
+  for (int i = 0; i < COLUMNS; i++) {
+    napi_get_element(env, columns, i, &column);
+    s->columns[i] = array_of(env, column);
+  }
+  s->outbox = array_of(env, outbox);
+  s->counters = array_of(env, counters);
+  napi_value all[] = { columns, outbox, counters };
+  for (int i = 0; i < 3; i++) napi_create_reference(env, all[i], 1, &s->references[i]);
+}
+
+void shared_close(napi_env env, struct shared *s) {
+  for (int i = 0; i < 3; i++) napi_delete_reference(env, s->references[i]);
+}
+
+/* Being woken: after `arm`, `wake` is called once when frames wait, or with true when the descriptor has an error. */
+
+static void on_poll(uv_poll_t *poll, int status, int events) {
+  struct waker *w = poll->data;
+  (void)events;
+  uv_poll_stop(poll);
+  napi_handle_scope scope;
+  napi_value wake, global, argument, result;
+  napi_open_handle_scope(w->env, &scope);
+  napi_get_reference_value(w->env, w->wake, &wake);
+  napi_get_global(w->env, &global);
+  napi_get_boolean(w->env, status < 0, &argument);
+  if (napi_make_callback(w->env, w->context, global, wake, 1, &argument, &result) == napi_pending_exception) {
+    napi_value error;
+    napi_get_and_clear_last_exception(w->env, &error);
+    napi_fatal_exception(w->env, error);
+  }
+  napi_close_handle_scope(w->env, scope);
+}
+
+napi_value waker_open(napi_env env, struct waker *w, int fd, napi_value wake) {
+  napi_value name;
+  uv_loop_t *loop;
+  napi_get_uv_event_loop(env, &loop);
+  w->env = env;
+  w->poll = malloc(sizeof *w->poll);
+  int failed = w->poll == NULL ? UV_ENOMEM : uv_poll_init(loop, w->poll, fd);
+  if (failed != 0) {
+    free(w->poll);
+    w->poll = NULL;
+    return fail(env, "uv_poll_init", -failed);
+  }
+  w->poll->data = w;
+  napi_create_reference(env, wake, 1, &w->wake);
+  napi_create_string_utf8(env, "pinhole:device", NAPI_AUTO_LENGTH, &name);
+  napi_async_init(env, NULL, name, &w->context);
+  return NULL;
+}
+
+void waker_arm(struct waker *w) {
+  if (w->poll != NULL) uv_poll_start(w->poll, UV_READABLE, on_poll);
+}
+
+void waker_disarm(struct waker *w) {
+  if (w->poll != NULL) uv_poll_stop(w->poll);
+}
+
+static void on_closed(uv_handle_t *handle) { free(handle); }
+
+/* Before its descriptor is. */
+void waker_close(struct waker *w) {
+  if (w->poll == NULL) return;
+  uv_poll_stop(w->poll);
+  uv_close((uv_handle_t *)w->poll, on_closed);
+  napi_delete_reference(w->env, w->wake);
+  napi_async_destroy(w->env, w->context);
+  w->poll = NULL;
+}
+
+void add_functions(napi_env env, napi_value object, const struct function *functions, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    napi_value function;
+    napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL, &function);
+    napi_set_named_property(env, object, functions[i].name, function);
+  }
+}
+
+NAPI_MODULE_INIT() {
+  static const struct function functions[] = {
+    { "reserve", reserve }, { "link", link_of }, { "offload", offload },
+  };
+  add_functions(env, exports, functions, sizeof functions / sizeof *functions);
+  add_packet(env, exports);
+  add_xdp(env, exports);
+  return exports;
+}
