@@ -1,7 +1,7 @@
 import js from '@eslint/js'
 import ts from 'typescript-eslint'
 
-const TESTS = ['**/*.test.ts', 'test/**']
+const TESTS = ['**/*.test.ts', 'test/**', '**/*.model.ts']
 
 const defaultExport = {
   selector: 'ExportDefaultDeclaration',

@@ -132,6 +132,33 @@ test('own: what the kernel has too is left to the kernel', () => {
   assert.equal(rig.count('kernel-packets'), 2)
 })
 
+test('own: an address that only looks like one of the box, or is one on the other link, is somebody else\'s', () => {
+  const rig = rigOf()
+  const others = [
+    echo('10.0.0.5', '198.51.100.1'), echo('2001:db8:1::5', '2001:db8:9::1'), echo('2001:db8:1::5', 'fe80::2'),
+    echo('2001:db8:1::5', 'ff05::1'), frame({ proto: 'udp', src: '10.0.0.5', dst: '10.0.1.1', srcPort: 1, dstPort: 2 }),
+  ]
+  assert.deepEqual(rig.hear(5, ...others.map((other): [number, Uint8Array] => [SIDE_INSIDE, other])), others)
+  assert.deepEqual(rig.hear(5, [SIDE_OUTSIDE, echo('fe80::9', 'fe80::2')]), [])
+  assert.equal(rig.count('echo-requests'), 1)
+})
+
+test('own: its own announcement that comes back is no conflict, and what is told to all is no answer (RFC 4861 7.1.2)', () => {
+  const rig = createLinkRig()
+  rig.hear(1, [SIDE_OUTSIDE, arpFrame(arp.REQUEST, '203.0.113.2', '203.0.113.2', [...MACS[1]])])
+  assert.deepEqual([rig.conflicts, rig.count('address-conflicts')], [[], 0])
+  rig.send(SIDE_INSIDE, buildPacket({ proto: 'udp', src: '2001:db8:9::9', dst: '2001:db8:1::5', srcPort: 1, dstPort: 2 }))
+  const about = '2001:db8:1::5', key = words(about)
+  const tell = (nowMs: number, dst: string, flags: number) => rig.hear(nowMs, [SIDE_INSIDE, ndpFrame(ndp.ADVERTISEMENT, about, dst, about, flags)])
+  tell(2, 'ff02::1', ndp.SOLICITED | ndp.OVERRIDE)
+  assert.deepEqual([rig.count('neighbour-messages'), rig.count('neighbour-messages-bad'), rig.neighbours.macOf(SIDE_INSIDE, 6, key)], [1, 1, null])
+  tell(3, 'ff02::1', ndp.OVERRIDE)
+  assert.deepEqual([rig.count('neighbour-messages'), rig.count('neighbour-messages-bad'), rig.neighbours.macOf(SIDE_INSIDE, 6, key)], [2, 1, HOST_MAC])
+  // Of an address of the box itself nothing is learned.
+  rig.hear(4, [SIDE_INSIDE, ndpFrame(ndp.ADVERTISEMENT, '2001:db8:1::1', 'ff02::1', '2001:db8:1::1', ndp.OVERRIDE)])
+  assert.deepEqual([rig.count('address-conflicts'), rig.neighbours.count()], [1, 1])
+})
+
 test('own: rows of others keep their order and everything that belongs to them', () => {
   const rig = rigOf()
   const through = (n: number) => frame({ proto: 'udp', src: '10.0.0.5', dst: '198.51.100.1', srcPort: n, dstPort: 9 })
@@ -146,9 +173,12 @@ test('own: what is broken, in fragments, spoofed or from a group is the packet p
   const wrong: Uint8Array[] = [
     echo('10.0.0.5', '10.0.0.1', { ipChecksum: 'wrong' }), echo('10.0.0.5', '10.0.0.1', { checksum: 'wrong' }), echo('198.51.100.1', '10.0.0.1'),
     echo('10.0.0.1', '10.0.0.1'), echo('127.0.0.1', '10.0.0.1'), echo('224.0.0.5', '10.0.0.1'), echo('10.0.0.5', '10.0.0.1').slice(0, 40),
-    echo('2001:db8:77::1', '2001:db8:1::1'),
+    echo('2001:db8:77::1', '2001:db8:1::1'), echo('ff02::5', '2001:db8:1::1'), echo('::', '2001:db8:1::1'), echo('::1', '2001:db8:1::1'),
+    echo('2001:db8:2::1', '2001:db8:1::1'), echo('2001:db8:1::5', '2001:db8:1::1', { checksum: 'wrong' }),
   ]
   for (const bad of wrong) assert.deepEqual(rig.hear(6, [SIDE_INSIDE, bad]), [bad])
+  const spoofed = [echo('10.0.0.5', '203.0.113.1'), echo('2001:db8:1::5', '2001:db8:2::1')]
+  for (const bad of spoofed) assert.deepEqual(rig.hear(6, [SIDE_OUTSIDE, bad]), [bad])
   const broadcast = ethernet(BROADCAST, HOST_MAC, 0x0800, packetOf(echo('10.0.0.5', '10.0.0.1')))
   assert.deepEqual(rig.hear(6, [SIDE_INSIDE, broadcast]), [broadcast])
   rig.hear(6, ...pieces.map((piece): [number, Uint8Array] => [SIDE_INSIDE, ethernet(MACS[0], HOST_MAC, 0x0800, piece)]))
