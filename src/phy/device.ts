@@ -42,6 +42,8 @@ export interface Device {
   /** Calls what `onWake` was given once frames wait, or the interface fails. */
   arm(): void
   onWake(wake: (hasFailed: boolean) => void): void
+  /** Of a driver that may keep the event loop to itself: has it call `turn` in the middle of that, when many frames wait. */
+  onFull?(turn: () => void): void
   /** Why the interface failed, if it did since the last call. */
   failure(): string | undefined
   /** The count of oversized frames alone, which costs nothing. */

@@ -3,6 +3,7 @@ import type { Address } from '../base/address.ts'
 import type { Frames } from '../wire/frames.ts'
 import { loadAddon } from './addon.ts'
 import { DeviceError, type Device } from './device.ts'
+import { libpcapDriver } from './libpcap.ts'
 import { openPacketDevices, reservePool, ringBytes } from './packet.ts'
 import { openXdpDevices, umemBytes, xdpCalls, type XdpMode } from './xdp.ts'
 
@@ -39,12 +40,13 @@ export const DRIVERS = {
   },
   // As `ip link` calls them.
   xdp: xdp('auto'), xdpdrv: xdp('driver'), xdpgeneric: xdp('generic'),
+  libpcap: libpcapDriver,
 } satisfies Record<string, Driver>
 export type DriverName = keyof typeof DRIVERS
 export type DriverChoice = DriverName | 'auto'
 
 /** What `auto` takes: the first that is here. */
-const AUTO: readonly DriverName[] = ['packet']
+const AUTO: readonly DriverName[] = ['packet', 'libpcap']
 export const DRIVER_CHOICES = ['auto', ...Object.keys(DRIVERS)] as DriverChoice[]
 
 /** The driver that is wanted; `log` is told why `auto` passes over one. @throws DeviceError */

@@ -118,7 +118,7 @@ export async function startBox(options: BoxOptions): Promise<Box> {
   const clock = heldClock()
   const turns = createTurns(engine, clock.nowMs)
   const played = store === null ? null : createTraffic({ ...options, ...share, store, frames, plane })
-  const traffic = live?.traffic({ machine, wake: turns.wake, log: log.line, tapMemory }) ?? played
+  const traffic = live?.traffic({ machine, wake: turns.wake, turnNow: turns.turnNow, log: log.line, tapMemory }) ?? played
   const mappings = records === null ? null
     : openMappingLog(options.logMappings!, records, turns.nowMs, turns.wake, (line) => process.stderr.write(`pinhole: ${line}\n`))
   const pump = (target: Engine) => {

@@ -2,9 +2,11 @@
 import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { parseAddress, print4, printAddress, type Address } from '../../base/address.ts'
-import { deviceError, loadAddon, type LinkState } from '../../phy/addon.ts'
+import type { LinkState } from '../../phy/addon.ts'
 import { DeviceError } from '../../phy/device.ts'
 import type { DriverName } from '../../phy/drivers.ts'
+import { linkState } from '../../phy/link-state.ts'
+import { openOffloads, type Offload } from '../../phy/offload.ts'
 import { Failure, STATUS } from '../cli/status.ts'
 import { sharedPool } from '../config/assemble-nat.ts'
 import type { Config } from '../config/config.ts'
@@ -16,31 +18,24 @@ export interface SystemLink {
   kernel: Map<string, Address>
 }
 
+const JOINS = 'joins frames to some that no link takes'
+/** A program in the driver sees no tag that the hardware has taken off; veth it can ask. */
+const WHY: Record<Offload, string> = { gro: JOINS, lro: JOINS, rxvlan: 'takes VLAN tags off before XDP sees them' }
+
 export interface CheckOptions {
   fixOffload: boolean
   log: (line: string) => void
 }
 
-interface Offload { name: string; get: number; set: number; bit: number; why: string }
-
-/** Commands of ethtool(8) by ioctl: ask and tell. What joins frames on their way in makes them longer than links take. */
-const JOINS = 'joins frames to some that no link takes'
-const OFFLOADS = [
-  { name: 'gro', get: 0x2b, set: 0x2c, bit: 1, why: JOINS },
-  { name: 'lro', get: 0x25, set: 0x26, bit: 1 << 15, why: JOINS },
-] as const
-/** A program in the driver sees no tag that the hardware has taken off; veth it can ask. */
-const TAGS = { name: 'rxvlan', get: 0x25, set: 0x26, bit: 1 << 8, why: 'takes VLAN tags off before XDP sees them' } as const
-
 /** @returns the two links, by SIDE_ constant. @throws DeviceError, Failure */
 export function checkSystem(config: Config, driver: DriverName, options: CheckOptions): SystemLink[] {
   const { inside, outside } = config.interfaces!
-  const links = [inside.name, outside.name].map((name) => ({ name, state: linkState(name), kernel: kernelAddresses(name) }))
+  const links = [inside.name, outside.name].map((name) => ({ name, state: usableLink(name), kernel: kernelAddresses(name) }))
   for (const { name, state, kernel } of links) {
     checkForwarding(name, 'ipv4')
     if ([...inside.addresses, ...outside.addresses].some(({ version }) => version === 6)) checkForwarding(name, 'ipv6')
-    checkOffloads(name, OFFLOADS, options)
-    if ((driver === 'xdp' || driver === 'xdpdrv') && state.driver !== 'veth') checkOffloads(name, [TAGS], options)
+    checkOffloads(name, ['gro', 'lro'], options)
+    if ((driver === 'xdp' || driver === 'xdpdrv') && state.driver !== 'veth') checkOffloads(name, ['rxvlan'], options)
     const taken = outsideOf(config).map(print4).find((address) => kernel.has(address))
     if (taken !== undefined) {
       throw new Failure(STATUS.usage, `the kernel has ${taken} on ${name} too, and would reset the connections of inside hosts `
@@ -50,14 +45,8 @@ export function checkSystem(config: Config, driver: DriverName, options: CheckOp
   return links
 }
 
-function linkState(name: string): LinkState {
-  let state: LinkState
-  try {
-    state = loadAddon().link(name)
-  } catch (error) {
-    if (error instanceof DeviceError) throw error
-    throw deviceError(name, error)
-  }
+function usableLink(name: string): LinkState {
+  const state = linkState(name)
   if (state.isEthernet === 0) throw new DeviceError('not-ethernet', `${name} is no Ethernet interface`)
   if (state.isUp === 0) throw new DeviceError('interface-down', `${name} is down: ip link set ${name} up`)
   return state
@@ -87,23 +76,21 @@ function checkForwarding(name: string, family: 'ipv4' | 'ipv6'): void {
 }
 
 function checkOffloads(name: string, list: readonly Offload[], { fixOffload, log }: CheckOptions): void {
-  const addon = loadAddon()
-  for (const { name: what, get, set, bit, why } of list) {
-    const value = addon.offload(name, get, 0)
-    if (value <= 0 || (value & bit) === 0) continue
+  const offloads = openOffloads()
+  if (offloads === null) return log(`${name}: whether GRO is off cannot be seen without the compiled driver or ethtool`)
+  for (const what of list) {
+    if (!offloads.isOn(name, what)) continue
     if (!fixOffload) {
-      throw new Failure(STATUS.usage, `${name}: ${what.toUpperCase()} ${why}: `
+      throw new Failure(STATUS.usage, `${name}: ${what.toUpperCase()} ${WHY[what]}: `
         + `ethtool -K ${name} ${what} off, or --fix-offload`)
     }
     try {
-      if (addon.offload(name, set, value & ~bit) >= 0 && (addon.offload(name, get, 0) & bit) === 0) {
-        log(`${name}: ${what} is switched off`)
-        continue
-      }
+      offloads.switchOff(name, what)
     } catch (error) {
       throw new Failure(STATUS.usage, `${name}: cannot switch off ${what}: ${(error as Error).message}`, { cause: error })
     }
-    throw new Failure(STATUS.usage, `${name}: ${what} cannot be switched off`)
+    if (offloads.isOn(name, what)) throw new Failure(STATUS.usage, `${name}: ${what} cannot be switched off`)
+    log(`${name}: ${what} is switched off`)
   }
 }
 

@@ -50,6 +50,7 @@ export interface LiveContext {
   machine: Machine
   /** Has the turn come. */
   wake: () => void
+  turnNow: () => void
   log: (line: string) => void
   /** Where frames are copied to for whoever records; null: nobody can. */
   tapMemory: SharedArrayBuffer | null
@@ -80,7 +81,7 @@ export function liveBytes(links: readonly SystemLink[]): number {
 }
 
 export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
-  const { config, devices, links, counters, start, machine, wake, log, onSender, tapMemory } = options
+  const { config, devices, links, counters, start, machine, wake, turnNow, log, onSender, tapMemory } = options
   const { frames, plane, engine } = machine
   const { view, off, capBytes, wireBytes, link, iface, sec, nsec, capacity } = frames
   const { begin, run } = plane
@@ -231,6 +232,7 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
 
   for (const [side, device] of devices.entries()) {
     if (tap !== null) device.onSent((list, many) => tap.sent(side, list, many))
+    device.onFull?.(turnNow)
     device.onWake((hasFailed) => {
       if (!hasFailed) return wake()
       log(`${device.name}: ${device.failure() ?? 'failed'}; trying again`)

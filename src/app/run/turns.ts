@@ -30,6 +30,8 @@ export interface Turns {
   pump(engine: Engine): void
   /** Policy has something new. */
   wake(): void
+  /** The turn now, for who keeps the event loop from coming to it. */
+  turnNow(): void
   /** Moves policy's time, before something is asked of it. */
   advance(): void
   /** `policy` null: nobody may set rules. */
@@ -112,6 +114,10 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
 
   return {
     nowMs, pump, wake,
+    turnNow() {
+      if (immediate !== null) clearImmediate(immediate)
+      turn()
+    },
     advance() {
       const now = nowMs()
       if (now === advancedMs || policy === null) return
