@@ -37,7 +37,7 @@ function setUp() {
   }
   let ms = 0
   const driver = createLibpcapDriver(() => Kept as SessionClass, () => ms, () => ({ index: 1, mtu: MTU, isUp: 1, isEthernet: 1, queues: 1, driver: '', mac: MAC }))
-  const links = [{ name: 'in0', mtu: MTU, queues: 1, kernel: [] }]
+  const links = [{ name: 'in0', mtu: MTU }]
   const poolBytes = driver.shareBytes(links) + 4096
   const frames = createFrames({ capacity: 256, poolBytes, buffer: driver.reserve(poolBytes) })
   const [device] = driver.open(links, frames, 0) as [Device]
@@ -163,5 +163,5 @@ test('libpcap: what is sent is sent at once and shown to who records; failures a
 test('libpcap: it captures neither what the box sends nor what is for others, and takes Ethernet alone', () => {
   const { opened, driver, frames } = setUp()
   assert.deepEqual(opened, ['in0: not ether src 02:00:00:00:00:01 and (ether dst 02:00:00:00:00:01 or ether[0] & 1 != 0)'])
-  assert.throws(() => driver.open([{ name: 'tun0', mtu: MTU, queues: 1, kernel: [] }], frames, 0), (error) => error instanceof DeviceError && error.code === 'not-ethernet')
+  assert.throws(() => driver.open([{ name: 'tun0', mtu: MTU }], frames, 0), (error) => error instanceof DeviceError && error.code === 'not-ethernet')
 })

@@ -10,8 +10,8 @@ import { isMainThread } from 'node:worker_threads'
 import { POOL_SLACK_BYTES, LINK_ETHERNET, type Frames } from '../wire/frames.ts'
 import * as ethernet from '../wire/ethernet.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device, type DeviceCounter } from './device.ts'
-import type { LinkOptions } from './drivers.ts'
 import { linkState } from './link-state.ts'
+import type { PacketOptions } from './packet.ts'
 import { completeChecksum } from './partial-checksum.ts'
 
 /** Frames that wait for the box, and bytes that wait for us in the system. */
@@ -59,9 +59,9 @@ function linkBytes(mtu: number): number {
 export function createLibpcapDriver(load: () => SessionClass, nowMs: () => number, linkOf: typeof linkState) {
   return {
     check() { load() },
-    shareBytes: (links: readonly LinkOptions[]) => links.reduce((bytes, { mtu }) => bytes + linkBytes(mtu), 0),
+    shareBytes: (links: readonly PacketOptions[]) => links.reduce((bytes, { mtu }) => bytes + linkBytes(mtu), 0),
     reserve: (poolBytes: number) => new ArrayBuffer(poolBytes + POOL_SLACK_BYTES),
-    open(links: readonly LinkOptions[], frames: Frames, start: number): Device[] {
+    open(links: readonly PacketOptions[], frames: Frames, start: number): Device[] {
       const devices: Device[] = []
       let at = start
       try {
@@ -81,7 +81,7 @@ export function createLibpcapDriver(load: () => SessionClass, nowMs: () => numbe
 export const libpcapDriver = createLibpcapDriver(loadCap, () => performance.now(), linkState)
 
 function openDevice(
-  Cap: SessionClass, nowMs: () => number, mac: readonly number[], number: number, { name, mtu }: LinkOptions, frames: Frames,
+  Cap: SessionClass, nowMs: () => number, mac: readonly number[], number: number, { name, mtu }: PacketOptions, frames: Frames,
   start: number,
 ): Device {
   const { pool, view, off, capBytes, wireBytes, link, iface } = frames
