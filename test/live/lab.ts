@@ -6,7 +6,7 @@
  *          2001:db8:1::5         :1::1              :2::1                 2001:db8:2::fe        2001:db8:9::7
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import * as path from 'node:path'
 import type { DriverChoice } from '../../src/phy/drivers.ts'
 
@@ -22,7 +22,7 @@ export type Place = 'inside' | 'box' | 'outside'
 export function obstacle(): { reason: string; isFault: boolean } | null {
   if (process.platform !== 'linux') return { reason: 'this is not Linux', isFault: false }
   if (process.getuid?.() !== 0) return { reason: 'not root: no network namespace can be made', isFault: false }
-  const tools = [['ip', 'iproute2'], ['ping', 'iputils-ping'], ['traceroute', 'traceroute'], ['tcpdump', 'tcpdump'], ['curl', 'curl'], ['setpriv', 'util-linux']]
+  const tools = [['ip', 'iproute2'], ['ping', 'iputils-ping'], ['traceroute', 'traceroute'], ['tcpdump', 'tcpdump'], ['curl', 'curl'], ['iperf3', 'iperf3'], ['setpriv', 'util-linux']]
   const missing = tools.filter(([tool]) => spawnSync('sh', ['-c', `command -v ${tool}`]).status !== 0)
   if (missing.length > 0) return { reason: `missing: ${missing.map(([tool, name]) => `${tool} (${name})`).join(', ')}`, isFault: true }
   if (!existsSync('native/packet.node')) return { reason: 'the driver is not built: node scripts/native.js says why', isFault: true }
@@ -62,6 +62,8 @@ export interface Lab {
   /** The same while others go on. */
   later(where: Place, ...command: string[]): Promise<Ran>
   start(where: Place, ...command: string[]): ChildProcess
+  /** What programs there find as /etc/resolv.conf. */
+  resolver(where: Place, text: string): void
   /** A box between in0 and out0, once it is ready. */
   box(...args: string[]): Promise<RunningBox>
   /** The same, started by another program that takes a command. */
@@ -146,12 +148,20 @@ export function openLab(driver: DriverChoice = 'auto'): Lab {
 
   return {
     run, must, start, boxBy,
+    resolver(where, text) {
+      const folder = path.join('/etc/netns', name(where))
+      mkdirSync(folder, { recursive: true })
+      writeFileSync(path.join(folder, 'resolv.conf'), text)
+    },
     later: (where, ...command) => collect(start(where, ...command)).ran,
     refused: (...args) => run('box', process.execPath, MAIN, 'run', '--driver', driver, ...args),
     box: (...args) => boxBy([], ...args),
     close() {
       for (const child of started) child.kill('SIGKILL')
-      for (const where of ['inside', 'box', 'outside'] as const) spawnSync('ip', ['netns', 'del', name(where)])
+      for (const where of ['inside', 'box', 'outside'] as const) {
+        spawnSync('ip', ['netns', 'del', name(where)])
+        rmSync(path.join('/etc/netns', name(where)), { recursive: true, force: true })
+      }
     },
   }
 }

@@ -6,6 +6,7 @@
  *   steady ADDRESS PORT SECONDS  one TCP connection that asks 500 times a second, and how many answers came
  *   echo ADDRESS PORT            answers datagrams
  *   ask ADDRESS PORT BYTES       one datagram of that size; `answered` or `silence`
+ *   dns ADDRESS                  a name server over UDP and TCP: any name has 192.0.2.33 and 2001:db8::33
  *   listen ADDRESS PORT          prints each datagram that comes, with its sender
  *   tagged MAC COUNT             frames of VLAN 7
  *   flood MAC COUNT              frames of IPv4, with nothing in them
@@ -105,6 +106,31 @@ switch (command) {
     socket.on('error', (error) => { console.log((error as NodeJS.ErrnoException).code); clearTimeout(timer); socket.close() })
     socket.on('message', (message) => { console.log(message.equals(asked) ? 'answered' : 'different'); clearTimeout(timer); socket.close() })
     socket.connect(Number(args[1]), args[0], () => socket.send(asked, (error) => { if (error !== null) socket.emit('error', error) }))
+    break
+  }
+  case 'dns': {
+    // RFC 1035 4.1: the question comes back, with one answer that points to its name.
+    const answerTo = (asked: Buffer) => {
+      let end = 12
+      while (asked[end] !== 0) end += asked[end]! + 1
+      const type = asked.readUInt16BE(end + 1)
+      const data = type === 1 ? [192, 0, 2, 33] : type === 28 ? [0x20, 1, 0xd, 0xb8, ...Array.from({ length: 11 }, () => 0), 0x33] : []
+      const head = Buffer.from([...asked.subarray(0, 2), 0x81, 0x80, 0, 1, 0, data.length > 0 ? 1 : 0, 0, 0, 0, 0])
+      const record = data.length > 0 ? Buffer.from([0xc0, 12, 0, type, 0, 1, 0, 0, 0, 60, 0, data.length, ...data]) : Buffer.alloc(0)
+      return Buffer.concat([head, asked.subarray(12, end + 5), record])
+    }
+    const socket = udp(args[0]!)
+    socket.on('message', (message, { port, address }) => socket.send(answerTo(message), port, address))
+    createTcpServer((client) => {
+      client.on('error', () => client.destroy())
+      client.on('data', (piece) => {
+        // One query may come with the next right behind it.
+        for (let at = 0; at + 2 <= piece.length; at += 2 + piece.readUInt16BE(at)) {
+          const answer = answerTo(piece.subarray(at + 2, at + 2 + piece.readUInt16BE(at)))
+          client.write(Buffer.concat([Buffer.from([answer.length >> 8, answer.length & 255]), answer]))
+        }
+      })
+    }).listen(53, args[0], () => socket.bind(53, args[0], () => console.log('ready')))
     break
   }
   case 'listen': {
