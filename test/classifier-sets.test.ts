@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createPrng } from '../src/base/prng.ts'
 import { firewallRules, manyTuples, overlappingRanges, pinholes, type RuleSet } from '../src/storage/classifier-testing.ts'
-import { createClassifier, RULE_KEY_WORDS, type Classifier } from '../src/storage/classifier.ts'
+import { createClassifier, RULE_KEY_WORDS, type Classifier, type Kernel } from '../src/storage/classifier.ts'
 import { createClassifierModel } from '../src/storage/classifier.model.ts'
 import { readSet, SETS, setsAreHere } from './classifier-sets.ts'
 
@@ -13,8 +13,8 @@ function keyOf({ keys }: RuleSet, n: number): Int32Array {
   return keys.subarray(n * RULE_KEY_WORDS, (n + 1) * RULE_KEY_WORDS)
 }
 
-function build(set: RuleSet): { classifier: Classifier; handles: Int32Array } {
-  const classifier = createClassifier({ capacity: CAPACITY, seed: 1 }), handles = new Int32Array(set.values.length)
+function build(set: RuleSet, kernel: Kernel = 'typescript'): { classifier: Classifier; handles: Int32Array } {
+  const classifier = createClassifier({ capacity: CAPACITY, seed: 1, kernel }), handles = new Int32Array(set.values.length)
   assert.equal(classifier.build(handles.length, set.keys, set.priorities, set.values, handles), handles.length)
   return { classifier, handles }
 }
@@ -37,23 +37,28 @@ function checkSome(classifier: Classifier, set: RuleSet, handles: ArrayLike<numb
   }
 }
 
+const KERNELS = ['typescript', 'wasm'] as const
+
 for (const name of SETS) {
   test(`classifier: ${name} is answered as expected, built at once and one by one, with half of it removed and entered again`, {
     skip: setsAreHere ? false : 'NOT RUN: ../shared/classbench is not there',
   }, () => {
     const set = readSet(name), many = set.values.length
-    const { classifier, handles } = build(set)
-    assert.deepEqual(answersOf(classifier, set), set.expected)
-    for (let n = 0; n < many; n += 2) classifier.remove(handles[n])
-    classifier.maintain(500)
-    for (let n = 0; n < many; n += 2) handles[n] = classifier.insert(keyOf(set, n), set.priorities[n], n + 1)
-    assert.deepEqual(answersOf(classifier, set), set.expected)
-    while (classifier.maintain(1000));
-    assert.deepEqual(answersOf(classifier, set), set.expected)
-    for (let n = 0; n < set.zones.length; n += 7) {
-      assert.equal(classifier.lookup4(0, set.protocols[n], set.locals[n], set.peers[n], set.ports[n]), set.expected[n])
+    for (const kernel of KERNELS) {
+      const { classifier, handles } = build(set, kernel)
+      assert.equal(classifier.kernel, kernel)
+      assert.deepEqual(answersOf(classifier, set), set.expected)
+      for (let n = 0; n < many; n += 2) classifier.remove(handles[n])
+      classifier.maintain(500)
+      for (let n = 0; n < many; n += 2) handles[n] = classifier.insert(keyOf(set, n), set.priorities[n], n + 1)
+      assert.deepEqual(answersOf(classifier, set), set.expected)
+      while (classifier.maintain(1000));
+      assert.deepEqual(answersOf(classifier, set), set.expected)
+      for (let n = 0; n < set.zones.length; n += 7) {
+        assert.equal(classifier.lookup4(0, set.protocols[n], set.locals[n], set.peers[n], set.ports[n]), set.expected[n])
+      }
+      if (many > 90_000) assert.ok(classifier.bytes() <= 120 * many, `${classifier.bytes() / many} bytes a rule`)
     }
-    if (many > 90_000) assert.ok(classifier.bytes() <= 120 * many, `${classifier.bytes() / many} bytes a rule`)
   })
 }
 
@@ -63,9 +68,9 @@ const adversarial = {
   'pinholes': pinholes(3000, 2000, createPrng(3)),
   'a firewall': firewallRules(3000, 2000, createPrng(4)),
 }
-for (const [name, set] of Object.entries(adversarial)) {
-  test(`classifier: ${name}`, () => {
-    const { classifier, handles } = build(set), { below } = createPrng(9)
+for (const [name, set] of Object.entries(adversarial)) for (const kernel of KERNELS) {
+  test(`classifier: ${name}, by ${kernel}`, () => {
+    const { classifier, handles } = build(set, kernel), { below } = createPrng(9)
     checkSome(classifier, set, handles, 500)
     for (let n = 0; n < 1500; n++) {
       const which = below(handles.length)

@@ -14,6 +14,7 @@ while (done < Number(lookups)) {
   done += compareWithModel({
     seed: 1 + below(0x7fffffff), steps: oneOf([400, 4000, 20_000]), most: oneOf([8, 100, 300, 1000]),
     priorities: oneOf([1, 3, 1000, 65_536]), maintain: oneOf([0, 1, 3, 1000]), alike: oneOf([0, 0, 6, 8]),
+    kernel: sets % 2 === 0 ? 'wasm' : 'typescript',
   })
   sets++
   if (done - told < 1_000_000) continue

@@ -9,11 +9,17 @@
  * for the tables from rank 32 on, and few packets need it. One generation is in use; the other is empty, or being built.
  */
 
-/** State. */
+/**
+ * State. Its first words are also a record of IPv4, number 0, that applies to nothing: what an empty bucket begins with, and what
+ * has been found as long as nothing has.
+ */
 export const COUNT = 0, BUCKETS = 1        // rules; buckets in use
-export const BUCKET_MASK = 2               // 2^k - 1 with 2^k ≥ buckets: those not there yet are found with a bit less
+export const NO_PORTS = 2                  // a range that ends before it begins
 export const ACTIVE = 3                    // where the generation in use begins
-export const FREE = 4, HIGH = 5            // first free record; first record that was never used
+export const FREE = 4                      // first free record
+export const LAST_PRIORITY = 5             // NEVER; the two words that follow stay 0
+export const BUCKET_MASK = 17              // 2^k - 1 with 2^k ≥ buckets: those not there yet are found with a bit less
+export const HIGH = 18                     // first record that was never used
 export const MULTIPLIERS = 8               // of the hash, odd: ports, then a word of local and peer address each
 const STATE_WORDS = 32
 

@@ -2,7 +2,7 @@
 import { createPrng } from '../base/prng.ts'
 import { createRandomRules } from './classifier-testing.ts'
 import { createClassifierModel } from './classifier.model.ts'
-import { createClassifier, type Classifier } from './classifier.ts'
+import { createClassifier, type Classifier, type Kernel } from './classifier.ts'
 
 /** One packet, by the classifier and by its batch of one. */
 export function lookup(
@@ -30,13 +30,15 @@ export interface Run {
   maintain: number
   /** Of 8 rules so many are a variation of one condition, in its ports alone. */
   alike: number
+  /** What looks up batches. */
+  kernel: Kernel
 }
 
 /** @returns lookups that were compared. @throws Error at the first difference */
-export function compareWithModel({ seed, steps, most, priorities, maintain, alike }: Run): number {
+export function compareWithModel({ seed, steps, most, priorities, maintain, alike, kernel }: Run): number {
   const prng = createPrng(seed), { below } = prng
   const random = createRandomRules(prng)
-  const classifier = createClassifier({ capacity: most, seed }), model = createClassifierModel()
+  const classifier = createClassifier({ capacity: most, seed, kernel }), model = createClassifierModel()
   const live: number[] = []
   const like = random.rule(4)
   for (let n = 1; n <= steps; n++) {

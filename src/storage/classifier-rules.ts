@@ -10,8 +10,8 @@
  * trie in the chain, with the condition that all its rules have in common.
  */
 import {
-  ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, createLayout, FREE, HEAD_MIXED, HEAD_RECORD, HEAD_TAG, HIGH, META_LOCAL_BITS,
-  META_PAIRED, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, type Layout,
+  ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, createLayout, FREE, HEAD_MIXED, HEAD_RECORD, HEAD_TAG, HIGH, LAST_PRIORITY,
+  META_LOCAL_BITS, META_PAIRED, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, NEVER, NO_PORTS, type Layout,
 } from './classifier-layout.ts'
 import { createIndex, HOME_TABLE, IN_TRIE, IS_TRIE, type PruningIndex } from './classifier-index.ts'
 import { createRangeTries, type RangeTries } from './range-trie.ts'
@@ -54,11 +54,13 @@ const FEW_TABLES = 32, MANY_TABLES = 60
 const BUCKETS_A_RULE = 4
 const CROWD_AT_MANY = 8
 
-export function createRules(version: 4 | 6, capacity: number, prng: Prng): Rules {
-  const layout = createLayout(version, capacity)
+/** Rules in memory of their own, or in `memory` if that is given: room for `layout.words`, all 0. */
+export function createRules(
+  version: 4 | 6, capacity: number, prng: Prng, layout = createLayout(version, capacity), memory: ArrayBuffer | null = null,
+): Rules {
   const { width, recordBits, heads, firstRecord, mostRecords, mostBuckets } = layout
   const { ports: PORTS, meta: META, priority: PRIORITY, value: VALUE, next: NEXT, bits: BITS } = layout
-  const words = new Int32Array(layout.words), w = words
+  const words = memory === null ? new Int32Array(layout.words) : new Int32Array(memory, 0, layout.words), w = words
   const homes = new Uint16Array(mostRecords)
   const tables = {
     localBits: new Uint8Array(MOST_TABLES), peerBits: new Uint8Array(MOST_TABLES), exact: new Uint8Array(MOST_TABLES),
@@ -76,6 +78,8 @@ export function createRules(version: 4 | 6, capacity: number, prng: Prng): Rules
 
   for (let n = 0; n < 9; n++) w[MULTIPLIERS + n] = prng.next() | 1
   for (let table = 0; table < MOST_TABLES; table++) tables.salt[table] = prng.next()
+  w[NO_PORTS] = -65536
+  w[LAST_PRIORITY] = NEVER
   w[BUCKETS] = 64
   w[BUCKET_MASK] = 63
   w[HIGH] = firstRecord

@@ -24,10 +24,11 @@ async function heapBytesOf(calls: number, work: () => void): Promise<number> {
 
 const PACKETS = 50_000
 
-for (const [name, make] of Object.entries({ firewall: firewallRules, 'overlapping ranges': overlappingRanges })) {
-  test(`classifier: looking up allocates nothing: ${name}`, async () => {
+const SETS = { firewall: firewallRules, 'overlapping ranges': overlappingRanges }
+for (const [name, make] of Object.entries(SETS)) for (const kernel of ['typescript', 'wasm'] as const) {
+  test(`classifier: looking up allocates nothing: ${name}, ${kernel}`, async () => {
     const set = make(1000, PACKETS, createPrng(1)), handles = new Int32Array(1000)
-    const classifier = createClassifier({ capacity: 2000, seed: 1 })
+    const classifier = createClassifier({ capacity: 2000, seed: 1, kernel })
     classifier.build(1000, set.keys, set.priorities, set.values, handles)
     const answers = new Int32Array(PACKETS), { zones, protocols, locals, peers, ports } = set
     const batch = await heapBytesOf(PACKETS, () => {

@@ -11,13 +11,14 @@ test('classifier: answers as a linear search does, while rules come and go', () 
   fc.assert(fc.property(fc.record({
     seed: fc.integer({ min: 1, max: 0x7fffffff }), steps: fc.constantFrom(60, 400), most: fc.constantFrom(1, 8, 100, 300),
     priorities: fc.constantFrom(1, 3, 1000, 65_536), maintain: fc.constantFrom(0, 1, 3, 1000), alike: fc.constantFrom(0, 0, 6, 8),
+    kernel: fc.constantFrom('typescript' as const, 'wasm' as const),
   }), (run) => { compareWithModel(run) }), { numRuns: 120 })
 })
 
 test('classifier: thousands of rules that come and go, with re-indexing under way all the time', (t) => {
   const seed = Date.now() & 0x7fffffff
   t.diagnostic(`seed ${seed}`)
-  compareWithModel({ seed, steps: 6000, most: 2500, priorities: 2000, maintain: 2, alike: 1 })
+  compareWithModel({ seed, steps: 6000, most: 2500, priorities: 2000, maintain: 2, alike: 1, kernel: 'wasm' })
 })
 
 test('classifier: an empty one finds nothing and takes little memory', () => {

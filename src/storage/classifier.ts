@@ -10,6 +10,8 @@
 import { createPrng } from '../base/prng.ts'
 import { createFinder4 } from './classifier-find4.ts'
 import { createFinder6, type Finder6 } from './classifier-find6.ts'
+import { createBatch4, kernelMemory } from './classifier-kernel4.ts'
+import { createLayout } from './classifier-layout.ts'
 import { createRules, type Condition, type Rules } from './classifier-rules.ts'
 
 /** Words of a rule's condition, in an Int32Array of RULE_KEY_WORDS. */
@@ -30,7 +32,12 @@ export interface ClassifierOptions {
   /** Rules at once, 1 … 2^20. */
   capacity: number
   seed: number
+  /** What looks up batches of IPv4: TypeScript (default), or WebAssembly where it is to be had. V8 sets gigabytes of addresses
+   * aside for the latter, so it is for few classifiers, that are asked about batches. */
+  kernel?: Kernel
 }
+
+export type Kernel = 'typescript' | 'wasm'
 
 export interface Classifier {
   /** Enters a rule. `priority` int32 >= 0: the lowest number that matches wins, of equals the lower handle. `value` > 0 is what
@@ -51,6 +58,8 @@ export interface Classifier {
   /** Does up to `budget` units of re-indexing that is due (about a microsecond each at most); returns true while more is due.
    * Lookups are right at any time, before and after. */
   maintain(budget: number): boolean
+  /** What looks up batches of IPv4. */
+  readonly kernel: Kernel
   readonly count: () => number
   /** Bytes of all tables now. */
   readonly bytes: () => number
@@ -59,10 +68,14 @@ export interface Classifier {
 /** Handles of both versions are parted by their last bit. */
 const IS_SIX = 1
 
-export function createClassifier({ capacity, seed }: ClassifierOptions): Classifier {
+export function createClassifier({ capacity, seed, kernel = 'typescript' }: ClassifierOptions): Classifier {
   const prng = createPrng(seed)
-  const four = createRules(4, capacity, prng)
-  const { lookup4, lookupBatch4 } = createFinder4(four)
+  const layout = createLayout(4, capacity), memory = kernel === 'wasm' ? kernelMemory(layout) : null
+  const four = createRules(4, capacity, prng, layout, memory?.buffer)
+  const finder4 = createFinder4(four)
+  const { lookup4 } = finder4
+  const compiled = memory === null ? null : createBatch4(memory, four, finder4)
+  const lookupBatch4 = compiled ?? finder4.lookupBatch4
   // Most have no rule for IPv6 and need not reserve anything.
   let six: Rules | null = null
   let finder6: Finder6 | null = null
@@ -135,6 +148,7 @@ export function createClassifier({ capacity, seed }: ClassifierOptions): Classif
 
   return {
     insert, remove, build, lookup4, lookup6, lookupBatch4, maintain,
+    kernel: compiled === null ? 'typescript' : 'wasm',
     count: () => count,
     bytes: () => four.bytes() + (six === null ? 0 : six.bytes()),
   }

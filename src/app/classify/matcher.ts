@@ -1,12 +1,12 @@
-/** The two ways to find the first rule: the classifier of the packet path, and looking at every rule in order. */
+/** Ways to find the first rule: the classifier of the packet path, with either kernel, and looking at every rule in order. */
 import {
   createClassifier, KEY_LOCAL, KEY_LOCAL_BITS, KEY_LOCAL_PORTS, KEY_PEER, KEY_PEER_BITS, KEY_PEER_PORTS, KEY_PROTOCOL,
-  RULE_KEY_WORDS,
+  RULE_KEY_WORDS, type Kernel,
 } from '../../storage/classifier.ts'
 import type { Filters } from './filters.ts'
 import type { Headers } from './headers.ts'
 
-export const ENGINES = ['classifier', 'linear'] as const
+export const ENGINES = ['wasm', 'typescript', 'linear'] as const
 export type EngineName = (typeof ENGINES)[number]
 
 /** Headers that are looked up in one call. */
@@ -20,6 +20,8 @@ export interface Batch {
 }
 
 export interface Matcher {
+  /** TypeScript where there is no WebAssembly. */
+  engine: EngineName
   /** answers[i]: one more than the place of the first rule that matches header i of the batch, or 0. */
   find(batch: Batch, answers: Int32Array): void
   /** Deletes a rule and inserts it again. */
@@ -42,13 +44,14 @@ export function batchesOf({ count, sources, destinations, ports, protocols }: He
 /** Steps of re-indexing after an update. */
 const MAINTENANCE = 2
 
-function classifierMatcher({ count, keys }: Filters, seed: number): Matcher {
-  const classifier = createClassifier({ capacity: count, seed }), handles = new Int32Array(count)
+function classifierMatcher({ count, keys }: Filters, seed: number, kernel: Kernel): Matcher {
+  const classifier = createClassifier({ capacity: count, seed, kernel }), handles = new Int32Array(count)
   const priorities = new Int32Array(count), values = new Int32Array(count)
   for (let n = 0; n < count; n++) priorities[n] = values[n] = n + 1
   classifier.build(count, keys, priorities, values, handles)
   const key = new Int32Array(RULE_KEY_WORDS)
   return {
+    engine: classifier.kernel,
     find({ count, zones, protocols, sources, destinations, ports }, answers) {
       if (count === 1) answers[0] = classifier.lookup4(0, protocols[0], sources[0], destinations[0], ports[0])
       else classifier.lookupBatch4(count, zones, protocols, sources, destinations, ports, answers)
@@ -96,6 +99,7 @@ function linearMatcher({ count, keys }: Filters): Matcher {
   }
 
   return {
+    engine: 'linear',
     find({ count, protocols, sources, destinations, ports }, answers) {
       for (let i = 0; i < count; i++) answers[i] = first(protocols[i], sources[i], destinations[i], ports[i])
     },
@@ -116,5 +120,5 @@ function isInside(port: number, range: number): boolean {
 }
 
 export function createMatcher(engine: EngineName, filters: Filters, seed: number): Matcher {
-  return engine === 'linear' ? linearMatcher(filters) : classifierMatcher(filters, seed)
+  return engine === 'linear' ? linearMatcher(filters) : classifierMatcher(filters, seed, engine)
 }

@@ -45,7 +45,9 @@ export function createReport(context: ClassifyContext, { answers, lookupsPerSeco
   }
 }
 
-const ENGINE_TEXT: Record<EngineName, string> = { classifier: 'the classifier', linear: 'linear search' }
+const ENGINE_TEXT: Record<EngineName, string> = {
+  wasm: 'the classifier in WebAssembly', typescript: 'the classifier in TypeScript', linear: 'linear search',
+}
 
 export function summary({ engine, batch, rules, packets, lookupsPerSecond, updates }: ClassifyReport): string {
   const lines = [

@@ -40,14 +40,15 @@ file('trace.gz', gzipSync(TRACE))
 test('classify: prints rules, packets and rates, and writes the first matching rule of each header', () => {
   const { status, stdout, stderr } = classify(['rules', 'trace', '--answers', 'answers', '--rounds', '1'])
   assert.deepEqual([status, stderr], [0, ''])
-  assert.match(stdout, /^rules +3, built in [\d.]+ ms, [\d.]+ bytes a rule\npackets +4, 3 match a rule\nlookups +[\d.]+ M\/s \([\d.]+ - [\d.]+ in 1 rounds\), by the classifier in batches of 256\n$/)
+  assert.match(stdout, /^rules +3, built in [\d.]+ ms, [\d.]+ bytes a rule\npackets +4, 3 match a rule\nlookups +[\d.]+ M\/s \([\d.]+ - [\d.]+ in 1 rounds\), by the classifier in WebAssembly in batches of 256\n$/)
   assert.equal(read('answers'), ANSWERS)
 })
 
-test('classify: gzip, standard input, batches, seeds, updates and either engine give the same answers', () => {
+test('classify: gzip, standard input, batches, seeds, updates and each engine give the same answers', () => {
   const runs: [args: string[], input?: string | Uint8Array][] = [
     [['rules.gz', 'trace.gz']], [['-', 'trace'], RULES], [['rules', '-'], gzipSync(TRACE)], [['rules', 'trace', '--batch', '1']],
     [['rules', 'trace', '--engine', 'linear', '--batch', '3', '--seed', '9', '--updates', '50000']],
+    [['rules', 'trace', '--engine', 'typescript', '--batch', '3', '--seed', '9', '--updates', '50000']],
   ]
   for (const [args, input] of runs) {
     const { status, stdout, stderr } = classify([...args, '--answers', '-', '--rounds', '1'], input)
@@ -60,7 +61,7 @@ test('classify: --json tells programs the same', () => {
   const { status, stdout } = classify(['rules', 'trace', '--json', '--rounds', '2', '--updates', '1000'])
   assert.equal(status, 0)
   const { schema, engine, batch, rounds, rules, packets, lookupsPerSecond, updates } = JSON.parse(stdout) as ClassifyReport
-  assert.deepEqual([schema, engine, batch, rounds], ['pinhole-classify/1', 'classifier', 256, 2])
+  assert.deepEqual([schema, engine, batch, rounds], ['pinhole-classify/1', 'wasm', 256, 2])
   assert.deepEqual([rules.file, rules.count, rules.bytesPerRule], ['rules', 3, rules.bytes / 3])
   assert.deepEqual(packets, { file: 'trace', count: 4, matched: 3 })
   assert.equal(lookupsPerSecond.rounds.length, 2)
@@ -99,7 +100,7 @@ test('classify: what cannot be done is refused before anything is written', () =
     [['rules', 'trace', '--answers', 'rules'], 2, /rules holds the rules: write elsewhere/],
     [['rules', 'trace', '--answers', './trace'], 2, /trace holds the trace: write elsewhere/],
     [['rules', 'trace', '--answers', 'absent/x'], 4, /^pinhole: cannot write absent\/x: /],
-    [['rules', 'trace', '--engine', 'tcam'], 2, /Allowed choices are classifier, linear/],
+    [['rules', 'trace', '--engine', 'tcam'], 2, /Allowed choices are wasm, typescript, linear/],
     [['rules', 'trace', '--batch', '0'], 2, /whole number/],
   ]
   for (const [args, expected, message] of cases) {
@@ -129,13 +130,13 @@ for (const [set, ...updates] of [['acl1_1k'], ['fw1_1k', '--updates', '50000'], 
   })
 }
 
-test('classify: headers of another set match nothing in one without a rule for all, by both engines', {
+test('classify: headers of another set match nothing in one without a rule for all, by each engine', {
   skip: existsSync(SETS) ? false : 'NOT RUN: ../shared/classbench is not there',
 }, () => {
   const [rules, trace] = [join(SETS, 'fw1_1k.rules.gz'), join(SETS, 'acl1_1k.trace.gz')]
-  for (const engine of ['classifier', 'linear']) {
+  for (const engine of ['wasm', 'typescript', 'linear']) {
     assert.equal(classify([rules, trace, '--engine', engine, '--answers', engine, '--rounds', '1']).status, 0)
   }
   assert.match(read('linear'), /^-1$/m)
-  assert.equal(read('classifier'), read('linear'))
+  for (const engine of ['wasm', 'typescript']) assert.equal(read(engine), read('linear'), engine)
 })

@@ -1,0 +1,426 @@
+/**
+ * Finding the first IPv4 rules of a batch in WebAssembly, over the same memory as `classifier-find4`, whose answers it gives. The
+ * code is made for one classifier: what is constant there is constant in it.
+ *
+ * Packets go in step. All get the word of tables worth a look; then, round by round, all those that are at a record compare it, and
+ * all those that need another table find their place in it. Nothing is jumped over: a packet is written to the end of each list it
+ * may belong to, and the list becomes longer only if it does. So no jump is foretold wrongly but at the end of a list, while one by
+ * one every other packet would have one for each table and each record too many.
+ *
+ * Tries are asked by way of TypeScript.
+ */
+import {
+  ACTIVE, ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, FIELDS, HEAD_RECORD, LOCAL_PORTS, LONG_MASK, META_LOCAL_BITS,
+  META_PAIRED, META_PEER_BITS, META_ZONES, MULTIPLIERS, NEVER, PEER_PORTS, PLANES, SHIFT, SHORT_MASK, T_BEST,
+  T_BEST_RULE, T_LOCAL, T_PEER, T_PORTS, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES, WILD, type Layout,
+} from './classifier-layout.ts'
+import {
+  and, atLeast, atLeastHalves, atMost, call, equal, get, greater, isFullBehind, isZero, leadingZeros, less, lessUnsigned, load,
+  loadByte, loadVector, minus, moduleOf, notEqual, or, plus, repeatWhile, select, set, shiftLeft, shiftRightUnsigned, store, times,
+  trailingZeros, vectorOf, when, wordOf, xor, xorVectors, type Code, type FunctionCode, type Value,
+} from './wasm-code.ts'
+
+/** Of the global of that name, what is used here. */
+declare const WebAssembly: undefined | {
+  Memory: new (options: { initial: number }) => { buffer: ArrayBuffer }
+  validate: (bytes: Uint8Array<ArrayBuffer>) => boolean
+  Module: new (bytes: Uint8Array<ArrayBuffer>) => object
+  Instance: new (module: object, imports: object) => { exports: { run: (count: number) => number } }
+}
+
+/** Packets in a run. */
+export const RUN = 256
+
+// A packet: addresses, ports as they are compared, zone and protocol, tables still worth a look, the record to look at, the best
+// record yet. Records are named by their addresses.
+const LOCAL = 0, PEER = 4, LOCAL_PORT = 8, PEER_PORT = 12, KIND = 16, MASK = 20, RECORD = 24, FOUND = 28
+const PACKET_BITS = 5
+/** KIND: by how much the word of a rule is shifted to make the bit of the zone its sign, then the protocol. */
+const KIND_PROTOCOL = 8
+/** Some table without a bit of its own may be worth a look. */
+const KIND_SHARED = 1 << 31
+
+/**
+ * Behind the rules: packets, columns of the caller, and lists of packets: at a record, at a table, for the second plane.
+ */
+export function kernelRoom({ words }: Layout) {
+  const packets = (words + 7 & -8) << 2
+  const locals = packets + (RUN << PACKET_BITS), peers = locals + 4 * RUN, ports = peers + 4 * RUN, answers = ports + 4 * RUN
+  const zones = answers + 4 * RUN, protocols = zones + RUN
+  const atRecord = protocols + RUN, atTable = atRecord + 4 * RUN, forSecond = atTable + 4 * RUN
+  return { packets, locals, peers, ports, answers, zones, protocols, atRecord, atTable, forSecond, end: forSecond + 4 * RUN }
+}
+
+/** Memory for a classifier's half and the room of its kernel; null where WebAssembly is not to be had. */
+export function kernelMemory(layout: Layout): { buffer: ArrayBuffer } | null {
+  if (typeof WebAssembly === 'undefined') return null
+  try {
+    return new WebAssembly.Memory({ initial: Math.ceil(kernelRoom(layout).end / 65_536) })
+  } catch {
+    return null
+  }
+}
+
+export interface Kernel4Helpers {
+  /** The better of record `found` and the first in the trie of record `r`. */
+  searchTrie(r: number, found: number, zone: number, protocol: number, local: number, peer: number, ports: number): number
+}
+
+// A record of IPv4, in bytes.
+const R_META = 16, R_PRIORITY = 20, R_VALUE = 24, R_NEXT = 28
+const RECORD_BITS = 5, DESCRIPTOR_BITS = TABLE_BITS + 2
+
+type BatchLookup4 = (
+  count: number, zones: Uint8Array, protocols: Uint8Array, locals: Int32Array, peers: Int32Array, ports: Int32Array,
+  answers: Int32Array,
+) => void
+
+/** As `Classifier.lookupBatch4`; null where there are no vectors. `memory` is that of `kernelMemory`, with the rules in it. */
+export function createBatch4(
+  memory: { buffer: ArrayBuffer }, { words, layout }: { words: Int32Array; layout: Layout }, helpers: Kernel4Helpers,
+): BatchLookup4 | null {
+  const room = kernelRoom(layout), { buffer } = memory
+  const column = (at: number) => new Int32Array(buffer, at, RUN), bytes = (at: number) => new Uint8Array(buffer, at, RUN)
+  const localColumn = column(room.locals), peerColumn = column(room.peers), portColumn = column(room.ports)
+  const zoneColumn = bytes(room.zones), protocolColumn = bytes(room.protocols), answerColumn = column(room.answers)
+  const run = createKernel4(memory, words, layout, helpers)
+  if (run === null) return null
+  return (count, zones, protocols, locals, peers, ports, answers) => {
+    if (words[COUNT] === 0) {
+      answers.fill(0, 0, count)
+      return
+    }
+    for (let start = 0; start < count; start += RUN) {
+      const many = Math.min(RUN, count - start), end = start + many
+      copy(zones, start, end, zoneColumn)
+      copy(protocols, start, end, protocolColumn)
+      copy(locals, start, end, localColumn)
+      copy(peers, start, end, peerColumn)
+      copy(ports, start, end, portColumn)
+      run(many)
+      if (many === RUN) answers.set(answerColumn, start)
+      else for (let n = 0; n < many; n++) answers[start + n] = answerColumn[n]
+    }
+  }
+}
+
+/** Fastest from arrays of just the right length; of others no view is made, which would cost memory. */
+function copy(from: Int32Array | Uint8Array, start: number, end: number, to: Int32Array | Uint8Array): void {
+  if (start === 0 && end === from.length) to.set(from)
+  else for (let n = start; n < end; n++) to[n - start] = from[n]
+}
+
+/** Finds the answers of the first `count` ≤ RUN packets in the columns. */
+function createKernel4(
+  memory: object, words: Int32Array, layout: Layout, { searchTrie }: Kernel4Helpers,
+): ((count: number) => void) | null {
+  const bytes = moduleOf({ searchTrie: 7 }, [roundsCode(words, layout), runCode(words, layout)])
+  if (!WebAssembly!.validate(bytes)) return null
+  return new WebAssembly!.Instance(new WebAssembly!.Module(bytes), { env: { memory, searchTrie } }).exports.run
+}
+
+/** Functions by number: what is imported comes first. */
+const SEARCH_TRIE = 0, ROUNDS = 1
+
+/** Numbers of locals by name; parameters come first. */
+function locals<Name extends string>(...names: Name[]): Record<Name, number> {
+  return Object.fromEntries(names.map((one, n) => [one, n])) as Record<Name, number>
+}
+
+/** A word of the classifier whose place is known. */
+function state(index: number): Code {
+  return load(0, index << 2)
+}
+
+/** Writes a packet to the end of a list, and makes the list longer if the condition is 1. */
+function append(end: number, packet: number, condition: Value): Code[] {
+  return [store(get(end), 0, get(packet)), set(end, plus(get(end), shiftLeft(condition, 2)))]
+}
+
+/** The entry of a field of ports, see portEntry. */
+function portEntryOf(port: Value): Code {
+  return select(less(port, 4096), port, plus(shiftRightUnsigned(port, 5), 3968))
+}
+
+/** The tables that a packet's fields leave, in the plane at `plane`. Its protocol would leave few less, so it is not asked. */
+function candidates(
+  { fieldWords }: Layout, w: Int32Array, plane: Value, shift: Value, local: Value, peer: Value, ports: Value, port: number,
+  wild: (n: number) => Value,
+): Code {
+  const field = (n: number, address: Value, mask: number, multiplier: number) => or(
+    load(plus(plane, shiftLeft(shiftRightUnsigned(times(and(address, mask), multiplier), shift), 2)), FIELDS + n * fieldWords << 2),
+    wild(n))
+  const ofPort = (value: Value, entries: number): Code =>
+    [...set(port, value), ...load(plus(plane, shiftLeft(portEntryOf(get(port)), 2)), entries << 2)]
+  const localMultiplier = w[MULTIPLIERS + 1], peerMultiplier = w[MULTIPLIERS + 5]
+  return and(
+    field(0, local, SHORT_MASK, localMultiplier), field(1, local, LONG_MASK, localMultiplier),
+    field(2, peer, SHORT_MASK, peerMultiplier), field(3, peer, LONG_MASK, peerMultiplier),
+    ofPort(shiftRightUnsigned(ports, 16), LOCAL_PORTS), ofPort(and(ports, 0xffff), PEER_PORTS),
+  )
+}
+
+/** Locals that are set on the way to the bucket of a table, and to the comparison with a record. */
+interface Work { packet: number; table: number; hash: number; bucket: number; r: number; meta: number; bad: number }
+interface Vectors { rule: number; wanted: number }
+
+/** The first record in the bucket of the table at $.table, or 0. */
+function firstRecord({ heads }: Layout, w: Int32Array, $: Work, bucketMask: Value, buckets: Value, ports: Value): Code {
+  const ofTable = (word: number) => load(get($.table), word << 2), field = (at: number) => load(get($.packet), at)
+  return [
+    ...set($.hash, plus(
+      plus(ofTable(T_SALT), times(and(ports, ofTable(T_PORTS)), w[MULTIPLIERS])),
+      plus(times(and(field(LOCAL), ofTable(T_LOCAL)), w[MULTIPLIERS + 1]),
+        times(and(field(PEER), ofTable(T_PEER)), w[MULTIPLIERS + 5])))),
+    ...set($.hash, times(xor(get($.hash), shiftRightUnsigned(get($.hash), 15)), 0x2c1b3c6d)),
+    ...set($.hash, xor(get($.hash), shiftRightUnsigned(get($.hash), 13))),
+    ...set($.bucket, and(get($.hash), bucketMask)),
+    ...set($.bucket, select(lessUnsigned(get($.bucket), buckets), get($.bucket),
+      and(get($.bucket), shiftRightUnsigned(bucketMask, 1)))),
+    ...shiftLeft(and(load(shiftLeft(get($.bucket), 2), heads << 2), HEAD_RECORD), RECORD_BITS),
+  ]
+}
+
+/** Flips the low ends of ranges, so that a port must not be above either end: as it is, or flipped too. */
+const LOW_ENDS = vectorOf(0, 0, -65536, -65536)
+
+/** 1 if the record at $.r applies to the packet at $.packet. */
+function applies($: Work, v: Vectors): Code {
+  const difference = xorVectors(get(v.rule), get(v.wanted))
+  const beyond = (lane: number, bitsAt: number) =>
+    minus(leadingZeros(wordOf(difference, lane)), and(shiftRightUnsigned(get($.meta), bitsAt), 63))
+  const field = (at: number) => load(get($.packet), at), range = (lane: number) => wordOf(get(v.rule), lane)
+  return [
+    ...set(v.rule, loadVector(get($.r))), ...set(v.wanted, loadVector(get($.packet))),
+    ...set($.meta, load(get($.r), R_META)),
+    ...set($.bad, or(
+      beyond(0, META_LOCAL_BITS), beyond(1, META_PEER_BITS),
+      minus(and(get($.meta), ANY_PROTOCOL), and(xor(get($.meta), shiftRightUnsigned(field(KIND), KIND_PROTOCOL)), 0xff)),
+      xor(shiftLeft(get($.meta), field(KIND)), -1),
+    )),
+    // How far the two ports are apart, in the few that go in pairs.
+    ...when(and(get($.meta), META_PAIRED),
+      set($.hash, minus(
+        minus(and(field(LOCAL_PORT), 0xffff), shiftRightUnsigned(range(2), 16)),
+        minus(and(field(PEER_PORT), 0xffff), shiftRightUnsigned(range(3), 16)))),
+      set($.bad, or(get($.bad), get($.hash), minus(0, get($.hash))))),
+    ...and(atLeast(get($.bad), 0), isFullBehind(atLeastHalves(xorVectors(get(v.rule), LOW_ENDS), get(v.wanted)))),
+  ]
+}
+
+/** Arguments that the helpers want of the packet at $.packet. */
+function argumentsOf({ packet }: { packet: number }): Code[] {
+  const field = (at: number) => load(get(packet), at)
+  return [
+    minus(31 - META_ZONES, and(field(KIND), 0xff)), and(shiftRightUnsigned(field(KIND), KIND_PROTOCOL), 0xff),
+    field(LOCAL), field(PEER), portsOf(packet),
+  ]
+}
+
+function portsOf(packet: number): Code {
+  return or(shiftLeft(load(get(packet), LOCAL_PORT), 16), and(load(get(packet), PEER_PORT), 0xffff))
+}
+
+/**
+ * From the tables at `tables` on: packets that are at a record, up to `recordEnd`, or at a table, up to `tableEnd`, until none is
+ * left. Those for whom the first plane has no more go to the list for the second, if `hasSecond` is 1. Returns the end of that
+ * list, which is `second` before.
+ */
+function roundsCode(w: Int32Array, layout: Layout): FunctionCode {
+  const room = kernelRoom(layout), { atRecord, atTable } = room
+  const $ = locals('tables', 'recordEnd', 'tableEnd', 'second', 'hasSecond', 'list', 'end', 'packet', 'r', 'meta', 'bad', 'applies',
+    'priority', 'best', 'found', 'hit', 'next', 'mask', 'table', 'go', 'hash', 'bucket', 'bucketMask', 'buckets')
+  const many = Object.keys($).length, v = { rule: many, wanted: many + 1 }
+  const field = (offset: number) => load(get($.packet), offset)
+  const ofRecord = (offset: number) => load(get($.r), offset)
+  const ofTable = (word: number) => load(get($.table), word << 2)
+  const begin = [
+    set($.packet, load(get($.list))), set($.mask, field(MASK)), set($.found, field(FOUND)),
+    set($.best, load(get($.found), R_PRIORITY)),
+  ]
+  const toTable = set($.table, plus(get($.tables), shiftLeft(trailingZeros(get($.mask)), DESCRIPTOR_BITS)))
+  /** What follows for a packet that is not at a record any more: `go` if something better may come. */
+  const onwards: Code[] = [
+    toTable,
+    set($.go, and(get($.go), atMost(ofTable(T_SUFFIX), get($.best)))),
+    ...append($.second, $.packet, and(get($.go), isZero(get($.mask)), get($.hasSecond))),
+  ]
+
+  const compare: Code[] = [
+    ...begin,
+    set($.r, field(RECORD)),
+    set($.applies, applies($, v)),
+    set($.priority, ofRecord(R_PRIORITY)),
+    when(and(get($.applies), less(ofRecord(R_VALUE), 0), atMost(get($.priority), get($.best))),
+      set($.found, call(SEARCH_TRIE, shiftRightUnsigned(get($.r), 2),
+        select(get($.found), shiftRightUnsigned(get($.found), RECORD_BITS), NEVER), ...argumentsOf($))),
+      set($.found, select(equal(get($.found), NEVER), 0, shiftLeft(get($.found), RECORD_BITS))),
+      set($.best, load(get($.found), R_PRIORITY)),
+      set($.applies, 0)),
+    // Nothing found is after every record.
+    set($.hit, and(get($.applies), or(less(get($.priority), get($.best)), and(
+      equal(get($.priority), get($.best)), lessUnsigned(get($.r), minus(get($.found), 1)))))),
+    set($.next, shiftLeft(ofRecord(R_NEXT), RECORD_BITS)),
+    // Does it go on in the chain?
+    set($.go, and(isZero(get($.applies)), atMost(get($.priority), get($.best)), notEqual(get($.next), 0))),
+    set($.best, select(get($.hit), get($.priority), get($.best))),
+    store(get($.packet), FOUND, select(get($.hit), get($.r), get($.found))),
+    store(get($.packet), RECORD, get($.next)),
+    ...append($.recordEnd, $.packet, get($.go)),
+    set($.go, xor(get($.go), 1)),
+    ...onwards,
+    ...append($.tableEnd, $.packet, and(get($.go), notEqual(get($.mask), 0))),
+  ]
+
+  const visit: Code[] = [
+    ...begin,
+    toTable,
+    set($.mask, and(get($.mask), minus(get($.mask), 1))),
+    store(get($.packet), MASK, get($.mask)),
+    set($.r, firstRecord(layout, w, $, get($.bucketMask), get($.buckets), portsOf($.packet))),
+    // Can the table hold something better?
+    set($.r, select(or(less(ofTable(T_BEST), get($.best)), and(equal(ofTable(T_BEST), get($.best)),
+      lessUnsigned(shiftLeft(ofTable(T_BEST_RULE), RECORD_BITS), minus(get($.found), 1)))), get($.r), 0)),
+    store(get($.packet), RECORD, get($.r)),
+    set($.go, isZero(get($.r))),
+    ...append($.recordEnd, $.packet, xor(get($.go), 1)),
+    ...onwards,
+    ...append($.end, $.packet, and(get($.go), notEqual(get($.mask), 0))),
+  ]
+
+  const body = [
+    set($.bucketMask, state(BUCKET_MASK)),
+    set($.buckets, state(BUCKETS)),
+    repeatWhile(or(greater(get($.recordEnd), atRecord), greater(get($.tableEnd), atTable)),
+      // A list is written anew while it is read: it never becomes longer than what was read.
+      set($.end, atTable), set($.list, atTable),
+      when(less(get($.list), get($.tableEnd)),
+        repeatWhile(less(get($.list), get($.tableEnd)), ...visit, set($.list, plus(get($.list), 4)))),
+      set($.tableEnd, get($.end)),
+      set($.end, get($.recordEnd)), set($.list, atRecord), set($.recordEnd, atRecord),
+      when(less(get($.list), get($.end)),
+        repeatWhile(less(get($.list), get($.end)), ...compare, set($.list, plus(get($.list), 4))))),
+    get($.second),
+  ]
+  return { parameters: 5, locals: many - 5, vectors: 2, returns: true, body: body.flat() }
+}
+
+function runCode(w: Int32Array, layout: Layout): FunctionCode {
+  const room = kernelRoom(layout), { packets, atRecord, atTable, forSecond } = room
+  const $ = locals('count', 'base', 'plane', 'shift', 'place', 'four', 'packet', 'packetEnd', 'local', 'peer', 'ports', 'port',
+    'mask', 'tables', 'hasSecond', 'recordEnd', 'tableEnd', 'second', 'list', 'wild0', 'wild1', 'wild2', 'wild3', 'table', 'hash',
+    'bucket', 'meta', 'bad', 'r', 'applies', 'isTrie', 'best', 'go', 'bucketMask', 'buckets', 'tablesLeft')
+  const many = Object.keys($).length, v = { rule: many, wanted: many + 1 }
+  const wilds = [$.wild0, $.wild1, $.wild2, $.wild3]
+  const loadWilds = wilds.map((one, n) => set(one, load(get($.plane), WILD + n << 2)))
+  const field = (offset: number) => load(get($.packet), offset), column = (at: number) => load(get($.four), at)
+  const ofRecord = (offset: number) => load(get($.r), offset)
+  const left = candidates(
+    layout, w, get($.plane), get($.shift), get($.local), get($.peer), get($.ports), $.port, n => get(wilds[n]),
+  )
+  const toTable = set($.table, plus(get($.tables), shiftLeft(trailingZeros(get($.mask)), DESCRIPTOR_BITS)))
+  /** For each packet and, at `four`, its place in the columns. */
+  const each = (...body: Code[]) => [
+    set($.packet, packets), set($.four, 0),
+    repeatWhile(less(get($.packet), get($.packetEnd)), ...body,
+      set($.packet, plus(get($.packet), 1 << PACKET_BITS)), set($.four, plus(get($.four), 4))),
+  ]
+  /** A port, and above it the same flipped. */
+  const asCompared = (port: Value) => xor(times(port, 0x10001), -65536)
+
+  const mask: Code[] = [
+    set($.local, column(room.locals)), set($.peer, column(room.peers)), set($.ports, column(room.ports)),
+    set($.place, shiftRightUnsigned(get($.four), 2)),
+    store(get($.packet), LOCAL, get($.local)), store(get($.packet), PEER, get($.peer)),
+    store(get($.packet), LOCAL_PORT, asCompared(shiftRightUnsigned(get($.ports), 16))),
+    store(get($.packet), PEER_PORT, asCompared(and(get($.ports), 0xffff))),
+    store(get($.packet), KIND, or(minus(31 - META_ZONES, loadByte(get($.place), room.zones)),
+      shiftLeft(loadByte(get($.place), room.protocols), KIND_PROTOCOL))),
+    store(get($.packet), MASK, left),
+  ]
+
+  const visit: Code[] = [
+    set($.mask, field(MASK)),
+    toTable,
+    store(get($.packet), MASK, and(get($.mask), minus(get($.mask), 1))),
+    store(get($.packet), RECORD, firstRecord(layout, w, $, get($.bucketMask), get($.buckets), column(room.ports))),
+  ]
+
+  // Most packets are through after their first record.
+  const look: Code[] = [
+    set($.mask, field(MASK)),
+    set($.r, field(RECORD)),
+    set($.applies, applies($, v)),
+    set($.isTrie, and(get($.applies), less(ofRecord(R_VALUE), 0))),
+    set($.applies, xor(get($.applies), get($.isTrie))),
+    // The next record; none after one that applies; the same again if it stands for a trie.
+    set($.list, select(get($.isTrie), get($.r), shiftLeft(ofRecord(R_NEXT), RECORD_BITS))),
+    set($.list, select(get($.applies), 0, get($.list))),
+    set($.r, select(get($.applies), get($.r), 0)),
+    set($.best, ofRecord(R_PRIORITY)),
+    store(get($.packet), RECORD, get($.list)),
+    store(get($.packet), FOUND, get($.r)),
+    ...append($.recordEnd, $.packet, notEqual(get($.list), 0)),
+    toTable,
+    set($.go, and(isZero(get($.list)), atMost(load(get($.table), T_SUFFIX << 2), get($.best)))),
+    ...append($.second, $.packet, and(get($.go), isZero(get($.mask)), get($.hasSecond))),
+    ...append($.tableEnd, $.packet, and(get($.go), notEqual(get($.mask), 0))),
+  ]
+
+  /** Those for whom the tables before had no more, if what follows has better. */
+  const again = (...masked: Code[]) => [
+    set($.list, forSecond), set($.tableEnd, atTable),
+    repeatWhile(less(get($.list), get($.second)),
+      set($.packet, load(get($.list))),
+      ...masked,
+      store(get($.packet), MASK, get($.mask)),
+      toTable,
+      ...append($.tableEnd, $.packet, and(notEqual(get($.mask), 0), atMost(
+        load(get($.table), T_SUFFIX << 2), load(field(FOUND), R_PRIORITY)))),
+      set($.list, plus(get($.list), 4))),
+    set($.second, call(ROUNDS, get($.tables), atRecord, get($.tableEnd), forSecond, get($.hasSecond))),
+  ]
+  const nextTables = [
+    set($.tables, plus(get($.tables), 32 << DESCRIPTOR_BITS)),
+    set($.tablesLeft, minus(get($.tablesLeft), 32)),
+    set($.hasSecond, greater(get($.tablesLeft), 32)),
+  ]
+  const inSecond = again(
+    set($.local, field(LOCAL)), set($.peer, field(PEER)), set($.ports, portsOf($.packet)),
+    set($.mask, left),
+    store(get($.packet), KIND, or(field(KIND), and(get($.mask), KIND_SHARED))),
+  )
+  // The last bit of the second plane stands for all of these.
+  const inRest = again(
+    set($.mask, select(less(field(KIND), 0),
+      select(greater(get($.tablesLeft), 31), -1, minus(shiftLeft(1, get($.tablesLeft)), 1)), 0)),
+  )
+
+  const answer: Code[] = [store(get($.four), room.answers, load(field(FOUND), R_VALUE))]
+
+  const body = [
+    set($.base, shiftLeft(state(ACTIVE), 2)),
+    set($.shift, load(get($.base), SHIFT << 2)),
+    set($.tablesLeft, load(get($.base), TABLES << 2)),
+    set($.hasSecond, greater(get($.tablesLeft), 32)),
+    set($.tables, plus(get($.base), TABLE << 2)),
+    set($.plane, plus(get($.base), PLANES << 2)),
+    set($.bucketMask, state(BUCKET_MASK)), set($.buckets, state(BUCKETS)),
+    set($.packetEnd, plus(packets, shiftLeft(get($.count), PACKET_BITS))),
+    ...loadWilds,
+    ...each(...mask),
+    ...each(...visit),
+    set($.recordEnd, atRecord), set($.tableEnd, atTable), set($.second, forSecond),
+    ...each(...look),
+    set($.second, call(ROUNDS, get($.tables), get($.recordEnd), get($.tableEnd), get($.second), get($.hasSecond))),
+    when(greater(get($.second), forSecond),
+      ...nextTables,
+      set($.plane, plus(get($.plane), layout.planeWords << 2)),
+      ...loadWilds,
+      ...inSecond,
+      when(greater(get($.second), forSecond),
+        repeatWhile(greater(get($.second), forSecond), ...nextTables, ...inRest))),
+    ...each(...answer),
+  ]
+  return { parameters: 1, locals: many - 1, vectors: 2, returns: false, body: body.flat() }
+}

@@ -1,0 +1,164 @@
+/**
+ * WebAssembly as bytes, from expressions: as much of the binary format (WebAssembly Core Specification 2.0, chapter 5) as a kernel
+ * over one memory needs. Values are i32, but for some vectors (v128). Types are not checked here: what is wrong does not validate.
+ */
+
+/** Instructions that leave a value, or none. A number stands for a constant where a value is wanted. */
+export type Code = readonly number[]
+export type Value = Code | number
+
+/** LEB128. */
+function unsigned(value: number): number[] {
+  const bytes: number[] = []
+  for (; value > 127; value = Math.floor(value / 128)) bytes.push(value % 128 | 128)
+  return [...bytes, value]
+}
+
+function signed(value: number): number[] {
+  const bytes: number[] = []
+  for (; value < -64 || value > 63; value >>= 7) bytes.push(value & 127 | 128)
+  return [...bytes, value & 127]
+}
+
+function push(value: Value): Code {
+  return typeof value === 'number' ? [0x41, ...signed(value | 0)] : value
+}
+
+const unary = (opcode: number) => (a: Value): Code => [...push(a), opcode]
+const binary = (opcode: number) => (a: Value, b: Value): Code => [...push(a), ...push(b), opcode]
+
+export const isZero = unary(0x45), leadingZeros = unary(0x67), trailingZeros = unary(0x68)
+export const equal = binary(0x46), notEqual = binary(0x47), less = binary(0x48), lessUnsigned = binary(0x49)
+export const greater = binary(0x4a), atMost = binary(0x4c), atLeast = binary(0x4e)
+export const plus = binary(0x6a), minus = binary(0x6b), times = binary(0x6c)
+export const xor = binary(0x73), shiftLeft = binary(0x74), shiftRight = binary(0x75), shiftRightUnsigned = binary(0x76)
+const and2 = binary(0x71), or2 = binary(0x72)
+
+export function and(...values: [Value, ...Value[]]): Code {
+  return push(values.reduce((a, b) => and2(a, b)))
+}
+
+export function or(...values: [Value, ...Value[]]): Code {
+  return push(values.reduce((a, b) => or2(a, b)))
+}
+
+/** `a` if the condition is not 0, else `b`; both are computed. */
+export function select(condition: Value, a: Value, b: Value): Code {
+  return [...push(a), ...push(b), ...push(condition), 0x1b]
+}
+
+/** Memory at `address` + `offset`, both in bytes. A word is aligned. */
+export function load(address: Value, offset = 0): Code {
+  return [...push(address), 0x28, 2, ...unsigned(offset)]
+}
+
+export function loadByte(address: Value, offset = 0): Code {
+  return [...push(address), 0x2d, 0, ...unsigned(offset)]
+}
+
+export function store(address: Value, offset: number, value: Value): Code {
+  return [...push(address), ...push(value), 0x36, 2, ...unsigned(offset)]
+}
+
+/** Of vectors: the address is a multiple of 4. */
+export function loadVector(address: Value, offset = 0): Code {
+  return [...push(address), 0xfd, 0x00, 2, ...unsigned(offset)]
+}
+
+/** Four words as a vector. */
+export function vectorOf(...words: [number, number, number, number]): Code {
+  return [0xfd, 0x0c, ...new Uint8Array(Int32Array.from(words).buffer)]
+}
+
+export function xorVectors(a: Code, b: Code): Code {
+  return [...a, ...b, 0xfd, 0x51]
+}
+
+/** Of eight halves of words, unsigned: all ones where a ≥ b. */
+export function atLeastHalves(a: Code, b: Code): Code {
+  return [...a, ...b, 0xfd, 0x36]
+}
+
+/** Word `lane` of a vector. */
+export function wordOf(vector: Code, lane: number): Code {
+  return [...vector, 0xfd, 0x1b, lane]
+}
+
+/** 1 if the last two words of a vector are all ones. */
+export function isFullBehind(vector: Code): Code {
+  return [...vector, 0xfd, 0x1d, 1, 0x42, 0x7f, 0x51]
+}
+
+export function get(local: number): Code {
+  return [0x20, ...unsigned(local)]
+}
+
+export function set(local: number, value: Value): Code {
+  return [...push(value), 0x21, ...unsigned(local)]
+}
+
+export function call(functionIndex: number, ...values: Value[]): Code {
+  return [...values.flatMap(push), 0x10, ...unsigned(functionIndex)]
+}
+
+/** The body runs again while the condition is not 0 at its end. */
+export function repeatWhile(condition: Value, ...body: Code[]): Code {
+  return [0x03, 0x40, ...body.flat(), ...push(condition), 0x0d, 0, 0x0b]
+}
+
+export function when(condition: Value, ...body: Code[]): Code {
+  return [...push(condition), 0x04, 0x40, ...body.flat(), 0x0b]
+}
+
+export interface FunctionCode {
+  /** Locals 0 … parameters - 1 are the arguments. */
+  parameters: number
+  /** Behind the parameters: words, then vectors. */
+  locals: number
+  vectors: number
+  returns: boolean
+  body: Code
+}
+
+const I32 = 0x7f, V128 = 0x7b, FUNCTION = 0x60
+
+function vector(items: readonly Code[]): number[] {
+  return [...unsigned(items.length), ...items.flat()]
+}
+
+function name(text: string): number[] {
+  return [...unsigned(text.length), ...Array.from(text, letter => letter.charCodeAt(0))]
+}
+
+function section(id: number, bytes: readonly number[]): number[] {
+  return [id, ...unsigned(bytes.length), ...bytes]
+}
+
+/**
+ * A module that imports `env.memory` and, as function 0, 1, …, `env.` + each name of `imports`, whose numbers are of parameters;
+ * those return a value. Functions of the module follow; the last one is exported as `run`.
+ */
+export function moduleOf(imports: Record<string, number>, functions: readonly FunctionCode[]): Uint8Array<ArrayBuffer> {
+  const foreign = Object.entries(imports)
+  const type = (parameters: number, returns: boolean) =>
+    [FUNCTION, ...vector(new Array<Code>(parameters).fill([I32])), ...vector(returns ? [[I32]] : [])]
+  const types = [
+    ...foreign.map(([, parameters]) => type(parameters, true)),
+    ...functions.map(({ parameters, returns }) => type(parameters, returns)),
+  ]
+  const imported = [
+    [...name('env'), ...name('memory'), 2, 0, ...unsigned(1)],
+    ...foreign.map(([text], n) => [...name('env'), ...name(text), 0, ...unsigned(n)]),
+  ]
+  const bodies = functions.map(({ locals, vectors, body }) => {
+    const code = [...vector([[...unsigned(locals), I32], [...unsigned(vectors), V128]]), ...body, 0x0b]
+    return [...unsigned(code.length), ...code]
+  })
+  return Uint8Array.from([
+    0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
+    ...section(1, vector(types)), ...section(2, vector(imported)),
+    ...section(3, vector(functions.map((_, n) => unsigned(foreign.length + n)))),
+    ...section(7, vector([[...name('run'), 0, ...unsigned(types.length - 1)]])),
+    ...section(10, vector(bodies)),
+  ])
+}
