@@ -68,10 +68,17 @@ export function classifyRunner(p: ClassifyParameters, directory: string): Runner
         '--batch', `${p.batch}`, '--rounds', `${p.rounds}`, '--seed', `${p.seed}`, '--json')
       checkAnswers('pinhole')
       const { rules: { count, buildMs, bytesPerRule }, packets, lookupsPerSecond, updates } = JSON.parse(stdout) as ClassifyReport
+      const { stdout: other } = await node(PINHOLE, 'classify', rules, headers, '--answers', written, '--engine', 'typescript',
+        '--batch', `${p.batch}`, '--rounds', `${p.rounds}`, '--seed', `${p.seed}`, '--json')
+      checkAnswers('pinhole in TypeScript')
+      const typescript = (JSON.parse(other) as ClassifyReport).lookupsPerSecond.median
       return {
         ...blank, value: nsALookup(lookupsPerSecond.median), packets: packets.count,
         counts: { rules: count, headers: packets.count },
-        figures: { rules: count, buildMs, bytesPerRule, ofStatic: updates!.ofStatic.median, updates: updates!.updatesPerSecond },
+        figures: {
+          rules: count, buildMs, bytesPerRule, ofStatic: updates!.ofStatic.median, updates: updates!.updatesPerSecond,
+          typescriptNs: nsALookup(typescript),
+        },
       }
     },
     c: !tupleMerge ? null : async (): Promise<Sample> => {

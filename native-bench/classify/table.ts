@@ -16,7 +16,9 @@ const three = (a: number | undefined, b: number | undefined, c: number | undefin
 
 const COLUMNS: [head: string, cell: (row: RowResult) => string][] = [
   ['M lookups/s, headers in random order', row => row.name], ['rules', row => figure(row.figures.ts['rules'])],
-  ['Pinhole', row => spread(row.ts)], ['DPDK scalar', row => spread(dpdkOf(row)?.side)], ['C++ tuple merge', row => spread(row.c)],
+  ['Pinhole', row => spread(row.ts)],
+  ['by TypeScript', ({ figures: { ts } }) => millions(ts['typescriptNs'])],
+  ['DPDK scalar', row => spread(dpdkOf(row)?.side)], ['C++ tuple merge', row => spread(row.c)],
   ['x DPDK', row => times(dpdkOf(row)?.ratio)], ['x C++', row => times(row.ratio)],
   ['updated', ({ figures: { ts } }) => `${(ts['ofStatic'] * 100).toFixed(1)} %`],
   ['build ms', ({ figures: { ts, c } }) => three(ts['buildMs'], c['dpdkBuildMs'], c['buildMs'], 1)],

@@ -4,10 +4,13 @@
  * building the other generation beside the one in use, a little at a time, and changing over.
  */
 import {
-  ACTIVE, ANY_PROTOCOL, COUNT, FIELDS, fieldBitsFor, HIGH, LOCAL_PORTS, META_LOCAL_BITS, META_PEER_BITS, META_ZONES,
-  MOST_TABLES, MULTIPLIERS, NEVER, PEER_PORTS, PLANES, portEntry, SHARED_RANK, SHIFT, T_BEST, T_BEST_RULE, T_LOCAL, T_PEER, T_PORTS,
-  LONG_BITS, LONG_MASK, SHORT_BITS, SHORT_MASK, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES, WILD, ZONES, type Layout,
+  ACTIVE, ANY_PROTOCOL, COUNT, fieldBitsFor, FIELDS, HIGH, HOME_TABLE, IS_TRIE, LOCAL_PORTS, LONG_BITS, LONG_MASK,
+  META_LOCAL_BITS, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, NEVER, PEER_PORTS, PLANES, portEntry, SHARED_RANK, SHIFT,
+  SHORT_BITS, SHORT_MASK, SPREAD_BITS, T_BEST, T_BEST_RULE, T_LOCAL, T_PEER, T_PORTS, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES,
+  WILD, ZONES, type Layout,
 } from './classifier-layout.ts'
+
+import * as bulk from './classifier-bulk4.ts'
 
 /** What is known of a table outside the path of packets, by its number. */
 export interface Tables {
@@ -15,12 +18,13 @@ export interface Tables {
   readonly peerBits: Uint8Array
   /** 1: the local port is part of the hash, 2: the peer's. */
   readonly exact: Uint8Array
+  /** What of the addresses (in words, of each table one after the other) and ports is part of the hash. */
+  readonly localMasks: Int32Array
+  readonly peerMasks: Int32Array
+  readonly portMasks: Int32Array
   readonly salt: Int32Array
   readonly count: Int32Array
 }
-
-/** Where a record belongs: its table's number + 1, or 0 if it is free, and what it is. */
-export const HOME_TABLE = 0xff, IN_TRIE = 0x4000, IS_TRIE = 0x8000
 
 export interface PruningIndex {
   /** The table's rank in the generation in use, -1 before its first rule. */
@@ -41,8 +45,6 @@ export interface PruningIndex {
 }
 
 const IDLE = 0, CLEAR = 1, BESTS = 2, PLAN = 3, SCAN = 4
-/** How many bits too short a prefix may be to have all its entries set. */
-const SPREAD_BITS = 6
 const CLEARED_WORDS = 2048, COMPARED_RECORDS = 128, ENTERED_RECORDS = 16
 
 export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Array, tables: Tables): PruningIndex {
@@ -55,8 +57,11 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
   const coveredZones = new Uint8Array(2 * MOST_TABLES)
   const best = new Int32Array(MOST_TABLES), bestRule = new Int32Array(MOST_TABLES)
   const fieldBits = [10, 10], touchedBits = [0, 0], touchedPlanes = [0, 0]
+  const bits: bulk.Bits = { planes: new Int32Array(MOST_TABLES), ones: new Int32Array(MOST_TABLES) }
   let active = 0, phase = IDLE, at = 0
   let changes = 0, removals = 0, inversions = 0
+  /** Has `set` found something new? */
+  let fresh = 0
 
   use(0, 10)
   forget(0)
@@ -73,22 +78,16 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     return generations[generation] + TABLE + (rank << TABLE_BITS)
   }
 
-  function mask(bits: number, word: number): number {
-    const left = bits - 32 * word
-    return left <= 0 ? 0 : left >= 32 ? -1 : -1 << 32 - left
-  }
-
   /** Gives a table the next rank. */
   function append(generation: number, table: number, priority: number, rule: number): void {
     const base = generations[generation], rank = w[base + TABLES]++
     touchedPlanes[generation] = Math.max(touchedPlanes[generation], rank < 32 ? 1 : 2)
     const d = descriptor(generation, rank)
     for (let word = 0; word < width; word++) {
-      w[d + T_LOCAL + word] = mask(tables.localBits[table], word)
-      w[d + T_PEER + word] = mask(tables.peerBits[table], word)
+      w[d + T_LOCAL + word] = tables.localMasks[table * width + word]
+      w[d + T_PEER + word] = tables.peerMasks[table * width + word]
     }
-    const exact = tables.exact[table]
-    w[d + T_PORTS] = ((exact & 1) !== 0 ? -65536 : 0) | ((exact & 2) !== 0 ? 0xffff : 0)
+    w[d + T_PORTS] = tables.portMasks[table]
     w[d + T_SALT] = tables.salt[table]
     w[d + T_BEST] = w[d + T_BEST_RULE] = w[d + T_SUFFIX] = NEVER
     ranks[generation][table] = rank
@@ -120,7 +119,10 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     }
     if (ranks[active][table] < 0) append(active, table, priority, record)
     else lower(active, ranks[active][table], priority, record)
+    fresh = 0
     add(active, record, table)
+    // A rule that makes use of what one before has left: nothing is lost for that.
+    if (fresh === 0 && removals > 0) removals--
     if (phase < PLAN) return
     const other = 1 - active
     if (ranks[other][table] >= 0) lower(other, ranks[other][table], priority, record)
@@ -147,19 +149,25 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     addZones(g + ZONES, generation * MOST_TABLES + table, meta, one)
   }
 
+  function set(at: number, one: number): void {
+    const before = w[at]
+    w[at] = before | one
+    fresh |= ~before & one
+  }
+
   function addAddress4(
     g: number, base: number, field: number, address: number, bits: number, multiplier: number, one: number,
   ): void {
     const at = g + FIELDS + field * fieldWords
     const shift = w[base + SHIFT]
-    if (bits >= SHORT_BITS) w[at + (Math.imul(address & SHORT_MASK, multiplier) >>> shift)] |= one
+    if (bits >= SHORT_BITS) set(at + (Math.imul(address & SHORT_MASK, multiplier) >>> shift), one)
     else if (bits >= SHORT_BITS - SPREAD_BITS) {
       // Too short for one entry, but not for all of them.
       for (let n = (1 << SHORT_BITS - bits) - 1; n >= 0; n--) {
-        w[at + (Math.imul(address + (n << 32 - SHORT_BITS), multiplier) >>> shift)] |= one
+        set(at + (Math.imul(address + (n << 32 - SHORT_BITS), multiplier) >>> shift), one)
       }
     } else w[g + WILD + field] |= one
-    if (bits >= LONG_BITS) w[at + fieldWords + (Math.imul(address & LONG_MASK, multiplier) >>> shift)] |= one
+    if (bits >= LONG_BITS) set(at + fieldWords + (Math.imul(address & LONG_MASK, multiplier) >>> shift), one)
     else w[g + WILD + field + 1] |= one
   }
 
@@ -168,13 +176,13 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
   ): void {
     const at = g + FIELDS + field * fieldWords, wild = g + WILD + field
     const first = Math.imul(w[from], w[multiplier])
-    if (bits >= 32) w[at + (first >>> w[base + SHIFT])] |= one
+    if (bits >= 32) set(at + (first >>> w[base + SHIFT]), one)
     else w[wild] |= one
     const second = first + Math.imul(w[from + 1] & -65536, w[multiplier + 1]) | 0
-    if (bits >= 48) w[at + fieldWords + (second >>> w[base + SHIFT])] |= one
+    if (bits >= 48) set(at + fieldWords + (second >>> w[base + SHIFT]), one)
     else w[wild + 1] |= one
     const third = first + Math.imul(w[from + 1], w[multiplier + 1]) | 0
-    if (bits >= 64) w[at + 2 * fieldWords + (third >>> w[base + SHIFT])] |= one
+    if (bits >= 64) set(at + 2 * fieldWords + (third >>> w[base + SHIFT]), one)
     else w[wild + 2] |= one
   }
 
@@ -252,8 +260,8 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     phase = BESTS
   }
 
-  function compareBests(): void {
-    const end = Math.min(at + COMPARED_RECORDS, w[HIGH])
+  function compareBests(most: number): void {
+    const end = Math.min(at + most, w[HIGH])
     for (; at < end; at++) {
       const home = homes[at - firstRecord]
       if (home === 0 || home >= IS_TRIE) continue
@@ -295,9 +303,25 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     phase = IDLE
   }
 
+  /** As `scan`, of all records at once. */
+  function scanAll4(): void {
+    const other = 1 - active, base = generations[other], end = w[HIGH] - firstRecord
+    for (let table = 0; table < MOST_TABLES; table++) {
+      const bit = Math.min(Math.max(0, ranks[other][table]), SHARED_RANK)
+      bits.planes[table] = base + PLANES + (bit >>> 5) * planeWords
+      bits.ones[table] = 1 << (bit & 31)
+    }
+    bulk.addAddresses(w, layout, homes, end, bits, w[base + SHIFT], 0, META_LOCAL_BITS, w[MULTIPLIERS + 1])
+    bulk.addAddresses(w, layout, homes, end, bits, w[base + SHIFT], 1, META_PEER_BITS, w[MULTIPLIERS + 5])
+    bulk.addPorts(w, layout, homes, end, bits, layout.ports, LOCAL_PORTS)
+    bulk.addPorts(w, layout, homes, end, bits, layout.ports + 1, PEER_PORTS)
+    bulk.addZones(w, layout, homes, end, bits)
+    at = w[HIGH]
+  }
+
   function step(): boolean {
     if (phase === CLEAR) clear()
-    else if (phase === BESTS) compareBests()
+    else if (phase === BESTS) compareBests(COMPARED_RECORDS)
     else if (phase === PLAN) plan()
     else if (phase === SCAN) scan()
     else if (isDue()) begin()
@@ -311,7 +335,13 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
 
   function rebuild(): void {
     begin()
-    while (phase !== IDLE) step()
+    while (phase !== IDLE) {
+      if (phase === BESTS) compareBests(NEVER)
+      else {
+        if (phase === SCAN && width === 1) scanAll4()
+        step()
+      }
+    }
   }
 
   function bytes(): number {

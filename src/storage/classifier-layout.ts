@@ -61,10 +61,15 @@ export function portEntry(port: number): number {
 
 /** What the two fields of an IPv4 address hold: prefixes of these lengths, hashed. They are among those of the coarse tables. */
 export const SHORT_BITS = 18, LONG_BITS = 30
+/** How many bits too short a prefix may be to have all its entries set. */
+export const SPREAD_BITS = 6
 export const SHORT_MASK = -1 << 32 - SHORT_BITS, LONG_MASK = -1 << 32 - LONG_BITS
 
 /** A head of a bucket: the first record, and eight bits of the hash if all in the bucket have the same. */
 export const HEAD_RECORD = 0x7fffff, HEAD_MIXED = 0x800000, HEAD_TAG = 0xff000000 | 0
+
+/** Where a record belongs, kept beside it: its table's number + 1, or 0 if it is free, and what it is. */
+export const HOME_TABLE = 0xff, IN_TRIE = 0x4000, IS_TRIE = 0x8000
 
 /** META of a record: protocol, ANY_PROTOCOL, then (IPv4) prefix lengths of local and peer, then zones. */
 export const ANY_PROTOCOL = 0x100

@@ -10,10 +10,12 @@
  * trie in the chain, with the condition that all its rules have in common.
  */
 import {
-  ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, createLayout, FREE, HEAD_MIXED, HEAD_RECORD, HEAD_TAG, HIGH, LAST_PRIORITY,
-  META_LOCAL_BITS, META_PAIRED, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, NEVER, NO_PORTS, type Layout,
+  ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, createLayout, FREE, HEAD_MIXED, HEAD_RECORD, HEAD_TAG, HIGH, HOME_TABLE, IN_TRIE,
+  IS_TRIE, LAST_PRIORITY, META_LOCAL_BITS, META_PAIRED, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, NEVER, NO_PORTS,
+  type Layout,
 } from './classifier-layout.ts'
-import { createIndex, HOME_TABLE, IN_TRIE, IS_TRIE, type PruningIndex } from './classifier-index.ts'
+import { createIndex, type PruningIndex, type Tables } from './classifier-index.ts'
+import { chooseTables, linkRecords, writeRecords, type BulkKeys, type BulkRules } from './classifier-bulk4.ts'
 import { createRangeTries, type RangeTries } from './range-trie.ts'
 import type { Prng } from '../base/prng.ts'
 
@@ -22,8 +24,14 @@ export interface Rules {
   readonly words: Int32Array
   readonly tries: RangeTries
   readonly index: PruningIndex
-  /** The record, or 0. `findable`: false leaves it out of the index, for a rebuild follows. */
-  insert(condition: Condition, priority: number, value: number, findable: boolean): number
+  /** The record. */
+  insert(condition: Condition, priority: number, value: number): number
+  /** Makes room in the hash for so many rules at once, and leaves what is inserted out of the index until `finish`. */
+  begin(count: number): void
+  finish(): void
+  /** Between those two: enters the first `many` IPv4 rules. Their records are consecutive; returns the first one, or 0 if there
+   * have been rules before, and they have to be inserted one by one. */
+  enterAll(many: number, columns: BulkKeys, priorities: Int32Array, values: Int32Array): number
   /** False if there is no such rule. */
   remove(record: number): boolean
   bytes(): number
@@ -62,13 +70,14 @@ export function createRules(
   const { ports: PORTS, meta: META, priority: PRIORITY, value: VALUE, next: NEXT, bits: BITS } = layout
   const words = memory === null ? new Int32Array(layout.words) : new Int32Array(memory, 0, layout.words), w = words
   const homes = new Uint16Array(mostRecords)
-  const tables = {
+  const tables: Tables = {
     localBits: new Uint8Array(MOST_TABLES), peerBits: new Uint8Array(MOST_TABLES), exact: new Uint8Array(MOST_TABLES),
-    salt: new Int32Array(MOST_TABLES), count: new Int32Array(MOST_TABLES),
+    localMasks: new Int32Array(width * MOST_TABLES), peerMasks: new Int32Array(width * MOST_TABLES),
+    portMasks: new Int32Array(MOST_TABLES), salt: new Int32Array(MOST_TABLES), count: new Int32Array(MOST_TABLES),
   }
   const numbers = new Map<number, number>()
   const tries = createRangeTries()
-  let trieCount = 0
+  let trieCount = 0, isFindable = true
   const coarse = new Uint8Array(129)
   for (let bits = 0, at = 0; bits <= 128; bits++) {
     const grid = width === 1 ? COARSE_4 : COARSE_6
@@ -113,6 +122,11 @@ export function createRules(
     tables.localBits[table] = localBits
     tables.peerBits[table] = peerBits
     tables.exact[table] = exact
+    tables.portMasks[table] = ((exact & 1) !== 0 ? -65536 : 0) | ((exact & 2) !== 0 ? 0xffff : 0)
+    for (let word = 0; word < width; word++) {
+      tables.localMasks[table * width + word] = mask(localBits, word)
+      tables.peerMasks[table * width + word] = mask(peerBits, word)
+    }
     return table
   }
 
@@ -135,12 +149,11 @@ export function createRules(
   }
 
   function hash(addresses: Int32Array, at: number, ports: number, table: number): number {
-    const localBits = tables.localBits[table], peerBits = tables.peerBits[table], exact = tables.exact[table]
-    const portMask = ((exact & 1) !== 0 ? -65536 : 0) | ((exact & 2) !== 0 ? 0xffff : 0)
-    let sum = tables.salt[table] + Math.imul(ports & portMask, w[MULTIPLIERS])
-    for (let word = 0; word < width; word++) {
-      sum = sum + Math.imul(addresses[at + word] & mask(localBits, word), w[MULTIPLIERS + 1 + word]) | 0
-      sum = sum + Math.imul(addresses[at + width + word] & mask(peerBits, word), w[MULTIPLIERS + 5 + word]) | 0
+    const { localMasks, peerMasks } = tables
+    let sum = tables.salt[table] + Math.imul(ports & tables.portMasks[table], w[MULTIPLIERS])
+    for (let word = 0, m = table * width; word < width; word++, m++) {
+      sum = sum + Math.imul(addresses[at + word] & localMasks[m], w[MULTIPLIERS + 1 + word]) | 0
+      sum = sum + Math.imul(addresses[at + width + word] & peerMasks[m], w[MULTIPLIERS + 5 + word]) | 0
     }
     sum = Math.imul(sum ^ sum >>> 15, 0x2c1b3c6d)
     return sum ^ sum >>> 13
@@ -164,9 +177,10 @@ export function createRules(
   function sharesPlace(record: number, r: number, table: number): boolean {
     if ((homes[record - firstRecord] & HOME_TABLE) - 1 !== table) return false
     const other = record << recordBits
-    for (let word = 0; word < width; word++) {
-      if (((w[other + word] ^ w[r + word]) & mask(tables.localBits[table], word)) !== 0) return false
-      if (((w[other + width + word] ^ w[r + width + word]) & mask(tables.peerBits[table], word)) !== 0) return false
+    const { localMasks, peerMasks } = tables
+    for (let word = 0, m = table * width; word < width; word++, m++) {
+      if (((w[other + word] ^ w[r + word]) & localMasks[m]) !== 0) return false
+      if (((w[other + width + word] ^ w[r + width + word]) & peerMasks[m]) !== 0) return false
     }
     const exact = tables.exact[table], ports = other + PORTS
     return ((exact & 1) === 0 || w[ports] === w[r + PORTS]) && ((exact & 2) === 0 || w[ports + 1] === w[r + PORTS + 1])
@@ -282,6 +296,14 @@ export function createRules(
     return ahead < 0 ? table : ahead
   }
 
+  /** The coarse table for a rule. */
+  function firstTable(localBits: number, peerBits: number, localPorts: number, peerPorts: number): number {
+    const exact = (isExact(localPorts) ? 1 : 0) | (isExact(peerPorts) ? 2 : 0)
+    return Math.max(0, openTable(coarse[localBits], coarse[peerBits], exact === 3 ? 1 : exact))
+  }
+
+  const bulk: BulkRules = { layout, words, homes, tables, crowd: CROWD, firstTable, link }
+
   /** Chooses a table for the rule at `r`; `crowd` and `trie` tell of the place it has there. */
   function choose(r: number, { localBits, peerBits, localPorts, peerPorts }: Condition): number {
     const exact = (isExact(localPorts) ? 1 : 0) | (isExact(peerPorts) ? 2 : 0)
@@ -308,21 +330,59 @@ export function createRules(
     return chosen
   }
 
-  function insert(condition: Condition, priority: number, value: number, findable: boolean): number {
+  function insert(condition: Condition, priority: number, value: number): number {
     const record = take(), r = record << recordBits
     write(record, condition)
     w[r + PRIORITY] = priority
     w[r + VALUE] = value
-    const table = choose(r, condition)
+    enter(record, condition)
+    for (let n = 0; n < 2 * BUCKETS_A_RULE && w[BUCKETS] < BUCKETS_A_RULE * w[COUNT] && w[BUCKETS] < mostBuckets; n++) split()
+    return record
+  }
+
+  /** Gives a record that is written its place. */
+  function enter(record: number, condition: Condition): void {
+    const table = choose(record << recordBits, condition)
     homes[record - firstRecord] = table + 1
     tables.count[table]++
     w[COUNT]++
     if (trie === 0 && crowd >= FINEST_CROWD && trieCount < capacity >>> 3) convert(record, table)
     else if (trie === 0) link(record)
     else enterTrie(trie, record)
-    if (findable) index.enter(record, table)
-    for (let n = 0; n < 2 * BUCKETS_A_RULE && w[BUCKETS] < BUCKETS_A_RULE * w[COUNT] && w[BUCKETS] < mostBuckets; n++) split()
-    return record
+    if (isFindable) index.enter(record, table)
+  }
+
+  function begin(count: number): void {
+    isFindable = false
+    // Of an empty hash the size can be set as it will be.
+    if (w[COUNT] > 0) return
+    w[BUCKETS] = Math.max(w[BUCKETS], Math.min(BUCKETS_A_RULE * count, mostBuckets))
+    while (w[BUCKET_MASK] < w[BUCKETS] - 1) w[BUCKET_MASK] = 2 * w[BUCKET_MASK] + 1
+  }
+
+  function enterAll(many: number, columns: BulkKeys, priorities: Int32Array, values: Int32Array): number {
+    if (w[HIGH] !== firstRecord) return 0
+    writeRecords(bulk, many, columns, priorities, values)
+    w[HIGH] += many
+    const hashes = new Int32Array(many)
+    chooseTables(bulk, many, hashes)
+    const condition = { addresses: w, localBits: 0, peerBits: 0, localPorts: 0, peerPorts: 0, paired: false, protocol: 0, zones: 0 }
+    for (let n = linkRecords(bulk, 0, many, hashes); n < many; n = linkRecords(bulk, n + 1, many, hashes)) {
+      const r = firstRecord + n << recordBits
+      condition.localBits = w[r + META] >>> META_LOCAL_BITS & 63
+      condition.peerBits = w[r + META] >>> META_PEER_BITS & 63
+      condition.localPorts = w[r + PORTS]
+      condition.peerPorts = w[r + PORTS + 1]
+      enter(firstRecord + n, condition)
+      w[COUNT]--
+    }
+    w[COUNT] += many
+    return firstRecord
+  }
+
+  function finish(): void {
+    isFindable = true
+    index.rebuild()
   }
 
   function side(trie: number): number {
@@ -406,5 +466,5 @@ export function createRules(
       + 16 * MOST_TABLES + index.bytes() + tries.bytes()
   }
 
-  return { layout, words, tries, index, insert, remove, bytes }
+  return { layout, words, tries, index, insert, begin, enterAll, finish, remove, bytes }
 }

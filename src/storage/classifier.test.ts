@@ -5,7 +5,9 @@ import { createPrng } from '../base/prng.ts'
 import { compareWithModel, lookup } from './classifier-model-testing.ts'
 import { createRandomRules, ruleKey } from './classifier-testing.ts'
 import { createClassifierModel } from './classifier.model.ts'
-import { createClassifier, RULE_KEY_WORDS } from './classifier.ts'
+import {
+  createClassifier, KEY_LOCAL, KEY_LOCAL_BITS, KEY_PEER, KEY_PEER_BITS, RULE_KEY_WORDS,
+} from './classifier.ts'
 
 test('classifier: answers as a linear search does, while rules come and go', () => {
   fc.assert(fc.property(fc.record({
@@ -95,24 +97,36 @@ test('classifier: of equal priorities the lower handle wins, in a chain and in a
   }
 })
 
-test('classifier: rules entered all at once are found as those entered one by one, and take updates', () => {
-  const prng = createPrng(5), random = createRandomRules(prng), many = 3000
-  const keys = new Int32Array(many * RULE_KEY_WORDS), order = Int32Array.from({ length: many }, () => prng.below(500))
-  const values = Int32Array.from({ length: many }, (_, n) => n + 1), handles = new Int32Array(many)
-  for (let n = 0; n < many; n++) keys.set(random.rule(n % 3 === 0 ? 6 : 4), n * RULE_KEY_WORDS)
-  const classifier = createClassifier({ capacity: many, seed: 1 }), model = createClassifierModel()
-  assert.equal(classifier.build(many, keys, order, values, handles), many)
-  assert.equal(classifier.build(1, keys, order, values, new Int32Array(1)), 0)
-  for (let n = 0; n < many; n++) model.insert(handles[n], keys.subarray(n * RULE_KEY_WORDS, (n + 1) * RULE_KEY_WORDS), order[n], n + 1)
-  for (let n = 0; n < 4000; n++) {
-    if (n % 4 === 0 && n / 4 < many) {
-      classifier.remove(handles[n / 4])
-      model.remove(handles[n / 4])
-      classifier.maintain(3)
+for (const [what, sixth, alike] of [['IPv4', 0, 0], ['IPv4 and IPv6', 3, 0], ['IPv4, many that differ in ports alone', 0, 2]] as const) {
+  test(`classifier: rules entered all at once are found as those entered one by one, and take updates: ${what}`, () => {
+    const prng = createPrng(5), random = createRandomRules(prng), many = 3000
+    const keys = new Int32Array(many * RULE_KEY_WORDS), order = Int32Array.from({ length: many }, () => prng.below(500))
+    const values = Int32Array.from({ length: many }, (_, n) => n + 1), handles = new Int32Array(many)
+    const isSix = (n: number) => sixth > 0 && n % sixth === 0
+    const like = random.rule(4)
+    for (let n = 0; n < many; n++) {
+      const key = random.rule(isSix(n) ? 6 : 4)
+      if (alike > 0 && n % alike === 0) for (const at of [KEY_LOCAL_BITS, KEY_PEER_BITS, KEY_LOCAL, KEY_PEER]) key[at] = like[at]
+      keys.set(key, n * RULE_KEY_WORDS)
     }
-    const version = n % 3 === 0 ? 6 : 4
-    const words = Int32Array.from([...random.address(version), ...random.address(version)])
-    const ports = random.port() << 16 | random.port(), zone = random.zone(), protocol = random.protocol()
-    assert.equal(lookup(classifier, version, zone, protocol, words, ports), model.lookup(version, zone, protocol, words, ports))
-  }
-})
+    const classifier = createClassifier({ capacity: many, seed: 1, kernel: 'wasm' }), model = createClassifierModel()
+    assert.equal(classifier.build(many, keys, order, values, handles), many)
+    assert.equal(classifier.build(1, keys, order, values, new Int32Array(1)), 0)
+    assert.equal(new Set(handles).size, many)
+    for (let n = 0; n < many; n++) {
+      model.insert(handles[n], keys.subarray(n * RULE_KEY_WORDS, (n + 1) * RULE_KEY_WORDS), order[n], n + 1)
+    }
+    for (let n = 0; n < 4000; n++) {
+      if (n % 4 === 0 && n / 4 < many) {
+        classifier.remove(handles[n / 4])
+        model.remove(handles[n / 4])
+        classifier.maintain(3)
+      }
+      const version = isSix(n) ? 6 : 4
+      const words = Int32Array.from([...random.address(version), ...random.address(version)])
+      if (alike > 0 && n % 3 !== 0) words.set([like[KEY_LOCAL], like[KEY_PEER]])
+      const ports = random.port() << 16 | random.port(), zone = random.zone(), protocol = random.protocol()
+      assert.equal(lookup(classifier, version, zone, protocol, words, ports), model.lookup(version, zone, protocol, words, ports))
+    }
+  })
+}

@@ -65,6 +65,11 @@ export interface Classifier {
   readonly bytes: () => number
 }
 
+const BULK_COLUMNS = {
+  stride: RULE_KEY_WORDS, zones: KEY_ZONES, protocol: KEY_PROTOCOL, localBits: KEY_LOCAL_BITS, peerBits: KEY_PEER_BITS,
+  localPorts: KEY_LOCAL_PORTS, peerPorts: KEY_PEER_PORTS, paired: KEY_PAIRED, local: KEY_LOCAL, peer: KEY_PEER,
+}
+
 /** Handles of both versions are parted by their last bit. */
 const IS_SIX = 1
 
@@ -100,7 +105,7 @@ export function createClassifier({ capacity, seed, kernel = 'typescript' }: Clas
     }
   }
 
-  function enter(keys: Int32Array, at: number, priority: number, value: number, findable: boolean): number {
+  function enter(keys: Int32Array, at: number, priority: number, value: number): number {
     if (count === capacity) return 0
     const version = keys[at + KEY_VERSION], width = version === 4 ? 1 : 4
     condition.localBits = keys[at + KEY_LOCAL_BITS]
@@ -113,13 +118,13 @@ export function createClassifier({ capacity, seed, kernel = 'typescript' }: Clas
     copyPrefix(0, width, keys, at + KEY_LOCAL, condition.localBits)
     copyPrefix(width, width, keys, at + KEY_PEER, condition.peerBits)
     const rules = half(version)
-    const record = rules.insert(condition, priority, value, findable)
+    const record = rules.insert(condition, priority, value)
     count++
     return record - rules.layout.firstRecord + 1 << 1 | (version === 4 ? 0 : IS_SIX)
   }
 
   function insert(key: Int32Array, priority: number, value: number): number {
-    return enter(key, 0, priority, value, true)
+    return enter(key, 0, priority, value)
   }
 
   function remove(handle: number): void {
@@ -128,11 +133,19 @@ export function createClassifier({ capacity, seed, kernel = 'typescript' }: Clas
   }
 
   function build(many: number, keys: Int32Array, priorities: Int32Array, values: Int32Array, handles: Int32Array): number {
-    let n = 0
-    for (; n < many && count < capacity; n++) handles[n] = enter(keys, n * RULE_KEY_WORDS, priorities[n], values[n], false)
-    four.index.rebuild()
-    six?.index.rebuild()
-    return n
+    const least = Math.min(many, capacity - count)
+    let ofSix = 0
+    for (let n = 0; n < least; n++) if (keys[n * RULE_KEY_WORDS + KEY_VERSION] === 6) ofSix++
+    four.begin(least - ofSix)
+    if (ofSix > 0) half(6).begin(ofSix)
+    const first = ofSix > 0 ? 0 : four.enterAll(least, { ...BULK_COLUMNS, keys }, priorities, values)
+    if (first > 0) {
+      for (let n = 0; n < least; n++) handles[n] = first - layout.firstRecord + n + 1 << 1
+      count += least
+    } else for (let n = 0; n < least; n++) handles[n] = enter(keys, n * RULE_KEY_WORDS, priorities[n], values[n])
+    four.finish()
+    if (ofSix > 0) six!.finish()
+    return least
   }
 
   function lookup6(zone: number, protocol: number, key: Int32Array, at: number, ports: number): number {

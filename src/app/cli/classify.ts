@@ -6,6 +6,7 @@ import { parseHeaders } from '../classify/headers.ts'
 import { DamagedError, readInput } from '../classify/input.ts'
 import { createMatcher, ENGINES, type EngineName } from '../classify/matcher.ts'
 import { measure } from '../classify/measure.ts'
+import { tuneCompiler } from '../compiler.ts'
 import { createReport, summary } from '../classify/report.ts'
 import type { Fault } from '../classify/scanner.ts'
 import { fileIdentity } from './identity.ts'
@@ -79,6 +80,7 @@ async function run(rulesFile: string, traceFile: string, flags: ClassifyFlags, c
   }
   // By the clock on the wall: the compiler works beside it, and would count twice.
   const begin = performance.now(), matcher = createMatcher(engine, filters, seed), buildMs = performance.now() - begin
+  tuneCompiler()
   const bar = await progressBar()
   const measured = measure(matcher, headers, {
     batch, rounds, updatesPerSecond, rules: filters.count, seed, clockMs, onProgress: bar?.show ?? null,

@@ -81,7 +81,6 @@ function debugWanted(): boolean {
   return process.argv.includes('--debug') || !['', '0', undefined].includes(process.env.PINHOLE_DEBUG)
 }
 
-tuneCompiler()
 if (debugWanted()) process.setSourceMapsEnabled(true)
 // A reader that closes our output early, as `head` does, has what it wants; what we write elsewhere still matters.
 for (const stream of [process.stdout, process.stderr]) {
@@ -95,6 +94,8 @@ process.on('uncaughtException', error => {
 })
 
 const program = createProgram()
+// `classify` does so when its rules are entered: until then it would wait for the compiler.
+program.hook('preAction', (_, command) => { if (command.name() !== 'classify') tuneCompiler() })
 if (process.argv.length <= 2) {
   program.outputHelp({ error: true })
   process.exitCode = STATUS.usage
