@@ -6,9 +6,8 @@
 import {
   ANY_PROTOCOL, BUCKET_MASK, BUCKETS, FIELDS, HEAD_MIXED, HEAD_RECORD, HEAD_TAG, HOME_TABLE, IS_TRIE, LONG_BITS, LONG_MASK,
   META_LOCAL_BITS, META_PAIRED, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, portEntry, SHORT_BITS, SHORT_MASK,
-  SPREAD_BITS, WILD, ZONES, type Layout,
+  SPREAD_BITS, WILD, ZONES, type Layout, type Tables,
 } from './classifier-layout.ts'
-import type { Tables } from './classifier-index.ts'
 
 /** Columns of the rules: word `at` of rule n stands at n * stride + at. */
 export interface BulkKeys {

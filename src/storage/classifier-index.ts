@@ -7,24 +7,10 @@ import {
   ACTIVE, ANY_PROTOCOL, COUNT, fieldBitsFor, FIELDS, HIGH, HOME_TABLE, IS_TRIE, LOCAL_PORTS, LONG_BITS, LONG_MASK,
   META_LOCAL_BITS, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, NEVER, PEER_PORTS, PLANES, portEntry, SHARED_RANK, SHIFT,
   SHORT_BITS, SHORT_MASK, SPREAD_BITS, T_BEST, T_BEST_RULE, T_LOCAL, T_PEER, T_PORTS, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES,
-  WILD, ZONES, type Layout,
+  WILD, ZONES, type Layout, type Tables,
 } from './classifier-layout.ts'
 
 import * as bulk from './classifier-bulk4.ts'
-
-/** What is known of a table outside the path of packets, by its number. */
-export interface Tables {
-  readonly localBits: Uint8Array
-  readonly peerBits: Uint8Array
-  /** 1: the local port is part of the hash, 2: the peer's. */
-  readonly exact: Uint8Array
-  /** What of the addresses (in words, of each table one after the other) and ports is part of the hash. */
-  readonly localMasks: Int32Array
-  readonly peerMasks: Int32Array
-  readonly portMasks: Int32Array
-  readonly salt: Int32Array
-  readonly count: Int32Array
-}
 
 export interface PruningIndex {
   /** The table's rank in the generation in use, -1 before its first rule. */

@@ -68,6 +68,20 @@ export const SHORT_MASK = -1 << 32 - SHORT_BITS, LONG_MASK = -1 << 32 - LONG_BIT
 /** A head of a bucket: the first record, and eight bits of the hash if all in the bucket have the same. */
 export const HEAD_RECORD = 0x7fffff, HEAD_MIXED = 0x800000, HEAD_TAG = 0xff000000 | 0
 
+/** What is known of a table outside the path of packets, by its number. */
+export interface Tables {
+  readonly localBits: Uint8Array
+  readonly peerBits: Uint8Array
+  /** 1: the local port is part of the hash, 2: the peer's. */
+  readonly exact: Uint8Array
+  /** What of the addresses (in words, of each table one after the other) and ports is part of the hash. */
+  readonly localMasks: Int32Array
+  readonly peerMasks: Int32Array
+  readonly portMasks: Int32Array
+  readonly salt: Int32Array
+  readonly count: Int32Array
+}
+
 /** Where a record belongs, kept beside it: its table's number + 1, or 0 if it is free, and what it is. */
 export const HOME_TABLE = 0xff, IN_TRIE = 0x4000, IS_TRIE = 0x8000
 

@@ -12,9 +12,9 @@
 import {
   ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, createLayout, FREE, HEAD_MIXED, HEAD_RECORD, HEAD_TAG, HIGH, HOME_TABLE, IN_TRIE,
   IS_TRIE, LAST_PRIORITY, META_LOCAL_BITS, META_PAIRED, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, NEVER, NO_PORTS,
-  type Layout,
+  type Layout, type Tables,
 } from './classifier-layout.ts'
-import { createIndex, type PruningIndex, type Tables } from './classifier-index.ts'
+import { createIndex, type PruningIndex } from './classifier-index.ts'
 import { chooseTables, linkRecords, writeRecords, type BulkKeys, type BulkRules } from './classifier-bulk4.ts'
 import { createRangeTries, type RangeTries } from './range-trie.ts'
 import type { Prng } from '../base/prng.ts'
