@@ -101,7 +101,10 @@ midcom:
     const summary = await finished(recorder)
     assert.equal(summary.lostPackets, 0)
 
-    const { stderr } = replay(file, '--out-outside', out, '--out-inside', back)
+    const { stdout, stderr } = replay(file, '--out-outside', out, '--out-inside', back)
+    const digest = (text: string) => /^digest +(\S+)/m.exec(text)?.[1]
+    assert.ok(digest(stdout) !== undefined)
+    assert.equal(digest(replay(file, '--preload').stdout), digest(stdout))
     assert.match(stderr, /is a recording of a box.*--inside-if in0, --seed 77, its configuration/)
     // What the box sent, but for what it said of itself; and what the replay says that it sent. The link headers of a replay are others.
     const fields = ['ip.src', 'ip.dst', 'ip.id', 'ip.checksum', 'ipv6.src', 'ipv6.dst', 'ip.proto', 'tcp.srcport', 'tcp.dstport', 'tcp.seq_raw', 'tcp.ack_raw', 'tcp.checksum', 'udp.srcport', 'udp.dstport', 'icmp.ident', 'icmp.checksum', 'ip.frag_offset', 'frame.len']
@@ -149,8 +152,9 @@ midcom:
     for (const file of files) {
       assert.match(path.basename(file), /^ring_\d{5}_\d{14}\.pcapng$/)
       assert.ok(fs.statSync(file).size <= 102_400)
-      replay(file)
+      assert.ok(fs.readFileSync(file).includes('pinhole-replay: '))
     }
+    replay(files[0]!)
   })
 
   test('who reads slowly loses frames, which are counted, and the box does not wait', async () => {

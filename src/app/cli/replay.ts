@@ -4,7 +4,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander'
 import { CaptureError } from '../../phy/capture-error.ts'
 import { isForwarded, readRecordedSettings, type RecordedSettings } from '../../phy/recording.ts'
 import type { Config } from '../config/config.ts'
-import { checkConfig, defaultConfig, loadConfig, problemText } from '../config/load.ts'
+import { defaultConfig, loadConfig, problemText } from '../config/load.ts'
 import { scaled } from '../config/scaled.ts'
 import type { Prefix } from '../../base/address.ts'
 import { createExplainer, parseAsked, type Asked, type Format } from '../explain/explain.ts'
@@ -13,6 +13,7 @@ import { FilterError } from '../filter/lex.ts'
 import { explainFault } from '../filter/parse.ts'
 import { replay, StoppedEarly, type ReplayOptions, type ReplayResult } from '../replay/replay.ts'
 import { createReport, summary } from '../replay/report.ts'
+import { checkRecorded } from '../run/recorded-settings.ts'
 import { loadScript } from '../script/script.ts'
 import { checkOutputs, writeReport } from './outputs.ts'
 import { Failure, STATUS } from './status.ts'
@@ -169,7 +170,7 @@ function recordedConfig(capture: string, recorded: RecordedSettings, file?: stri
     + 'what it sent, and what was for itself, is left out\n')
   if (file !== undefined) return scaled(loadConfig(file), timeScale)
   if (configuration === null) return scaled(defaultConfig(), timeScale)
-  const { config, problems } = checkConfig(configuration)
+  const { config, problems } = checkRecorded(configuration)
   if (config !== null) return scaled(config, timeScale)
   throw new Failure(STATUS.usage, `the configuration in this recording cannot be used: ${problemText(capture, problems[0]!)}; `
     + 'give one with --config')

@@ -10,7 +10,7 @@ export const STATUS = {
   input: 3,
   /** An output could not be written. */
   output: 4,
-  /** `ctl`: the middlebox cannot be reached, the connection was lost, or it does not speak our protocol. */
+  /** `ctl`, `record`: the middlebox cannot be reached, the connection was lost, or it does not speak our protocol. */
   connection: 5,
   /** `ctl`: one side has not proved who it is, or the agent may not do this. */
   unauthorized: 6,
@@ -43,12 +43,13 @@ export const STATUS_HELP = `
 Exit status:
   0   done; 'check' found nothing wrong
   1   'check' found errors or flows that would change, a comparison found a regression,
-    an answer is not the one that a script expects, or the
+      an answer is not the one that a script expects, or the
       packet that 'why' asks about does not pass
   2   the command line or the configuration cannot be used, or an input cannot be opened
   3   an input file is truncated or corrupt; everything before the fault was processed
   4   an output file could not be written
-  5   ctl: cannot connect, the connection was lost, or the other side does not speak SIMCO 3
+  5   ctl: cannot connect, the connection was lost, or the other side does not speak SIMCO 3;
+      record: no such box, or it went without a word
   6   ctl: not authenticated, or not authorized
   7   ctl: refused: no such rule, a conflict, an inconsistent request and the like
   8   ctl: refused: no sessions, rules, addresses or ports are left

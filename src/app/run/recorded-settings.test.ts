@@ -6,7 +6,7 @@ import { after, test } from 'node:test'
 import { parsePrefix, type Prefix } from '../../base/address.ts'
 import { digest } from '../config/config.ts'
 import { checkConfig, loadConfig } from '../config/load.ts'
-import { recordedConfiguration } from './recorded-settings.ts'
+import { checkRecorded, recordedConfiguration } from './recorded-settings.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'pinhole-settings-'))
 after(() => rmSync(dir, { recursive: true }))
@@ -51,6 +51,17 @@ test('recorded settings: no key, no certificate, no user and no place of the box
 `)
   assert.equal(/001122|lab|7626|var/.test(text!), false, text!)
   assert.deepEqual(checkConfig(text!).config!.midcom.ports, { first: 50_000, last: 50_999 })
+})
+
+test('recorded settings: those of somebody else are checked, and no file that they name is looked at', () => {
+  const none = join(dir, 'none.pem')
+  const text = JSON.stringify({ nat: { pool: ['203.0.113.9'] }, midcom: { enabled: true, simco: { tls: { cert: none, key: none } }, agents: [{ name: 'a', 'key-file': none }] } })
+  assert.notDeepEqual(checkConfig(text).problems, [])
+  assert.deepEqual(checkRecorded(text).problems, [])
+  for (const bad of ['', 'null', '[]', '7', '{"midcom":7}', '{"nat":{"pool":["x"]}}', '{"__proto__":{}}']) {
+    const { config, problems } = checkRecorded(bad)
+    assert.equal(config === null, problems.length > 0, bad)
+  }
 })
 
 test('recorded settings: without a file they are the defaults; what is too long or came by a pipe is not kept', () => {

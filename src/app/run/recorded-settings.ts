@@ -2,7 +2,7 @@
 import { print4, print6, printPrefix, type Prefix } from '../../base/address.ts'
 import type { Config } from '../config/config.ts'
 import { readDocument } from '../config/document.ts'
-import { checkConfig, readText } from '../config/load.ts'
+import { checkConfig, readText, type Checked } from '../config/load.ts'
 import { MAX_OPTION_BYTES } from '../../phy/pcapng-blocks.ts'
 
 /** Of an option of pcapng, most; the rest is for what else stands there. */
@@ -35,10 +35,23 @@ export function recordedConfiguration({ file, pool, config, inside }: RunningSet
     'mtu-outside': box.mtuOutside,
   }
   if (pool.length > 0) settings.nat = { ...part('nat'), pool }
-  const midcom = part('midcom')
-  if (midcom !== undefined) {
-    settings.midcom = Object.fromEntries(Object.entries(midcom).filter(([name]) => !LEFT_OUT.includes(name)))
-  }
-  const text = JSON.stringify(settings)
+  const text = JSON.stringify(withoutAgents(settings))
   return JSON.stringify(text).length <= MOST_BYTES && checkConfig(text).config !== null ? text : null
+}
+
+function withoutAgents(settings: Section): Section {
+  const midcom = settings.midcom as unknown
+  if (midcom === null || typeof midcom !== 'object') return settings
+  return { ...settings, midcom: Object.fromEntries(Object.entries(midcom).filter(([name]) => !LEFT_OUT.includes(name))) }
+}
+
+/** Checks the configuration of a recording, which somebody else may have written: it names no file that would be looked at. */
+export function checkRecorded(text: string): Checked {
+  let settings: unknown
+  try {
+    settings = JSON.parse(text)
+  } catch {
+    return checkConfig(text)
+  }
+  return checkConfig(settings === null || typeof settings !== 'object' ? text : JSON.stringify(withoutAgents(settings as Section)))
 }
