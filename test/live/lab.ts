@@ -6,7 +6,8 @@
  *          2001:db8:1::5         :1::1              :2::1                 2001:db8:2::fe        2001:db8:9::7
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import * as path from 'node:path'
 import type { DriverChoice } from '../../src/phy/drivers.ts'
 
@@ -77,6 +78,9 @@ export interface Lab {
 export function openLab(driver: DriverChoice = 'auto'): Lab {
   const name = (where: Place) => `pinhole-${where}-${process.pid}`
   const started: ChildProcess[] = []
+  // Doors for recordings are no part of a namespace: other boxes are not met there.
+  const runtime = mkdtempSync(path.join(tmpdir(), 'pinhole-run-'))
+  process.env.RUNTIME_DIRECTORY = runtime
   const argv = (where: Place, command: string[]) => ['netns', 'exec', name(where), ...command]
 
   function run(where: Place, ...command: string[]): Ran {
@@ -158,6 +162,7 @@ export function openLab(driver: DriverChoice = 'auto'): Lab {
     box: (...args) => boxBy([], ...args),
     close() {
       for (const child of started) child.kill('SIGKILL')
+      rmSync(runtime, { recursive: true, force: true })
       for (const where of ['inside', 'box', 'outside'] as const) {
         spawnSync('ip', ['netns', 'del', name(where)])
         rmSync(path.join('/etc/netns', name(where)), { recursive: true, force: true })

@@ -13,7 +13,6 @@ const found = obstacle() ?? absent()
 if (found?.isFault === true && process.env.CI !== undefined) throw new Error(found.reason)
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pinhole-libpcap-'))
 after(() => fs.rmSync(dir, { recursive: true }))
-process.env.RUNTIME_DIRECTORY = path.join(dir, 'run')
 
 function absent(): { reason: string; isFault: boolean } | null {
   try {

@@ -11,7 +11,6 @@ const found = obstacle()
 if (found?.isFault === true && process.env.CI !== undefined) throw new Error(found.reason)
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pinhole-programs-'))
 after(() => fs.rmSync(dir, { recursive: true }))
-process.env.RUNTIME_DIRECTORY = path.join(dir, 'run')
 
 interface Iperf { end: { sum_sent: { bytes: number }; sum_received: { bytes: number }; sum?: { lost_packets: number; packets: number } }; error?: string }
 

@@ -13,8 +13,6 @@ const found = obstacle()
 if (found?.isFault === true && process.env.CI !== undefined) throw new Error(found.reason)
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pinhole-record-'))
 after(() => fs.rmSync(dir, { recursive: true }))
-// Boxes of other tests are not met there.
-process.env.RUNTIME_DIRECTORY = path.join(dir, 'run')
 
 const TSHARK = spawnSync('tshark', ['--version']).status === 0
 interface Summary { packets: number; bytes: number; files: string[]; deletedFiles: number; lostPackets: number; isWhole: boolean }
@@ -200,9 +198,16 @@ midcom:
       assert.equal(fs.existsSync(name), signal === 'SIGKILL')
       replay(path.join(dir, 'end.pcapng'))
     }
+    // One that nobody listens at any more is in nobody's way.
+    const doors = process.env.RUNTIME_DIRECTORY!
+    box = await lab.box(...INTERFACES)
+    box.child.kill('SIGKILL')
+    await box.end()
+    assert.equal(fs.readdirSync(doors).length, 1)
     box = await lab.box(...INTERFACES, '--record-door', 'none')
     const ran = lab.run('box', process.execPath, MAIN, 'record', '-w', path.join(dir, 'x.pcapng'))
     assert.equal(ran.status, 5)
     assert.match(ran.stderr, /no box is running/)
+    assert.equal(fs.readdirSync(doors).length, 0)
   })
 })

@@ -1,5 +1,5 @@
 /** The client's end of a box's door for recordings (run/record-door.ts): which boxes there are, and a connection to one. */
-import { readdirSync } from 'node:fs'
+import { readdirSync, rmSync } from 'node:fs'
 import { createConnection, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { Failure, STATUS } from '../cli/status.ts'
@@ -36,8 +36,10 @@ export async function openDoor(which: string | undefined): Promise<Door> {
     try {
       doors.push(await connect(path))
     } catch (error) {
-      // Of a box that did not end well, or of another user.
-      if ((error as NodeJS.ErrnoException).code === 'EACCES') denied = error
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'EACCES') denied = error
+      // Of a box that did not end well, or was another user when it ended.
+      if (code === 'ECONNREFUSED') removeStale(path)
     }
   }
   if (doors.length === 1) return doors[0]!
@@ -48,6 +50,12 @@ export async function openDoor(which: string | undefined): Promise<Door> {
   }
   if (denied !== null) throw unreachable(folder, denied)
   throw new Failure(STATUS.connection, `no box is running whose door is in ${folder}; --box takes that of its --record-door`)
+}
+
+function removeStale(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch { /* it stays for who may */ }
 }
 
 function doorsIn(folder: string): string[] {
