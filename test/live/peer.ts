@@ -1,5 +1,5 @@
 /**
- * A host of the lab, for `live.test.ts`. Commands:
+ * A host of the lab, for `scenes.ts`. Commands:
  *   serve ADDRESS PORT           HTTP: GET /N answers N bytes of a pattern; POST answers the SHA-256 of the body; GET /who the client
  *   fetch URL BYTES              GET, and say the SHA-256 of what came
  *   post URL BYTES               POST a pattern, and say what was answered and what it should be

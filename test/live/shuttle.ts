@@ -1,5 +1,5 @@
 /**
- * Moves frames between two interfaces and nothing else, by the XDP driver, for `xdp.test.ts`: `shuttle.js DRIVER IN OUT`. Every
+ * Moves frames between two interfaces and nothing else, by the XDP driver, for `scenes.ts`: `shuttle.js DRIVER IN OUT`. Every
  * eighth frame goes nowhere, every ninth is sent twice, every tenth from memory that is not of the driver. Prints `ready`, and at the end
  * of its standard input where all frames of the UMEM are, and what was counted.
  */
