@@ -1,6 +1,7 @@
 /**
- * `npm run bench:live`: `pinhole run` against the kernel's nftables masquerade, in network namespaces that are made and removed
- * here. A host sends UDP of 60-byte frames over veth, as fast as it can; what arrives behind the box is counted. Rounds alternate.
+ * `npm run bench:live`: `pinhole run`, by each driver, against the kernel's nftables masquerade, in network namespaces that are
+ * made and removed here. A host sends UDP of 60-byte frames over veth, as fast as it can; what arrives behind the box is counted.
+ * Rounds alternate.
  *
  * Two figures: packets a second that came through, best and median of the rounds, which need a quiet machine with two cores; and
  * processor time a packet, of all that has to do with it but the sending itself, which is right on a busy one as well.
@@ -31,9 +32,10 @@ const flags = new Command('bench:live')
   .option('--flows <n>', 'flows of the traffic', whole, 4096)
   .option('--seconds <n>', 'length of a measurement', whole, 2)
   .option('--rounds <n>', 'rounds', whole, 5)
-  .option('--search', 'in place of both: the rates at which nothing, and half a per cent, is lost')
+  .option('--drivers <list>', 'of Pinhole, with commas', (text) => text.split(','), ['packet', 'xdpdrv', 'xdpgeneric'])
+  .option('--search', 'in place of that: the rates at which nothing, and half a per cent, is lost')
   .option('--json', 'for programs')
-  .parse().opts<{ flows: number; seconds: number; rounds: number; search?: true; json?: true }>()
+  .parse().opts<{ flows: number; seconds: number; rounds: number; drivers: string[]; search?: true; json?: true }>()
 
 function fail(message: string): never {
   process.stderr.write(`bench:live: ${message}\n`)
@@ -123,9 +125,10 @@ async function kernel<T>(work: Work<T>): Promise<T> {
   return work(mac, null)
 }
 
-async function pinhole<T>(work: Work<T>): Promise<T> {
+async function pinhole<T>(driver: string, work: Work<T>): Promise<T> {
   const mac = lay()
-  const args = ['--inside', `in0,${BOX[0]}`, '--outside', `out0,${BOX[1]}`, '--pool', BOX[1]!.split('/')[0]!]
+  const ends = ['--inside', `in0,${BOX[0]}`, '--outside', `out0,${BOX[1]}`, '--pool', BOX[1]!.split('/')[0]!]
+  const args = ['--quiet', '--driver', driver, ...ends]
   // Not on one core alone: the optimizing compiler has a thread of its own.
   const child = spawn('ip', ['netns', 'exec', name('box'), process.execPath, MAIN, 'run', ...args],
     { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -140,6 +143,16 @@ async function pinhole<T>(work: Work<T>): Promise<T> {
     child.kill('SIGTERM')
     await ended
   }
+}
+
+const KERNEL = 'kernel, masquerade'
+
+/** One after the other, by the name that it has in the table. */
+async function inTurn<T>(work: Work<T>): Promise<Record<string, T>> {
+  const results: Record<string, T> = {}
+  for (const driver of flags.drivers) results[`pinhole, ${driver}`] = await pinhole(driver, work)
+  results[KERNEL] = await kernel(work)
+  return results
 }
 
 /* Search for the throughput. */
@@ -161,46 +174,49 @@ const searched: Work<Bound[]> = async (mac) => {
   return bounds
 }
 
-async function searchBoth(): Promise<void> {
-  const found = { pinhole: await pinhole(searched), kernel: await kernel(searched) }
+async function searchAll(): Promise<void> {
+  const found = await inTurn(searched)
   if (flags.json === true) {
     process.stdout.write(JSON.stringify({ ...flags, node: process.version, found }, null, 1) + '\n')
     return
   }
   const kpps = (rate: number | null) => rate === null ? '-' : (rate / 1000).toFixed(0)
   const lines = Object.entries(found).flatMap(([who, bounds]) => bounds.map(({ goal, lower, upper, trials }) =>
-    [who.padEnd(10), goal.padEnd(12), kpps(lower).padStart(12), kpps(upper).padStart(14), String(trials).padStart(8)].join('')))
-  process.stdout.write(['kpps                  at least     less than  trials', ...lines, ''].join('\n'))
+    [who.padEnd(20), goal.padEnd(12), kpps(lower).padStart(12), kpps(upper).padStart(14), String(trials).padStart(8)].join('')))
+  process.stdout.write(['kpps                            at least     less than  trials', ...lines, ''].join('\n'))
 }
 
 /* Rates side by side. */
 
-async function ratesOfBoth(): Promise<void> {
-  const samples = { pinhole: [] as Sample[], kernel: [] as Sample[] }
-  for (let round = 0; round < flags.rounds; round++) {
+async function ratesOfAll(): Promise<void> {
+  const samples: Record<string, Sample[]> = {}
+  for (let n = 0; n < flags.rounds; n++) {
     const sendingNs = sendingAlone()
-    samples.pinhole.push(await pinhole((mac, pid) => measure(mac, pid, sendingNs)))
-    samples.kernel.push(await kernel((mac, pid) => measure(mac, pid, sendingNs)))
+    const round = await inTurn((mac, pid) => measure(mac, pid, sendingNs))
+    for (const [who, sample] of Object.entries(round)) (samples[who] ??= []).push(sample)
   }
   const of = (list: Sample[], what: keyof Sample) => list.map((sample) => sample[what])
-  if (flags.json === true) process.stdout.write(JSON.stringify({ ...flags, node: process.version, samples }, null, 1) + '\n')
-  else {
-    const line = (title: string, ...cells: string[]) => title.padEnd(20) + cells.map((cell) => cell.padStart(11)).join('') + '\n'
-    const row = (title: string, list: Sample[]) => {
-      const rates = of(list, 'kpps'), lost = list.map(({ sentKpps, kpps }) => 1 - kpps / sentKpps)
-      return line(title, max(rates).toFixed(0), median(rates).toFixed(0), `${(median(lost) * 100).toFixed(1)} %`,
-        median(of(list, 'cpuNs')).toFixed(0), median(of(list, 'boxNs')).toFixed(0))
-    }
-    const ratio = (what: keyof Sample) => (median(of(samples.pinhole, what)) / median(of(samples.kernel, what))).toFixed(2)
-    process.stdout.write(line('', 'best kpps', 'median', 'lost', 'ns/packet', 'by the box') + row('pinhole', samples.pinhole)
-      + row('kernel, masquerade', samples.kernel)
-      + `pinhole is ${ratio('kpps')} × the kernel by packets a second, ${ratio('cpuNs')} × by processor time a packet\n`)
+  if (flags.json === true) {
+    process.stdout.write(JSON.stringify({ ...flags, node: process.version, samples }, null, 1) + '\n')
+    return
   }
+  const line = (title: string, ...cells: string[]) => title.padEnd(20) + cells.map((cell) => cell.padStart(11)).join('') + '\n'
+  const kernels = samples[KERNEL]!
+  const row = ([who, list]: [string, Sample[]]) => {
+    const rates = of(list, 'kpps'), lost = list.map(({ sentKpps, kpps }) => 1 - kpps / sentKpps)
+    // Neighbours in time are compared with each other.
+    const ratio = (what: keyof Sample) => median(list.map((sample, i) => sample[what] / kernels[i]![what])).toFixed(2)
+    return line(who, max(rates).toFixed(0), median(rates).toFixed(0), `${(median(lost) * 100).toFixed(1)} %`, `${ratio('kpps')} ×`,
+      median(of(list, 'cpuNs')).toFixed(0), `${ratio('cpuNs')} ×`, median(of(list, 'boxNs')).toFixed(0))
+  }
+  const head = line('', 'best kpps', 'median', 'lost', '', 'ns/packet', '', 'by the box')
+  process.stdout.write(head + Object.entries(samples).map(row).join('')
+    + '× is the median of the ratios to the kernel in the same round\n')
 }
 
 try {
   must(process.env['CC'] ?? 'cc', '-O2', '-Wall', '-Wextra', '-o', BLAST, SOURCE)
-  await (flags.search === true ? searchBoth() : ratesOfBoth())
+  await (flags.search === true ? searchAll() : ratesOfAll())
 } finally {
   clear()
   rmSync(dir, { recursive: true })

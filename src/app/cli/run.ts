@@ -75,7 +75,8 @@ sessions end, and end the box with status 0 and a summary; a second signal ends 
 what agents may do counts from then on, and agents that are gone lose their sessions; firewall.rules count from then on, and flows
 that they forbid end at once, all others go on. Keys, doors, interfaces and all other settings count from the next start.
 
-Interfaces need Linux, the driver that npm has compiled, and CAP_NET_RAW (root; CAP_NET_ADMIN as well for --fix-offload). The kernel
+Interfaces need Linux, the driver that npm has compiled, and CAP_NET_RAW (root; CAP_NET_ADMIN as well for --fix-offload, and with
+CAP_BPF for the drivers xdp, xdpdrv and xdpgeneric: AF_XDP where the interface has it, in its driver, or anywhere). The kernel
 must not forward between them, and must not have addresses of the pool: the box looks, and says what to do.
 
 Examples:

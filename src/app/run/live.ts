@@ -46,7 +46,7 @@ export function prepareLive(given: Config, options: CheckOptions): Live {
   const ends = links.map(({ name, state, kernel }): LinkOptions => ({
     name, mtu: state.mtu, queues: state.queues, kernel: [...kernel.values()],
   }))
-  const shareBytes = driver.shareBytes(ends)
+  const shareBytes = asUsage(() => driver.shareBytes(ends))
   const counters = createLiveCounters()
   let devices: Device[] = []
   let poolStart = 0
