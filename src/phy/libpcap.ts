@@ -52,7 +52,7 @@ function slotBytes(mtu: number): number {
 }
 
 function linkBytes(mtu: number): number {
-  return Math.ceil((QUEUE_FRAMES * slotBytes(mtu) + CAPTURED_BYTES) / PAGE_BYTES) * PAGE_BYTES
+  return Math.ceil((QUEUE_FRAMES * slotBytes(mtu) + 2 * CAPTURED_BYTES) / PAGE_BYTES) * PAGE_BYTES
 }
 
 /** @param nowMs a clock that never goes back, in milliseconds */
@@ -104,9 +104,10 @@ function openDevice(
   /** When this run of events began, and whether a loop has come round since. */
   let runMs = 0
   let isRunning = false
-  const captured = Buffer.alloc(CAPTURED_BYTES)
-  const sending = Buffer.from(pool.buffer as ArrayBuffer, pool.byteOffset + start + QUEUE_FRAMES * slot, CAPTURED_BYTES)
-  const sendingAt = start + QUEUE_FRAMES * slot
+  // What `cap` writes to and reads from lies in the pool too, where bytes are copied without a view of them.
+  const sendingAt = start + QUEUE_FRAMES * slot, capturedAt = sendingAt + CAPTURED_BYTES
+  const inPool = (at: number) => Buffer.from(pool.buffer as ArrayBuffer, pool.byteOffset + at, CAPTURED_BYTES)
+  const sending = inPool(sendingAt), captured = inPool(capturedAt)
 
   function came(bytes: number): void {
     if (isClosed) return
@@ -114,15 +115,15 @@ function openDevice(
       isArmed = false
       wake?.(false)
     }
-    const type = bytes >= ethernet.HEADER_BYTES ? captured.readUInt16BE(ethernet.TYPE) : 0
+    const type = bytes >= ethernet.HEADER_BYTES ? view.getUint16(capturedAt + ethernet.TYPE) : 0
     // libpcap puts a tag back that the system has taken off. One without a number is a priority only.
     const isTagged = ethernet.isTag(type) && bytes >= ethernet.HEADER_BYTES + ethernet.TAG_BYTES
-    if (isTagged && (captured.readUInt16BE(ethernet.HEADER_BYTES) & TAG_ID_MASK) !== 0) return void counters[TAGGED]++
+    if (isTagged && (view.getUint16(capturedAt + ethernet.HEADER_BYTES) & TAG_ID_MASK) !== 0) return void counters[TAGGED]++
     const skipped = isTagged ? ethernet.TAG_BYTES : 0
     if (bytes - skipped > most) return void counters[OVERSIZED]++
     if (head - tail === QUEUE_FRAMES) return void counters[FULL]++
     const at = start + head % QUEUE_FRAMES * slot
-    pool.set(bytes > most ? captured.subarray(0, most + ethernet.TAG_BYTES) : captured.subarray(0, bytes), at)
+    pool.copyWithin(at, capturedAt, capturedAt + bytes)
     if (isTagged) pool.copyWithin(at + ethernet.TAG_BYTES, at, at + 2 * ethernet.ADDRESS_BYTES)
     if (completeChecksum(view, at + skipped, at + bytes)) counters[COMPLETED]++
     queuedOff[head % QUEUE_FRAMES] = at + skipped
