@@ -77,6 +77,6 @@ export function look(): Task {
   const options = engineOptions(config, config.inside, 1, 0)
   const counters = createCounters(), pool = createPool(options.pool, 1), rows = createRows(OPERATIONS)
   const flows = createFlows(options, pool, counters)
-  const { lookAhead } = createLook({ options, frames: all, counters, rows, pool, flows, npt6: null })
+  const { lookAhead } = createLook({ options, frames: all, counters, rows, pool, flows, npt6: null, share: null })
   return { run: () => lookAhead(OPERATIONS), isRight: () => rows.path.every(path => path === PATH_4) }
 }

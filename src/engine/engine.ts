@@ -46,6 +46,7 @@ import {
 } from './rows.ts'
 import { createRuleLinks } from './rule-links.ts'
 import { DISABLED, NO_RULE, createRules } from './rules.ts'
+import { createShare, TURNED, type Share } from './share.ts'
 import { type Shared, drop as dropRow } from './shared.ts'
 import {
   DIR_IN, DIR_OUT, EVENT, EVENT_SYN, NEXT, STATE_OF, isEstablished, isRefusal, keepsDeadline, openingState, timeoutsByState,
@@ -116,6 +117,8 @@ export interface Engine {
   readonly pool: Pool
   /** null: no IPv6 prefix is translated. */
   readonly npt6: Npt6 | null
+  /** null: there is one worker. */
+  readonly share: Share | null
   /** Does a packet from this peer reach this inside endpoint by its own address? `hasPorts` false: by addresses alone. */
   isUntranslated(protocol: number, local: number, peer: number, ports: number, hasPorts: boolean): boolean
   /** See icmp-error.ts: gives the packet that row i quotes another source or destination. */
@@ -154,7 +157,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   const rows = createRows(frames.capacity)
   const extras = createExtras(egressExtras(options))
   const npt6 = (options.npt6?.length ?? 0) === 0 ? null : createNpt6(options.npt6!)
-  const shared: Shared = { options, frames, counters, rows, pool, flows, extras, npt6 }
+  const share = createShare(options, pool, flows)
+  const shared: Shared = { options, frames, counters, rows, pool, flows, extras, npt6, share }
   const { look, lookAhead } = createLook(shared)
   const replyStart = options.scratchStart + options.fragmentHold * HOLD_BYTES
   const {
@@ -647,6 +651,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const base = slot << FLOW_BITS
     const outsidePort = F[base + OUTSIDE_PORTS] >>> 16
     counters[HAIRPINS]++
+    // As it is now it has left for the worker that it is for.
+    if (share !== null && isForeign(share, i, outsidePort)) return
     // @req RFC4787 REQ-9, REQ-9a
     // @req RFC5382 REQ-8, REQ-8a
     localColumn[i] = peerColumn[i]
@@ -658,6 +664,11 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     if (other === 0) return
     translateOther(i, other << FLOW_BITS, DIR_IN, 0)
     if ((F[(other << FLOW_BITS) + KIND] & (RULED | TWICE)) !== 0) afterwards(i, other, DIR_IN)
+  }
+
+  function isForeign({ isForeign: isElsewhere }: Share, i: number, outsidePort: number): boolean {
+    const portClass = CLASS_OF[kindColumn[i] & 255]
+    return isElsewhere(peerColumn[i], portClass, portClass === CLASS_ICMP ? outsidePort : portsColumn[i] & 0xffff)
   }
 
   /* IPv4 without NAT, and what is addressed to nobody. */
@@ -708,8 +719,13 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
       : ask6(i, DIR_IN, $key, portsColumn[i])
     if (said === REFUSED) return refuse(i, DENIED_BY_FIREWALL) - 1
     // The policy is about the outside: a host inside may reach another one by its outside address (RFC 6296 4.3).
-    if (said === SILENT && !inboundPermit && keep === 0 && !isWelcome(i)) return unsolicited(i, DENIED) - 1
+    if (said === SILENT && !inboundPermit && keep === 0 && !isTurned(i) && !isWelcome(i)) return unsolicited(i, DENIED) - 1
     return opening(i, DIR_IN, keep, localColumn[i])
+  }
+
+  /** Has another worker turned row i round? */
+  function isTurned(i: number): boolean {
+    return share !== null && frames.iface[i] === TURNED
   }
 
   /** Is row i an IPv6 packet that may open a flow from outside, whatever the policy is? */
@@ -779,6 +795,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
   function hairpin6(i: number, keep: number): void {
     // @req RFC6296 4.3
     counters[HAIRPINS]++
+    if (share !== null && share.isForeign6($seen, 4)) return
     for (let word = 0; word < 4; word++) {
       $key[word] = $seen[word + 4]
       $key[word + 4] = $seen[word]
@@ -892,7 +909,7 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
 
   return {
     lookAhead, look, forward, late, lateAbout: syns.about, heldSyns: syns.count, extras, finish, expire, applyCommands,
-    replaceRules, firewall, rows, flows, pool, npt6, rewriteQuote,
+    replaceRules, firewall, rows, flows, pool, npt6, share, rewriteQuote,
     isUntranslated: (protocol, local, peer, ports, hasPorts) =>
       hasPorts ? isUntranslated(protocol, local, peer, ports) : mayBeUntranslated(local, peer),
     ruleOf: links.ruleOf, ruleDecided: rules.decided, tableBytes: flows.bytes + windows.bytes + halfOpen.bytes,

@@ -34,7 +34,7 @@ CHECKSUM_AT[ICMP] = 2
 
 /** `standing` ends a flow that new firewall rules forbid, and says 0 for it then. */
 export function createIcmpError(shared: Shared, inside: InsideBindings, standing: (slot: number) => number) {
-  const { options, frames, rows, pool, flows, counters, npt6 } = shared
+  const { options, frames, rows, pool, flows, counters, npt6, share } = shared
   const { view, off, capBytes, l3, netBytes, side, verdict } = frames
   const { F, portOwner, addressOwner, find4, find6, findPeer, boundIndex, hash4, hash6 } = flows
   const TRANSLATED = counterIndex('icmp-errors-translated'), HAIRPINS = counterIndex('hairpin-packets')
@@ -139,11 +139,19 @@ export function createIcmpError(shared: Shared, inside: InsideBindings, standing
     return true
   }
 
+  /** Port or identifier of the sender of a quoted packet. */
+  function quotedPort(protocol: number, l4: number): number {
+    return protocol === ICMP ? icmp.id(view, l4) : view.getUint16(l4)
+  }
+
   /** An error that one inside host sends another through their outside endpoints (RFC 5508 REQ-7). */
   function hairpin(i: number, l4: number): void {
     const p = l3[i]
     const e = rows.l4[i] + icmp.HEADER_BYTES
     counters[HAIRPINS]++
+    // Whose packet it quotes is for another worker to say.
+    const protocol = ipv4.protocol(view, e)
+    if (share !== null && share.isForeign(ipv4.dst(view, p), CLASS_OF[protocol], quotedPort(protocol, l4))) return
     const slot = flowOfQuoteIn4(i, e, l4)
     if (slot === 0) return drop(shared, i, NO_FLOW)
     translateIn4(i, e, l4, slot)
@@ -314,6 +322,10 @@ export function createIcmpError(shared: Shared, inside: InsideBindings, standing
   function hairpin6(i: number, e: number, ports: number, kind: number): void {
     const p = l3[i]
     counters[HAIRPINS]++
+    if (share !== null) {
+      for (let word = 0; word < 4; word++) $key[word] = ipv6.dstWord(view, p, word)
+      if (share.isForeign6($key, 0)) return
+    }
     for (let word = 0; word < 4; word++) {
       $key[word] = view.getInt32(e + ipv6.SRC + (word << 2))
       $key[word + 4] = view.getInt32(e + ipv6.DST + (word << 2))

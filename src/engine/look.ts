@@ -19,6 +19,7 @@ import {
   EGRESS, FIRST_FRAGMENT, PATH_4, PATH_4_ERROR, PATH_4_OTHER, PATH_4_PLAIN, PATH_6, PATH_6_ERROR, PATH_DROP, PATH_EXPIRED,
   PATH_LATER,
 } from './rows.ts'
+import { TURNED } from './share.ts'
 import { type Shared, reject } from './shared.ts'
 import { BAD_FLAGS, judgeFlags } from './tcp-flags.ts'
 
@@ -86,7 +87,7 @@ export function transportBytes(kind: number): number {
 const IS_UDP = new Int32Array(256)
 IS_UDP[UDP] = -1
 
-export function createLook({ options, frames, rows, pool, flows, counters, npt6 }: Omit<Shared, 'extras'>) {
+export function createLook({ options, frames, rows, pool, flows, counters, npt6, share }: Omit<Shared, 'extras'>) {
   const { view, off, capBytes, wireBytes, net, l3, group, side, netBytes } = frames
   const { path, local: localColumn, peer: peerColumn, ports: portsColumn, kind: kindColumn, l4: l4Column } = rows
   const { word2: word2Column, place: placeColumn, tag: tagColumn, hash: hashColumn } = rows
@@ -135,11 +136,16 @@ export function createLook({ options, frames, rows, pool, flows, counters, npt6 
     return ((fromOutside ^ isInside ^ 1) & (fromOutside | guardedInside)) !== 0
   }
 
+  /** Comes row i from another worker, which gave it a source of ours? */
+  function isTurned(i: number): boolean {
+    return share !== null && frames.iface[i] === TURNED
+  }
+
   /** Reason to drop a packet between these addresses, or -1. */
   function judgeAddresses4(i: number, src: number, dst: number): number {
     if (isMartian(src) || src >>> 24 >= 224) return MARTIAN_SOURCE
     if (src === dst) return LAND
-    if (nat44 && indexOf(src) >= 0) return MARTIAN_SOURCE
+    if (nat44 && indexOf(src) >= 0 && !isTurned(i)) return MARTIAN_SOURCE
     if (isMartian(dst)) return MARTIAN_DESTINATION
     if (dst >>> 28 === 14 || dst === -1) return MULTICAST
     if (src >>> 16 === 0xa9fe || dst >>> 16 === 0xa9fe) return LINK_LOCAL
@@ -365,7 +371,7 @@ export function createLook({ options, frames, rows, pool, flows, counters, npt6 
     if (s0 >>> 24 === 0xff || isReserved6(p + ipv6.SRC)) return MARTIAN_SOURCE
     if (s0 === d0 && ipv6.srcWord(view, p, 1) === ipv6.dstWord(view, p, 1)
       && ipv6.srcWord(view, p, 2) === ipv6.dstWord(view, p, 2) && ipv6.srcWord(view, p, 3) === ipv6.dstWord(view, p, 3)) return LAND
-    if (npt6 !== null && npt6.isOutside(s0, ipv6.srcWord(view, p, 1))) return MARTIAN_SOURCE
+    if (npt6 !== null && npt6.isOutside(s0, ipv6.srcWord(view, p, 1)) && !isTurned(i)) return MARTIAN_SOURCE
     if (isReserved6(p + ipv6.DST)) return MARTIAN_DESTINATION
     if (d0 >>> 24 === 0xff) return MULTICAST
     if (s0 >>> 22 === 0x3fa || d0 >>> 22 === 0x3fa) return LINK_LOCAL
@@ -374,7 +380,7 @@ export function createLook({ options, frames, rows, pool, flows, counters, npt6 
 
   /** What settings ask of IPv6 addresses beside. */
   function judgeMore6(i: number, p: number, s0: number, d0: number): number {
-    if (npt6 !== null && npt6.isOutside(s0, ipv6.srcWord(view, p, 1))) return MARTIAN_SOURCE
+    if (npt6 !== null && npt6.isOutside(s0, ipv6.srcWord(view, p, 1)) && !isTurned(i)) return MARTIAN_SOURCE
     // @req RFC6092 REC-3
     if (isStrict6 && isReservedBlock6(s0, ipv6.srcWord(view, p, 1))) return MARTIAN_SOURCE
     if (isStrict6 && isReservedBlock6(d0, ipv6.dstWord(view, p, 1))) return MARTIAN_DESTINATION

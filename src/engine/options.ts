@@ -4,6 +4,7 @@ import type { MappingLog } from '../channel/mapping-log.ts'
 import type { Npt6Pair } from '../channel/npt6.ts'
 import type { NatOptions } from './nat-options.ts'
 import type { RuleSet } from './firewall-set.ts'
+import type { ShareOptions } from './share.ts'
 
 export const FILTER_ENDPOINT_INDEPENDENT = 0
 export const FILTER_ADDRESS_DEPENDENT = 1
@@ -95,6 +96,8 @@ export interface PortBlocks {
 }
 
 export interface EngineOptions {
+  /** Absent or null: there is one worker, and everything is its own. */
+  share?: ShareOptions | null
   /** Absent or null: nobody logs mappings. */
   mappingLog?: MappingLog | null
   /** Absent or null: ports are free at once. */

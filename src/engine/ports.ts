@@ -52,6 +52,15 @@ export function createPorts(options: EngineOptions, pool: Pool, counters: Counte
     }
   }
 
+  // Ports of other workers are never free here.
+  if (options.nat44 && options.share) {
+    const { steering: { ofPort }, worker } = options.share
+    for (let port = 0; port <= 0xffff; port++) {
+      if (ofPort(port) === worker) continue
+      for (let set = 0; set < options.pool.length * CLASSES; set++) take(set, port)
+    }
+  }
+
   const blocks = createPortBlocks(options.nat44 ? options : { ...options, portBlocks: null }, options.pool.length, hosts,
     (index, low, high) => [CLASS_UDP, CLASS_TCP].every((portClass) =>
       [0, 1].some((parity) => firstFree(index * CLASSES + portClass, low, high, parity) >= 0)))

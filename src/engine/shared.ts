@@ -7,6 +7,7 @@ import type { ExtrasStore } from './extras.ts'
 import type { Flows } from './flows.ts'
 import type { EngineOptions } from './options.ts'
 import type { Pool } from './pool.ts'
+import type { Share } from './share.ts'
 import { PATH_DROP, type Rows } from './rows.ts'
 
 export interface Shared {
@@ -19,6 +20,8 @@ export interface Shared {
   readonly extras: ExtrasStore
   /** null: no IPv6 prefix is translated. */
   readonly npt6: Npt6 | null
+  /** null: there is one worker. */
+  readonly share: Share | null
 }
 
 const DROPS = counterIndex('drop-packets'), DROP_BYTES = counterIndex('drop-bytes')
