@@ -30,6 +30,7 @@ async function bundle(input, file) {
 await bundle('src/app/cli/main.ts', 'dist/pinhole.js')
 await bundle('src/app/run/config-thread.ts', 'dist/config-thread.js')
 await bundle('src/app/run/record-thread.ts', 'dist/record-thread.js')
+await bundle('src/app/workers/worker.ts', 'dist/worker.js')
 chmodSync('dist/pinhole.js', 0o755)
 await bundle('src/control/simco/agent.ts', 'dist/agent.js')
 await bundle('native-bench/replay/engine-child.ts', 'build/bench/replay/engine-child.js')

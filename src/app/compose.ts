@@ -22,6 +22,7 @@ import { createAuthorizer, type AgentProfile } from '../policy/authorizer.ts'
 import type { PolicyAuthorizer, PolicyOptions } from '../policy/options.ts'
 import { createPolicy } from '../policy/policy.ts'
 import { createPrefixSet, type Prefix } from '../base/address.ts'
+import type { ShareOptions } from '../engine/share.ts'
 import { createFrames, type Frames } from '../wire/frames.ts'
 import { fixedForPolicy, natOptions, sharedPool } from './config/assemble-nat.ts'
 import type { AgentConfig, Config } from './config/config.ts'
@@ -48,12 +49,16 @@ export interface Channel { ring: CommandRing; activity: RuleActivity }
 /** Records. A transaction that writes more lets the packet path catch up in between; what ends one rule fits in any case. */
 const LEAST_RING = 1024, ENOUGH_RING = 4096
 
-/** null: no agent may set rules, and the packet path knows of none. */
-export function createChannel({ midcom }: Config): Channel | null {
-  if (!midcom.enabled) return null
+/** Records of the ring, a power of two. */
+export function ringRecords({ midcom }: Config): number {
   const { rules, portsPerRule } = midcom.limits
-  const records = Math.max(LEAST_RING, Math.min(ENOUGH_RING, rules * 4), portsPerRule + 3)
-  return { ring: createCommandRing(2 ** Math.ceil(Math.log2(records))), activity: createRuleActivity(rules) }
+  return 2 ** Math.ceil(Math.log2(Math.max(LEAST_RING, Math.min(ENOUGH_RING, rules * 4), portsPerRule + 3)))
+}
+
+/** null: no agent may set rules, and the packet path knows of none. */
+export function createChannel(config: Config): Channel | null {
+  if (!config.midcom.enabled) return null
+  return { ring: createCommandRing(ringRecords(config)), activity: createRuleActivity(config.midcom.limits.rules) }
 }
 
 // @req RFC6092 REC-8 no[there is no DNS server in it]
@@ -136,9 +141,10 @@ export function policyOptions(
 }
 
 /** Policy over a machine of this thread. `nowMs` is the time of both. */
-export function composePolicy(
-  { config, inside, seed }: Pick<ComposeOptions, 'config' | 'inside' | 'seed'>, { channel, engine }: Machine,
-  authorizer: PolicyAuthorizer, pump: (engine: Engine) => void,
+export function composePolicy<E>(
+  { config, inside, seed }: Pick<ComposeOptions, 'config' | 'inside' | 'seed'>,
+  { channel, engine }: { channel: Channel | null; engine: E },
+  authorizer: PolicyAuthorizer, pump: (engine: E) => void,
 ): PolicyCore {
   if (channel === null) throw new Error('the packet path was made without a channel')
   return createPolicy(policyOptions(config, inside, seed, channel, authorizer, () => pump(engine)))
@@ -166,6 +172,16 @@ export interface ComposeOptions {
   openInput: (frames: Frames, share: PoolShare) => Promise<void>
   /** Frames come from interfaces, and leave by them: the source's part of the pool is theirs. Absent: from a capture. */
   live?: LiveFrames
+  /** Absent: this is the only worker. */
+  borrowed?: Borrowed
+}
+
+/** What a worker has that is not its own. */
+export interface Borrowed {
+  counters: Counters
+  /** null: no agent may set rules. */
+  channel: Channel | null
+  share: ShareOptions
 }
 
 export interface LiveFrames {
@@ -204,14 +220,15 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
   const planeStart = share(PLANE_SCRATCH_BYTES)
 
   const frames = createFrames({ capacity: BATCH_FRAMES, poolBytes, ...live !== undefined && { buffer: live.reserve(poolBytes) } })
-  const counters = createCounters()
-  const channel = createChannel(config)
+  const { counters, channel, share: itsShare } = options.borrowed
+    ?? { counters: createCounters(), channel: createChannel(config), share: null }
   const { rules } = config.firewall
   const firewall = rules.length === 0 && !options.isReplaceable ? null
     : { set: createRuleSet(rules, inside, seed), interfaceName: options.interfaceName }
   const settings = engineOptions(config, inside, seed, engineStart, channel, firewall)
   const sides = options.sides(frames, settings.inside)
   settings.mappingLog = options.mappingLog ?? null
+  settings.share = itsShare
   if (sides.isBySource) settings.spoofing = SPOOFING_IGNORE
   const engine = createEngine(settings, frames, counters)
   await options.openInput(frames, { poolStart: sourceStart, poolEnd: sourceStart + sourceBytes })

@@ -97,6 +97,8 @@ export interface RuleActivity {
   readonly lastUsedMs: Int32Array
   readonly packets: Float64Array
   readonly bytes: Float64Array
+  /** Where several packet paths write: brings the numbers of a rule up to date, before somebody reads them. */
+  refresh?(rule: number): void
 }
 
 export function createRuleActivity(rules: number): RuleActivity {

@@ -26,10 +26,12 @@ export interface MappingLog {
   lost(): number
 }
 
-/** @param capacity records, a power of two */
-export function createMappingLog(capacity: number): MappingLog {
-  const head = new Int32Array(3)
-  const words = new Int32Array(capacity * LOG_WORDS)
+export const LOG_HEAD_WORDS = 3
+
+/** @param capacity records, a power of two  @param head, words memory that is shared, all zero; absent: it is made */
+export function createMappingLog(
+  capacity: number, head: Int32Array = new Int32Array(LOG_HEAD_WORDS), words: Int32Array = new Int32Array(capacity * LOG_WORDS),
+): MappingLog {
   const mask = capacity - 1
   const WRITTEN = 0, READ = 1, LOST = 2
   return {
@@ -48,9 +50,10 @@ export function createMappingLog(capacity: number): MappingLog {
       words[at + LOG_INSIDE_PORT] = insidePort
       words[at + LOG_OUTSIDE_PORT] = outsidePort
       words[at + LOG_LAST_PORT] = lastPort
-      head[WRITTEN]++
+      // Whoever sees this sees the record.
+      Atomics.store(head, WRITTEN, head[WRITTEN] + 1)
     },
-    peek: () => head[WRITTEN] === head[READ] ? -1 : (head[READ] & mask) * LOG_WORDS,
+    peek: () => Atomics.load(head, WRITTEN) === head[READ] ? -1 : (head[READ] & mask) * LOG_WORDS,
     done() { head[READ]++ },
     lost: () => head[LOST],
   }

@@ -34,7 +34,7 @@ export interface Steering extends SteeringOptions {
 export const MOST_WORKERS = 16
 /** Of which each worker has one in 1 … 1023, and which parity and runs of ports do not notice. */
 export const STRIPE_PORTS = 64
-/** Every bit of a word counts for the upper half of its product; that half, times the workers, has a worker in its own upper half. */
+/** All bits of a word count for the upper half of its product; that half, times the workers, has a worker in its own upper half. */
 export const HASH_FACTOR = 0x9e3779b1
 export const HASH_SHIFT = 16
 /** Sums in one's complement are alike modulo this. */

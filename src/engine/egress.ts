@@ -52,8 +52,10 @@ export function createEgress(shared: Shared, scratch: number, tellTooBig: TellTo
   // By index of a shared address: the next identification, and the step to the one after it.
   const next = new Int32Array(pool.shared), step = new Int32Array(pool.shared)
   for (let index = 0; index < pool.shared; index++) {
-    next[index] = pairedIndex(pool.addressAt(index), seed, 0x10000)
-    step[index] = pairedIndex(~pool.addressAt(index), seed, 0x10000) | 1
+    const one = pairedIndex(~pool.addressAt(index), seed, 0x10000) | 1
+    // Of several workers each has every n-th.
+    next[index] = pairedIndex(pool.addressAt(index), seed, 0x10000) + (options.share?.worker ?? 0) * one & 0xffff
+    step[index] = one * (options.share?.steering.workers ?? 1)
   }
   const pieces = scratch + SNAPSHOT_BYTES
   /** Snapshot: bytes, 0: none. Then where the next piece goes. */

@@ -144,7 +144,7 @@ export function createLook({ options, frames, rows, pool, flows, counters, npt6,
   /** Reason to drop a packet between these addresses, or -1. */
   function judgeAddresses4(i: number, src: number, dst: number): number {
     if (isMartian(src) || src >>> 24 >= 224) return MARTIAN_SOURCE
-    if (src === dst) return LAND
+    if (src === dst && !isTurned(i)) return LAND
     if (nat44 && indexOf(src) >= 0 && !isTurned(i)) return MARTIAN_SOURCE
     if (isMartian(dst)) return MARTIAN_DESTINATION
     if (dst >>> 28 === 14 || dst === -1) return MULTICAST

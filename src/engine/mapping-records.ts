@@ -9,7 +9,7 @@ export type MappingRecords = ReturnType<typeof createMappingRecords>
 
 /** @param records of flows and port bindings */
 export function createMappingRecords(
-  options: Pick<EngineOptions, 'mappingLog' | 'midcom'>, pool: Pool, ports: Pick<Ports, 'isAttributed' | 'nowMs'>,
+  options: Pick<EngineOptions, 'mappingLog' | 'midcom' | 'share'>, pool: Pool, ports: Pick<Ports, 'isAttributed' | 'nowMs'>,
   records: Int32Array,
 ) {
   const log = options.mappingLog ?? null
@@ -35,15 +35,20 @@ export function createMappingRecords(
     write(isOpen ? MAPPING_OPENED : MAPPING_CLOSED, base)
   }
 
+  /** Of several workers, all of which know the bindings of agents, that of the host tells of them. */
+  function isTold(inside: number): boolean {
+    return log !== null && (!options.share || options.share.steering.ofAddress4(inside) === options.share.worker)
+  }
+
   /** An agent binds a port, or unbinds it. */
   function port(slot: number, isOpen: boolean): void {
-    if (log !== null) write(isOpen ? MAPPING_OPENED : MAPPING_CLOSED, slot << FLOW_BITS)
+    if (isTold(records[(slot << FLOW_BITS) + INSIDE])) write(isOpen ? MAPPING_OPENED : MAPPING_CLOSED, slot << FLOW_BITS)
   }
 
   /** A whole address is bound or unbound: told if an agent did it. */
   function address(inside: number, outside: number, isOpen: boolean): void {
-    if (log === null || pool.indexOf(outside) >= agentAddresses) return
-    log.write(isOpen ? ADDRESS_OPENED : ADDRESS_CLOSED, nowMs(), 0, inside, 0, outside, 0, 0)
+    if (!isTold(inside) || pool.indexOf(outside) >= agentAddresses) return
+    log!.write(isOpen ? ADDRESS_OPENED : ADDRESS_CLOSED, nowMs(), 0, inside, 0, outside, 0, 0)
   }
 
   return { mapping, port, address }

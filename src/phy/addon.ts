@@ -65,10 +65,28 @@ export interface Addon extends RingCalls {
   link(name: string): LinkState
   /** The value, or -1 where the interface does not know the command. */
   offload(name: string, command: number, value: number): number
+  /** A socket with rings that receives nothing yet: its descriptor. */
+  socket(name: string, slotBytes: number, rxSlots: number, txSlots: number): number
+  /** Each frame goes to the socket of which the program, as words of `struct sock_filter`, says the place in the list. */
+  fanout(sockets: Int32Array, program: Int32Array): void
+  /** Frames come to the socket from now on. */
+  admit(socket: number): void
+  /** Maps its rings; `kept` says how far the process before came, and null that there is none. The socket is the device's then. */
   open(
-    number: number, buffer: ArrayBuffer, at: number, name: string, slotBytes: number, rxSlots: number, txSlots: number,
-    columns: Int32Array[], outbox: Int32Array, counters: Float64Array,
+    number: number, buffer: ArrayBuffer, at: number, name: string, socket: number,
+    slotBytes: number, rxSlots: number, txSlots: number, columns: Int32Array[], outbox: Int32Array, counters: Float64Array,
+    kept: Int32Array | null,
   ): void
+  /** Memory that processes share: its descriptor. */
+  memory(bytes: number): number
+  /** Maps it into what `reserve` gave, at a multiple of 64 KiB. */
+  share(buffer: ArrayBuffer, at: number, memory: number, bytes: number): void
+  /** A descriptor that wakes whoever hears it. */
+  bell(): number
+  ring(bell: number): void
+  /** Has `wake` called once it is rung, and again after `listen`. A process hears one, and does not live for it. */
+  hear(bell: number, wake: () => void): void
+  listen(): void
   /** Absent where it was compiled with headers of Linux before 5.4. */
   xdp?: XdpCalls
 }

@@ -51,25 +51,82 @@ export function reservePool(poolBytes: number): ArrayBuffer {
 export function openPacketDevices(
   interfaces: readonly PacketOptions[], frames: Frames, ringStart: number, slots: Slots = SLOTS,
 ): Device[] {
+  return openRings(interfaces, frames, ringStart, (one) => {
+    const socket = openSocket(one, slots)
+    loadAddon().admit(socket)
+    return { socket, kept: null, counters: new Float64Array(DEVICE_COUNTERS.length) }
+  }, slots)
+}
+
+/** Sockets of interfaces that somebody else will map the rings of. */
+export interface PacketSockets {
+  /** Descriptors by worker, then by place in the list of interfaces. */
+  readonly of: readonly (readonly number[])[]
+}
+
+/**
+ * A socket of each interface for each of several workers. The kernel deals frames out to them as the programs say, words of
+ * `struct sock_filter` for each interface: the result is the number of a worker. @throws DeviceError
+ */
+export function openPacketSockets(
+  interfaces: readonly PacketOptions[], workers: number, programs: readonly Int32Array[],
+): PacketSockets {
+  const addon = loadAddon()
+  const byInterface = interfaces.map((one, n) => {
+    const sockets = Array.from({ length: workers }, () => openSocket(one, SLOTS))
+    try {
+      addon.fanout(Int32Array.from(sockets), programs[n]!)
+      for (const socket of sockets) addon.admit(socket)
+    } catch (error) {
+      throw deviceError(one.name, error)
+    }
+    return sockets
+  })
+  return { of: Array.from({ length: workers }, (_, worker) => byInterface.map((sockets) => sockets[worker]!)) }
+}
+
+/** What a worker knows of a socket that was opened for it. */
+export interface OpenSocket {
+  socket: number
+  /** Two words that outlive the worker; null: there will be no other one. */
+  kept: Int32Array | null
+  /** In the order of DEVICE_COUNTERS. */
+  counters: Float64Array
+}
+
+/** Maps the rings of sockets at `ringStart` of the pool: as `openPacketDevices`, but that sockets come from elsewhere. */
+export function openRings(
+  interfaces: readonly PacketOptions[], frames: Frames, ringStart: number,
+  socketOf: (one: PacketOptions, number: number) => OpenSocket, slots: Slots = SLOTS,
+): Device[] {
   const addon = loadAddon()
   if (ringStart % PAGE_BYTES !== 0) throw new RangeError(`rings begin at a multiple of ${PAGE_BYTES}`)
   const { off, capBytes, wireBytes, link, iface, capacity } = frames
   const end = ringStart + ringBytes(interfaces, slots)
   const devices: Device[] = []
   let at = ringStart
-  for (const [number, { name, mtu }] of interfaces.entries()) {
+  for (const [number, one] of interfaces.entries()) {
+    const { name, mtu } = one
     const outbox = new Int32Array(2 * capacity)
-    const counters = new Float64Array(DEVICE_COUNTERS.length)
     try {
       const { mac } = addon.link(name)
-      addon.open(number, frames.pool.buffer as ArrayBuffer, at, name, slotBytes(mtu), slots.rx, slots.tx,
-        [off, capBytes, wireBytes, link, iface], outbox, counters)
+      const { socket, kept, counters } = socketOf(one, number)
+      addon.open(number, frames.pool.buffer as ArrayBuffer, at, name, socket, slotBytes(mtu), slots.rx, slots.tx,
+        [off, capBytes, wireBytes, link, iface], outbox, counters, kept)
       devices.push(createRingDevice({ calls: addon, number, name, mac, mtu, start: ringStart, end, outbox, counters }))
     } catch (error) {
       for (const device of devices) device.close()
-      throw deviceError(name, error)
+      throw error instanceof DeviceError ? error : deviceError(name, error)
     }
-    at += ringBytes([{ name, mtu }], slots)
+    at += ringBytes([one], slots)
   }
   return devices
+}
+
+function openSocket({ name, mtu }: PacketOptions, slots: Slots): number {
+  try {
+    return loadAddon().socket(name, slotBytes(mtu), slots.rx, slots.tx)
+  } catch (error) {
+    throw deviceError(name, error)
+  }
 }

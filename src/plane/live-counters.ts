@@ -8,6 +8,10 @@ const NAMES = [
   'echo-requests', 'own-packets-refused',
   /** To an address that the kernel has too, which answers. */
   'kernel-packets',
+  /** To another worker, from one, and lost on the way. */
+  'handed-on-frames', 'taken-over-frames', 'handover-drops',
+  /** Fragments that came before the first one of their datagram: no room, or it did not come. */
+  'early-fragment-drops',
 ] as const
 
 export type LiveCounter = (typeof NAMES)[number]

@@ -52,6 +52,8 @@ export interface OwnOptions {
 export interface Own {
   /** Takes what is the box's own out of rows 0 … count-1, and answers it. Returns how many rows are left. */
   take(count: number, nowMs: number): number
+  /** Learns from what neighbours say in a frame that somebody else has answered, if it is to be. */
+  hear(off: number, end: number, side: number, nowMs: number): void
   /** Tells both links which addresses are here (RFC 5227 2.3, RFC 4861 7.2.6). */
   announce(): void
 }
@@ -61,6 +63,8 @@ export function createOwn(options: OwnOptions): Own {
   const { frames, counters, ends, neighbours, routes, addresses, shown, inside, errors, scratchStart, onConflict } = options
   const { view, off, capBytes, wireBytes, link, iface } = frames
   const count = (name: LiveCounter) => { counters[liveCounterIndex(name)]++ }
+  // While `hear` is under way nothing is answered.
+  let isQuiet = false
   const own4 = addresses.filter(({ version }) => version === 4), own6 = addresses.filter(({ version }) => version === 6)
   const $words = new Int32Array(4)
   const walk = ipv6.createWalk()
@@ -104,6 +108,17 @@ export function createOwn(options: OwnOptions): Own {
     return kept
   }
 
+  function hear(at: number, end: number, side: number, nowMs: number): void {
+    const type = view.getUint16(at + ethernet.TYPE), p = at + HEADER
+    isQuiet = true
+    if (type === ethernet.TYPE_ARP) heardArp(p, end, side, nowMs)
+    else {
+      const whole = p + ipv6.HEADER_BYTES + ipv6.payloadLength(view, p), isGroup = view.getUint8(p + ipv6.DST) === 0xff
+      if (whole <= end) heardNeighbour(p, p + ipv6.HEADER_BYTES, whole, side, isGroup, nowMs)
+    }
+    isQuiet = false
+  }
+
   function move(from: number, to: number): void {
     off[to] = off[from]
     capBytes[to] = capBytes[from]
@@ -120,11 +135,11 @@ export function createOwn(options: OwnOptions): Own {
     if (heard === null) return
     const isReply = heard.operation === arp.REPLY
     if (!isReply && heard.operation !== arp.REQUEST) return
-    count(isReply ? 'arp-replies' : 'arp-requests')
+    if (!isQuiet) count(isReply ? 'arp-replies' : 'arp-requests')
     const { senderAddr, targetAddr } = heard
     const isMine = answered[side].has(targetAddr)
     if (answered[side].has(senderAddr)) {
-      if (heard.senderMac.some((octet, i) => octet !== ends[side].mac[i])) {
+      if (!isQuiet && heard.senderMac.some((octet, i) => octet !== ends[side].mac[i])) {
         count('address-conflicts')
         onConflict(senderAddr, side)
       }
@@ -140,7 +155,7 @@ export function createOwn(options: OwnOptions): Own {
         neighbours.learn(side, 4, $words, p + arp.SENDER_MAC, isReply && isMineAsSource(side, targetAddr), nowMs)
       }
     }
-    if (isReply || !isMine) return
+    if (isReply || !isMine || isQuiet) return
     count('arp-replies-sent')
     sendArp(side, heard.senderMac, arp.REPLY, targetAddr, heard.senderMac, senderAddr)
   }
@@ -290,7 +305,7 @@ export function createOwn(options: OwnOptions): Own {
   }
 
   function heardNeighbour(p: number, at: number, end: number, side: number, isGroup: boolean, nowMs: number): void {
-    count('neighbour-messages')
+    if (!isQuiet) count('neighbour-messages')
     if (ends[side].source6 === null) return
     if (!ndp.check(view, p, at, end)) return count('neighbour-messages-bad')
     const macAt = ndp.addressAt(view, at, end)
@@ -307,6 +322,7 @@ export function createOwn(options: OwnOptions): Own {
     for (let i = 0; i < 4; i++) $words[i] = ipv6.srcWord(view, p, i)
     const isUnspecified = $words.every((word) => word === 0)
     if (!isUnspecified && macAt !== 0 && routes.isOnLink(side, 6, $words)) neighbours.learn(side, 6, $words, macAt, false, nowMs)
+    if (isQuiet) return
     count('advertisements-sent')
     // Somebody looks whether the address is free (RFC 4862 5.4): all are told that it is not.
     if (isUnspecified) return advertise(side, own.words, ALL_NODES, groupMac(ALL_NODES), ndp.ROUTER | ndp.OVERRIDE)
@@ -322,7 +338,7 @@ export function createOwn(options: OwnOptions): Own {
     ends[side].send(scratchStart, HEADER + bytes)
   }
 
-  return { take, announce }
+  return { take, hear, announce }
 }
 
 const BROADCAST = [255, 255, 255, 255, 255, 255], NOBODY = [0, 0, 0, 0, 0, 0]

@@ -2,7 +2,8 @@
  * Whose packet is it, where a box has several workers: by what its bytes say, and for what comes from outside by the bindings that
  * each worker's engine has. The rules, in order (docs/live.md, Workers):
  *
- * - from inside: the inside host; of an ICMP error the one whose packet is quoted; IPv4 through NAT without ports: the first worker;
+ * - from inside: the inside host; of an ICMP error the one whose packet is quoted; IPv4 through NAT without ports: the first
+ *   worker;
  * - from outside through NAT: the host that a binding of the port or of the address leads to, else the worker whose stripe the
  *   port or identifier is in; of an ICMP error by the quoted packet; without ports: the first worker; a fragment: by its datagram;
  * - from outside without NAT, and IPv6: the inside host.

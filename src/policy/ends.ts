@@ -73,6 +73,7 @@ export function createEnds(box: Box): Ends {
   /** Brings `lastUseMs` up to what the data plane has seen, if that is about this rule already. */
   function learnUse(slot: number): void {
     if ((words[(slot << RULE_BITS) + META] & ACTION) !== ENABLE || ((ring.applied() - ticket[slot]) | 0) < 0) return
+    activity.refresh?.(slot)
     const raw = activity.lastUsedMs[slot]
     if (raw === (lastUseMs[slot] | 0)) return
     const useMs = box.nowMs - (((box.nowMs | 0) - raw) | 0)

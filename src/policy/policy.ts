@@ -288,6 +288,7 @@ export function createPolicy(options: PolicyOptions): PolicyCore {
     if (slot === 0) return undefined
     // Until the data plane knows the rule, its numbers are those of the one before.
     const isKnown = (words[(slot << RULE_BITS) + META] & ACTION) !== RESERVE && ((ring.applied() - store.ticket[slot]) | 0) >= 0
+    activity.refresh?.(slot)
     return isKnown ? { packets: activity.packets[slot], bytes: activity.bytes[slot] } : { packets: 0, bytes: 0 }
   }
 

@@ -3,10 +3,12 @@
  *   serve ADDRESS PORT           HTTP: GET /N answers N bytes of a pattern; POST answers the SHA-256 of the body; GET /who the client
  *   fetch URL BYTES              GET, and say the SHA-256 of what came
  *   post URL BYTES               POST a pattern, and say what was answered and what it should be
- *   steady ADDRESS PORT SECONDS  one TCP connection that asks 500 times a second, and how many answers came
+ *   steady ADDRESS PORT SECONDS [FROM]  one TCP connection that asks 500 times a second, and how many answers came
  *   echo ADDRESS PORT            answers datagrams
- *   ask ADDRESS PORT BYTES       one datagram of that size; `answered` or `silence`
+ *   ask ADDRESS PORT BYTES [FROM]  one datagram of that size; `answered` or `silence`
  *   dns ADDRESS                  a name server over UDP and TCP: any name has 192.0.2.33 and 2001:db8::33
+ *   who ADDRESS PORT             answers datagrams with where they came from
+ *   hosts FROM COUNT PORT SERVER…  from so many addresses, one socket each asks all servers twice; what was answered, as JSON
  *   listen ADDRESS PORT          prints each datagram that comes, with its sender
  *   tagged MAC COUNT             frames of VLAN 7
  *   flood MAC COUNT              frames of IPv4, with nothing in them
@@ -74,7 +76,7 @@ switch (command) {
     createTcpServer((socket) => { socket.pipe(socket) }).listen(Number(args[1]), args[0], () => console.log('ready'))
     break
   case 'steady': {
-    const socket = connect(Number(args[1]), args[0])
+    const socket = connect({ port: Number(args[1]), host: args[0]!, ...args[3] !== undefined && { localAddress: args[3] } })
     await new Promise((resolve) => socket.once('connect', resolve))
     socket.setNoDelay(true)
     let asked = 0, answered = 0, longestMs = 0, since = performance.now()
@@ -105,7 +107,31 @@ switch (command) {
     const timer = setTimeout(() => { console.log('silence'); socket.close() }, 2000)
     socket.on('error', (error) => { console.log((error as NodeJS.ErrnoException).code); clearTimeout(timer); socket.close() })
     socket.on('message', (message) => { console.log(message.equals(asked) ? 'answered' : 'different'); clearTimeout(timer); socket.close() })
-    socket.connect(Number(args[1]), args[0], () => socket.send(asked, (error) => { if (error !== null) socket.emit('error', error) }))
+    const ask = () => socket.connect(Number(args[1]), args[0], () => socket.send(asked, (error) => { if (error !== null) socket.emit('error', error) }))
+    if (args[3] === undefined) ask()
+    else socket.bind(0, args[3], ask)
+    break
+  }
+  case 'who': {
+    const socket = udp(args[0]!)
+    socket.on('message', (_, { port, address }) => socket.send(`${address} ${port}`, port, address))
+    socket.bind(Number(args[1]), args[0], () => console.log('ready'))
+    break
+  }
+  case 'hosts': {
+    const [first, count, port, ...servers] = args as [string, string, string, ...string[]]
+    const answers: Record<string, string[]> = {}
+    const sockets = Array.from({ length: Number(count) }, (_, n) => {
+      const host = first.replace(/\d+$/, (last) => String(Number(last) + n)), socket = udp(host)
+      answers[host] = []
+      socket.on('message', (said) => answers[host]!.push(said.toString()))
+      socket.bind(0, host, () => { for (const server of [...servers, ...servers]) socket.send('who', Number(port), server) })
+      return socket
+    })
+    const isThere = () => Object.values(answers).every((said) => said.length === 2 * servers.length)
+    for (let n = 0; n < 40 && !isThere(); n++) await sleep(50)
+    console.log(JSON.stringify(answers))
+    for (const socket of sockets) socket.close()
     break
   }
   case 'dns': {

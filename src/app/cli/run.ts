@@ -4,7 +4,7 @@ import { Option, type Command } from 'commander'
 import { parsePrefix, type Fault, type Parsed } from '../config/address.ts'
 import { rangeWords, sharedPool } from '../config/assemble-nat.ts'
 import {
-  interfaceFaults, parseHostAddress, parseInterfaceAddress, parseInterfaceName, type InterfacesConfig, type LiveInterface,
+  insideOf, interfaceFaults, parseHostAddress, parseInterfaceAddress, parseInterfaceName, type InterfacesConfig, type LiveInterface,
 } from '../config/interfaces.ts'
 import { ConfigError, defaultConfig, loadConfig } from '../config/load.ts'
 import { scaled } from '../config/scaled.ts'
@@ -29,6 +29,7 @@ interface RunFlags {
   outside: string[]
   pool: string[]
   gateway: string[]
+  workers: number
   driver?: DriverChoice
   timeScale: number
   fixOffload?: true
@@ -58,6 +59,7 @@ export function registerRun(program: Command): void {
     .addOption(new Option('--driver <driver>', 'how frames come and go (see docs/live.md); else what the configuration '
       + 'says, or auto')
       .choices(DRIVER_CHOICES))
+    .option('--workers <n>', 'processes that forward, each the flows of its share of inside hosts', positive, 1)
     .option('--fix-offload', 'switch off what joins frames on their way in (GRO, LRO), instead of refusing the interface')
     .option('--user <name>', 'become this user when interfaces and doors are open')
     .option('--record-door <path>', 'Unix socket where `pinhole record` asks, or none (default: one in /run/pinhole)')
@@ -96,20 +98,31 @@ type Log = (line: string) => void
 
 async function run(capture: string | undefined, flags: RunFlags, command: Command): Promise<void> {
   const log: Log = flags.quiet === true ? () => { /* asked for */ } : (line) => { process.stderr.write(`${line}\n`) }
-  const become = flags.user === undefined ? undefined : asUser(flags.user)
+  const identity = flags.user === undefined ? undefined : asUser(flags.user)
   const { config, live, inside } = flags.simulate === true ? simulated(flags) : between(capture, flags, log)
   if (capture === '-') throw new Failure(STATUS.usage, 'the capture is read before the box starts: name a file')
+  if (flags.workers > 1 && flags.recordDoor !== undefined && flags.recordDoor !== 'none') {
+    throw new Failure(STATUS.usage, `--workers ${flags.workers}: --record-door: what several workers forward is not recorded`)
+  }
   checkOutputs({ capture: capture ?? null, config: flags.config ?? null }, [flags.report, flags.logMappings])
   const options: BoxOptions = {
     config, inside, live, log, seed: flags.seed ?? randomInt(2 ** 32), capture: capture ?? null, pace: flags.pace,
     loops: flags.loop, logMappings: flags.logMappings,
-    ...become !== undefined && { onOpen: become },
-    ...live !== null && flags.recordDoor !== 'none' && { recordDoor: {
+    workers: flags.workers, identity,
+    ...identity !== undefined && { onOpen: identity.become },
+    onFailure: (why) => { fail(why) },
+    ...live !== null && flags.workers === 1 && flags.recordDoor !== 'none' && { recordDoor: {
       path: flags.recordDoor ?? defaultRecordDoor(), version: command.parent?.version() ?? 'unknown', timeScale: flags.timeScale,
       configuration: recordedConfiguration({ file: flags.config, pool: flags.pool, config, inside }),
     } },
   }
+  let fail: (why: string) => void = () => { /* nothing waits yet */ }
   const stopped = new Promise<void>((resolve) => {
+    fail = (why) => {
+      process.stderr.write(`pinhole: ${why}\n`)
+      process.exitCode = STATUS.internal
+      resolve()
+    }
     // Once: the second signal has its usual effect.
     process.once('SIGINT', resolve)
     process.once('SIGTERM', resolve)
@@ -135,7 +148,7 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   }
   const onHangup = () => { void reload() }
   process.on('SIGHUP', onHangup)
-  const path = live === null ? [] : [`${live.names[0]} to ${live.names[1]}`]
+  const path = live === null ? [] : [live.links.map(({ name }) => name).join(' to ')]
   // Whoever reads records or a report gets nothing else there.
   const told = flags.report === '-' || flags.logMappings === '-' ? process.stderr : process.stdout
   const ready = `ready: ${[...path, ...box.doors].join(', ') || 'no door'}\n`
@@ -155,8 +168,8 @@ type Setup = Pick<BoxOptions, 'config' | 'live' | 'inside'>
 function simulated(flags: RunFlags): Setup {
   const given = {
     outside: flags.outside.length > 0, pool: flags.pool.length > 0, gateway: flags.gateway.length > 0,
-    driver: flags.driver !== undefined, 'fix-offload': flags.fixOffload === true, user: flags.user !== undefined,
-    'record-door': flags.recordDoor !== undefined,
+    workers: flags.workers > 1, driver: flags.driver !== undefined,
+    'fix-offload': flags.fixOffload === true, user: flags.user !== undefined, 'record-door': flags.recordDoor !== undefined,
   }
   for (const [option, isGiven] of Object.entries(given)) {
     if (isGiven) throw new Failure(STATUS.usage, `--${option} is for interfaces, and with --simulate there are none`)
@@ -197,9 +210,11 @@ function between(capture: string | undefined, flags: RunFlags, log: Log): Setup 
   if (fault !== undefined) {
     throw new Failure(STATUS.usage, `interfaces: ${fault.message}${fault.suggestion === undefined ? '' : `; ${fault.suggestion}`}`)
   }
-  const settings = scaled({ ...config, interfaces: found }, flags.timeScale)
+  // Several workers share the sockets of one driver.
+  const driver = found.driver === 'auto' && flags.workers > 1 ? 'packet' : found.driver
+  const settings = scaled({ ...config, interfaces: { ...found, driver } }, flags.timeScale)
   const live = prepareLive(settings, { fixOffload: flags.fixOffload === true, log })
-  return { config: live.config, live, inside: live.inside }
+  return { config: live.config, live, inside: insideOf(found) }
 }
 
 function interfacesOf(flags: RunFlags, configured: InterfacesConfig | null): InterfacesConfig | null {

@@ -10,47 +10,42 @@ import {
   createSimcoServer, SimcoConfigError, type SimcoCounters, type SimcoListener, type SimcoLogRecord, type SimcoServer,
 } from '../../control/simco/server.ts'
 import type { SnmpCounters } from '../../control/snmp/server.ts'
-import { counterIndex } from '../../channel/counters.ts'
-import { createMappingLog } from '../../channel/mapping-log.ts'
-import type { Engine } from '../../engine/engine.ts'
-import type { FirewallRule } from '../../engine/firewall-rule.ts'
-import { buildRuleSet, type RuleSetBuilder } from '../../engine/firewall-set.ts'
-import { CaptureError, systemReason } from '../../phy/capture-error.ts'
-import { preloadCapture, type CaptureStore } from '../../phy/preload.ts'
+import type { Counters } from '../../channel/counters.ts'
+import { systemReason } from '../../phy/capture-error.ts'
 import { createTapMemory } from '../../phy/tap.ts'
-import { sidesByInterface, sidesBySource } from '../../plane/sides.ts'
 import type { Policy, PolicyCore, PolicyStatistics } from '../../policy/api.ts'
 import type { PolicyAuthorizer } from '../../policy/options.ts'
 import type { Prefix } from '../../base/address.ts'
-import { SIDE_INSIDE } from '../../wire/frames.ts'
 import { Failure, STATUS } from '../cli/status.ts'
-import { compose, composeAuthorizer, composePolicy, type Machine, type PoolShare } from '../compose.ts'
+import { composeAuthorizer, composePolicy } from '../compose.ts'
 import type { Config } from '../config/config.ts'
-import { logRecords } from '../mappings/records.ts'
+import { openCrew } from '../workers/crew.ts'
 import { JournalError, openJournal, type OpenJournal } from './journal.ts'
-import type { Live, LiveReport } from './live.ts'
+import { recordedLinks, type Prepared } from './live.ts'
 import { createLog } from './log.ts'
 import { openMappingLog } from './mapping-log.ts'
 import { openRecordDoor, type RecordDoor, type RecordDoorOptions } from './record-door.ts'
 import { composeMibs } from './mibs.ts'
+import { openPath, type PathReport } from './path.ts'
+import type { Identity } from './privileges.ts'
 import { REFUSALS_EVERY_MS, createRefusals } from './refusals.ts'
 import { openSnmp, type SnmpDoor } from './snmp.ts'
 import { composeSnmpAccess } from './snmp-access.ts'
 import { timed } from './timed.ts'
-import { createTraffic } from './traffic.ts'
-import { createTurns } from './turns.ts'
-
-/** Batches of interfaces that are forwarded after everything else has ended: what their rings may hold. */
-const DRAIN_TURNS = 64
-/** Of a rule set, in one turn: a few hundredths of a millisecond. */
-const BUILD_STEPS = 8
+import { createTurns, type EngineOfTurns } from './turns.ts'
 
 export interface BoxOptions {
   config: Config
   inside: readonly Prefix[]
   seed: number
   /** Interfaces that packets come from and go to; null: none. */
-  live: Live | null
+  live: Prepared | null
+  /** Processes that forward, at least 1; more than one between interfaces only. */
+  workers: number
+  /** Whom workers run as; absent: as this process. */
+  identity?: Identity | undefined
+  /** Called when the box cannot go on. */
+  onFailure?: (why: string) => void
   /** null: no packets, but those of interfaces. */
   capture: string | null
   /** Capture seconds in a second; 0: as fast as it goes. */
@@ -70,7 +65,6 @@ export interface BoxOptions {
 export interface Box {
   /** What is open, as in `simco 127.0.0.1:7626`. */
   readonly doors: readonly string[]
-  readonly machine: Machine
   /**
    * What agents may do from now on, and the firewall rules; agents that are no longer there lose their sessions, and flows that
    * the rules forbid end. Nothing else changes.
@@ -80,14 +74,12 @@ export interface Box {
   stop(): Promise<BoxResult>
 }
 
-export interface BoxResult {
-  machine: Machine
+export interface BoxResult extends PathReport {
+  counters: Counters
   /** Records of mappings that were written, and lost; null: nobody asked. */
   mappingLog: { written: number; lost: number } | null
   upMs: number
-  packets: number
   turns: number
-  interfaces: LiveReport | null
   /** null: nobody could set rules. */
   policy: PolicyStatistics | null
   simco: Readonly<SimcoCounters> | null
@@ -96,32 +88,19 @@ export interface BoxResult {
 }
 
 export async function startBox(options: BoxOptions): Promise<Box> {
-  const { config, inside, seed, capture, live } = options
+  const { config, inside, seed } = options
   const log = createLog(options.log, () => performance.now())
-  let share: PoolShare = { poolStart: 0, poolEnd: 0 }
-  let store: CaptureStore | null = null
-  const records = options.logMappings === undefined ? null : createMappingLog(logRecords(config))
-  const machine = await compose({
-    config, inside, seed, mappingLog: records, isReplaceable: true,
-    interfaceName: (id) => live?.names[id] ?? store?.interfaces[id]?.name,
-    sides: live === null ? sidesBySource : (frames) => sidesByInterface(frames, (id) => id === SIDE_INSIDE),
-    outInside: undefined, outOutside: undefined, clockNs: () => performance.now() * 1e6,
-    ...live !== null && { live: live.frames },
-    async openInput(frames, itsShare) {
-      share = itsShare
-      if (live !== null) live.open(frames, share.poolStart)
-      else if (capture !== null) store = await readCapture(capture, frames, share)
-    },
-  })
-  const { engine, frames, plane } = machine
-  const tapMemory = live === null || options.recordDoor === undefined ? null : createTapMemory()
+  const isLogging = options.logMappings !== undefined
+  const path = options.workers === 1 ? await openPath({ ...options, isLogging })
+    : openCrew({ ...options, live: options.live!, isLogging, log: log.line, onFailure: options.onFailure ?? log.line })
+  const tapMemory = options.live === null || options.recordDoor === undefined ? null : createTapMemory()
   const clock = heldClock()
-  const turns = createTurns(engine, clock.nowMs)
-  const played = store === null ? null : createTraffic({ ...options, ...share, store, frames, plane })
-  const traffic = live?.traffic({ machine, wake: turns.wake, turnNow: turns.turnNow, log: log.line, tapMemory }) ?? played
-  const mappings = records === null ? null
-    : openMappingLog(options.logMappings!, records, turns.nowMs, turns.wake, (line) => process.stderr.write(`pinhole: ${line}\n`))
-  const pump = (target: Engine) => {
+  const turns = createTurns(path.engine, clock.nowMs, { isRemote: path.isRemote })
+  const traffic = path.traffic(turns, log.line, tapMemory)
+  const complain = (line: string) => { process.stderr.write(`pinhole: ${line}\n`) }
+  const mappings = path.mappingLog === null ? null
+    : openMappingLog(options.logMappings!, path.mappingLog, turns.nowMs, turns.wake, complain)
+  const pump = (target: EngineOfTurns) => {
     turns.pump(target)
     if (mappings?.isBehind() === true) turns.wake()
   }
@@ -133,7 +112,7 @@ export async function startBox(options: BoxOptions): Promise<Box> {
     mayAccess: (agent, owner) => authorizer.mayAccess(agent, owner),
     maxRules: (agent) => authorizer.maxRules?.(agent) ?? Infinity,
   }
-  const core = config.midcom.enabled ? composePolicy({ config, inside, seed }, machine, current, pump) : null
+  const core = config.midcom.enabled ? composePolicy({ config, inside, seed }, path, current, pump) : null
   const policy = core === null ? null : timed(core, turns.advance, turns.wake)
   const server = policy === null ? null : openSimco(config, policy, log.line)
   const journal = core === null ? null : await openRules(config)
@@ -144,53 +123,35 @@ export async function startBox(options: BoxOptions): Promise<Box> {
     // What was kept comes back here.
     snmp = null
     if (core !== null) {
-      const mibs = { config, machine, core, turns, journal, wallMs: () => Date.now(), log: log.line }
+      const mibs = { config, path, core, turns, journal, wallMs: () => Date.now(), log: log.line }
       snmp = openSnmp(config, () => composeMibs(mibs), log.line)
       carryOut(core)
     }
-    // With a capture the packet path counts time from the first packet; so that it is the time of the box, that one comes at once.
-    played?.turn(() => 0)
-    clock.start()
+    await path.ready()
+    await path.begin(clock.start)
     doors = await openDoors(server, snmp)
-    if (tapMemory !== null) recordDoor = await openRecordDoor(options.recordDoor!, live!.links, seed, tapMemory, log.line)
+    if (tapMemory !== null) {
+      recordDoor = await openRecordDoor(options.recordDoor!, recordedLinks(options.live!), seed, tapMemory, log.line)
+    }
     options.onOpen?.()
   } catch (error) {
-    live?.close()
+    path.close()
     await recordDoor?.close()
     await journal?.close()
     throw error
   }
   turns.start(core, mappings === null ? traffic : mappings.beside(traffic))
-  const refusals = createRefusals(machine.counters, log.line)
-  const telling = setInterval(refusals.tell, REFUSALS_EVERY_MS).unref()
+  const refusals = createRefusals(path.counters, log.line)
+  const telling = setInterval(() => {
+    path.refresh()
+    refusals.tell()
+  }, REFUSALS_EVERY_MS).unref()
   let known = config.midcom.agents
-  let building: RuleSetBuilder | null = null
-
-  /** Makes tables of the rules a little at a time, then has them count at once; the flows that are there follow in slices. */
-  function replaceRules(rules: readonly FirewallRule[]): void {
-    const ENDED = counterIndex('firewall-flows-ended'), builder = buildRuleSet(rules, inside, seed)
-    building = builder
-    const build = () => {
-      // What is read meanwhile takes its place.
-      if (building !== builder) return
-      if (builder.step(BUILD_STEPS)) return void setImmediate(build)
-      building = null
-      const before = machine.counters[ENDED]
-      engine.replaceRules(builder.set())
-      turns.pump(engine)
-      const tell = () => {
-        if (engine.firewall.isChanging()) return void setImmediate(tell)
-        log.line(`firewall: ${rules.length} rules count, ${machine.counters[ENDED] - before} flows ended`)
-      }
-      tell()
-    }
-    build()
-  }
-
   return {
-    doors, machine,
+    doors,
     reload(next) {
-      replaceRules(next.firewall.rules)
+      const { rules } = next.firewall
+      path.replaceRules(rules, turns, (ended) => { log.line(`firewall: ${rules.length} rules count, ${ended} flows ended`) })
       authorizer = composeAuthorizer(next, pdp)
       pdp?.forget()
       policy?.authorizationChanged()
@@ -201,27 +162,22 @@ export async function startBox(options: BoxOptions): Promise<Box> {
       known = next.midcom.agents
     },
     async stop() {
-      building = null
       // Packets of interfaces go on until agents have what they are owed.
-      if (live === null) turns.stopTraffic()
+      path.stopCapture(turns)
       await Promise.all([server?.close(), snmp?.server.close()])
       await journal?.close()
       pdp?.close()
       clearInterval(telling)
+      path.refresh()
       refusals.tell()
       log.end()
       const upMs = turns.nowMs()
       turns.stop()
-      // What has come until now still leaves.
-      if (live !== null) for (let n = 0; n < DRAIN_TURNS && traffic!.turn(turns.nowMs); n++) { /* the next batch */ }
-      plane.finish()
-      await recordDoor?.close()
-      const interfaces = live?.report() ?? null
-      live?.close()
+      const report = await path.finish(turns, async () => { await recordDoor?.close() })
       await mappings?.close()
       return {
-        machine, mappingLog: mappings?.counts() ?? null,
-        upMs, packets: traffic?.packets() ?? 0, turns: turns.count, interfaces, policy: core?.statistics() ?? null,
+        ...report, counters: path.counters, mappingLog: mappings?.counts() ?? null, upMs, turns: turns.count,
+        policy: core?.statistics() ?? null,
         simco: server?.counters ?? null, snmp: snmp?.server.counters ?? null, pdp: pdp?.statistics() ?? null,
       }
     },
@@ -251,18 +207,6 @@ async function openRules({ midcom: { snmp, stateDirectory } }: Config): Promise<
   } catch (error) {
     if (!(error instanceof JournalError)) throw error
     throw new Failure(STATUS.usage, `midcom.state: ${error.message}`, { cause: error })
-  }
-}
-
-async function readCapture(capture: string, frames: Machine['frames'], share: PoolShare): Promise<CaptureStore> {
-  try {
-    const store = await preloadCapture(capture, frames, share)
-    // What comes before the damage would be played as if it were all.
-    if (store.fault !== null) throw new Failure(STATUS.input, `${capture}: byte ${store.fault.offset}: ${store.fault.reason}`)
-    return store
-  } catch (error) {
-    if (error instanceof CaptureError) throw new Failure(STATUS.usage, error.message, { cause: error })
-    throw error
   }
 }
 

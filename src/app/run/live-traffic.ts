@@ -56,7 +56,24 @@ export interface LiveContext {
   tapMemory: SharedArrayBuffer | null
 }
 
+/** One worker's part of a box that has several (app/workers/part.ts). */
+export interface Part {
+  /** Lets the others hear what neighbours say in rows 0 … count-1, before it is answered. */
+  tell(count: number): void
+  /** Forwards rows 0 … rows-1, which have been begun: those that are ours here, the others where they belong. */
+  run(rows: number, nowMs: number): void
+  /** Fills rows from 0 on with frames that others had for us. What they heard goes to `hear`. */
+  receive(most: number, hear: (off: number, end: number, side: number) => void): number
+  release(): void
+  isWaiting(): boolean
+  expire(nowMs: number): void
+}
+
 export interface LiveTrafficOptions extends LiveContext {
+  /** null: there is one worker. */
+  part: Part | null
+  /** Tells both links of the box's addresses: one worker of several does. */
+  isHerald: boolean
   config: Config
   /** By SIDE_ constant. */
   devices: readonly [Device, Device]
@@ -81,7 +98,7 @@ export function liveBytes(links: readonly SystemLink[]): number {
 }
 
 export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
-  const { config, devices, links, counters, start, machine, wake, turnNow, log, onSender, tapMemory } = options
+  const { config, devices, links, counters, start, machine, wake, turnNow, log, onSender, tapMemory, part } = options
   const { frames, plane, engine } = machine
   const { view, off, capBytes, wireBytes, link, iface, sec, nsec, capacity } = frames
   const { begin, run } = plane
@@ -97,7 +114,7 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
   })
   const errors = createIcmpErrors(frames, createTokenBucket(config.limits.icmpErrorsPerSecond).take)
   const addresses = ownAddresses(config, links)
-  const { take, announce } = createOwn({
+  const { take, hear, announce } = createOwn({
     frames, counters, ends, neighbours, routes, addresses, shown: shownAddresses(config), errors, scratchStart: ownStart,
     inside: createPrefixSet(insideOf(config.interfaces!)),
     onConflict(address, side) {
@@ -113,7 +130,7 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
   let pollUntilMs = 0
   let latestMs = -1
   let conflictMs = -Infinity
-  let announced = 0
+  let announced = options.isHerald ? 0 : ANNOUNCEMENTS
   // While an error about a packet that nobody took passes the packet path.
   let isTelling = false
   let oversized = 0
@@ -181,6 +198,7 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
   function tick(nowMs: number): void {
     plane.advance(Math.floor(nowMs / 1000), nowMs % 1000 * 1e6)
     advance(nowMs)
+    part?.expire(nowMs)
     if (announced < ANNOUNCEMENTS && nowMs >= announced * ANNOUNCE_MS) {
       announced++
       announce()
@@ -208,26 +226,40 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
       packets += count
       const isTapped = tap !== null && tap.isWanted()
       if (isTapped) tap.received(count)
+      if (part !== null) part.tell(count)
       const rows = take(count, nowMs)
       if (isTapped) tap.kept(rows)
       stamp(rows, nowMs)
       begin(rows)
-      run(0, rows)
+      if (part === null) run(0, rows)
+      else part.run(rows, nowMs)
     }
+    const taken = part === null ? 0 : takeOver(part, nowMs)
     inside.flush()
     outside.flush()
     tap?.publish()
     // Even of frames that were all skipped, as those of another VLAN are.
     inside.release()
     outside.release()
+    if (part !== null) part.release()
     const isInsidePending = inside.kick(), isPending = outside.kick() || isInsidePending
-    if (count > 0) pollUntilMs = performance.now() + POLL_MS
+    if (count + taken > 0) pollUntilMs = performance.now() + POLL_MS
     else if (!isPending && performance.now() >= pollUntilMs) {
       inside.arm()
       outside.arm()
       return false
     }
     return true
+  }
+
+  /** What other workers had for this one. */
+  function takeOver(of: Part, nowMs: number): number {
+    const rows = of.receive(capacity, (at, end, side) => { hear(at, end, side, nowMs) })
+    if (rows === 0) return 0
+    stamp(rows, nowMs)
+    begin(rows)
+    run(0, rows)
+    return rows
   }
 
   for (const [side, device] of devices.entries()) {

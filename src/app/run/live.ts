@@ -1,7 +1,7 @@
 /** Live interfaces as a source of packets, and where they go: looked at first, opened when there is memory for their frames. */
 import type { Prefix } from '../../base/address.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device, type DeviceCounter } from '../../phy/device.ts'
-import { chooseDriver, type LinkOptions } from '../../phy/drivers.ts'
+import { chooseDriver, type Driver, type DriverName, type LinkOptions } from '../../phy/drivers.ts'
 import type { RecordedLink } from '../../phy/recording.ts'
 import { createLiveCounters, LIVE_COUNTERS, type LiveCounter } from '../../plane/live-counters.ts'
 import type { Neighbours } from '../../plane/neighbours.ts'
@@ -11,25 +11,38 @@ import type { LiveFrames } from '../compose.ts'
 import type { Config } from '../config/config.ts'
 import { insideOf } from '../config/interfaces.ts'
 import { filledIn } from './live-addresses.ts'
-import { checkSystem, type CheckOptions } from './live-system.ts'
-import { createLiveTraffic, liveBytes, type LiveContext, type LiveTraffic } from './live-traffic.ts'
+import { checkSystem, type CheckOptions, type SystemLink } from './live-system.ts'
+import { createLiveTraffic, liveBytes, type LiveContext, type LiveTraffic, type Part } from './live-traffic.ts'
 
 export interface LiveReport {
   links: { name: string; counters: Record<DeviceCounter, number> }[]
   counters: Record<LiveCounter, number>
 }
 
+/** What was found before anything is opened. */
+export interface Prepared {
+  /** The settings, and what they leave open and the interfaces have. */
+  config: Config
+  links: SystemLink[]
+  driver: Driver
+  driverName: DriverName
+  log: (line: string) => void
+}
+
+/** One worker's part, and what it has to do with what leaves to the outside. */
+export interface LivePart extends Part { turn(p: number, bytes: number): boolean }
+
 export interface Live {
   /** The settings, and what they leave open and the interfaces have. */
   readonly config: Config
   /** Of the interfaces, by SIDE_ constant. */
   readonly names: readonly [string, string]
-  readonly links: readonly RecordedLink[]
   readonly inside: readonly Prefix[]
   readonly frames: LiveFrames
   /** @throws Failure */
   open(frames: Frames, poolStart: number): void
-  traffic(context: LiveContext): LiveTraffic
+  /** `isHerald`: tells both links of the box's addresses. */
+  traffic(context: LiveContext, part?: LivePart | null, isHerald?: boolean): LiveTraffic
   report(): LiveReport
   close(): void
 }
@@ -38,23 +51,35 @@ export interface Live {
  * Looks at the interfaces that `given` names and at the system, and says what is wrong with them before anything is opened.
  * @throws Failure
  */
-export function prepareLive(given: Config, options: CheckOptions): Live {
-  const interfaces = given.interfaces!
-  const { name, driver } = asUsage(() => chooseDriver(interfaces.driver, options.log))
+export function prepareLive(given: Config, options: CheckOptions): Prepared {
+  const { name, driver } = asUsage(() => chooseDriver(given.interfaces!.driver, options.log))
   const links = asUsage(() => checkSystem(given, name, options))
-  const config = filledIn(given, links)
-  const ends = links.map(({ name, state, kernel }): LinkOptions => ({
-    name, mtu: state.mtu, queues: state.queues, kernel: [...kernel.values()],
-  }))
+  return { config: filledIn(given, links), links, driver, driverName: name, log: options.log }
+}
+
+export function linkOptions(links: readonly SystemLink[]): LinkOptions[] {
+  return links.map(({ name, state, kernel }) => ({ name, mtu: state.mtu, queues: state.queues, kernel: [...kernel.values()] }))
+}
+
+/** As they stand in a recording. */
+export function recordedLinks({ links }: Pick<Prepared, 'links'>): RecordedLink[] {
+  return links.map(({ name, state }) => ({ name, mac: state.mac }))
+}
+
+/** One packet path between the interfaces. `counters` in the order of LIVE_COUNTERS. */
+export function createLive({ config, links, driver, log }: Omit<Prepared, 'driverName'>, counters = createLiveCounters()): Live {
+  const interfaces = config.interfaces!
+  const ends = linkOptions(links)
   const shareBytes = asUsage(() => driver.shareBytes(ends))
-  const counters = createLiveCounters()
   let devices: Device[] = []
   let poolStart = 0
+  let part: LivePart | null = null
   let send: Neighbours['send'] = () => { /* nothing leaves before all is open */ }
 
   const outlet = (side: number): LiveFrames['inside'] => ({
     room: () => true,
     write(...[off, capBytes, , , , , l3]) {
+      if (part !== null && side === SIDE_OUTSIDE && part.turn(l3, off + capBytes - l3)) return true
       send(side, l3, off + capBytes - l3)
       return true
     },
@@ -63,7 +88,6 @@ export function prepareLive(given: Config, options: CheckOptions): Live {
   return {
     config,
     names: [interfaces.inside.name, interfaces.outside.name],
-    links: links.map(({ name, state }) => ({ name, mac: state.mac })),
     inside: insideOf(interfaces),
     frames: {
       shareBytes: shareBytes + liveBytes(links),
@@ -72,12 +96,15 @@ export function prepareLive(given: Config, options: CheckOptions): Live {
     },
     open(frames, start) {
       poolStart = start
-      devices = asUsage(() => driver.open(ends, frames, start, options.log))
+      devices = asUsage(() => driver.open(ends, frames, start, log))
     },
-    traffic: (context) => createLiveTraffic({
-      ...context, config, links, counters, devices: devices as [Device, Device], start: poolStart + shareBytes,
-      onSender: (its) => { send = its },
-    }),
+    traffic: (context, its = null, isHerald = true) => {
+      part = its
+      return createLiveTraffic({
+        ...context, part, isHerald, config, links, counters, devices: devices as [Device, Device], start: poolStart + shareBytes,
+        onSender: (sender) => { send = sender },
+      })
+    },
     report: () => ({
       links: devices.map((device) => ({ name: device.name, counters: byName(DEVICE_COUNTERS, device.counters()) })),
       counters: byName(LIVE_COUNTERS, counters),

@@ -7,8 +7,8 @@ import { interfacesExtensionMib, interfacesMib, type InterfaceFigures } from '..
 import { natMib, natv2Mib, type NatSettings } from '../../control/snmp/nat/modules.ts'
 import { TRADITIONAL, TWICE, type PolicyCore } from '../../policy/api.ts'
 import type { Journal } from '../../policy/journal.ts'
-import type { Machine } from '../compose.ts'
 import type { Config } from '../config/config.ts'
+import type { PacketPath } from './path.ts'
 import type { Turns } from './turns.ts'
 
 /** Rows without a rule of one owner: many more than a manager has under way, few enough for all managers. */
@@ -18,7 +18,7 @@ const INTERFACES = ['inside', 'outside'] as const
 
 export interface MibParts {
   config: Config
-  machine: Machine
+  path: Pick<PacketPath, 'counters' | 'refresh'>
   core: PolicyCore
   turns: Turns
   journal: Journal | null
@@ -27,8 +27,8 @@ export interface MibParts {
   log(line: string): void
 }
 
-export function composeMibs({ config, machine, core, turns, journal, wallMs, log }: MibParts): ModuleFactory[] {
-  const { nat, timers, limits, midcom } = config, { counters } = machine
+export function composeMibs({ config, path, core, turns, journal, wallMs, log }: MibParts): ModuleFactory[] {
+  const { nat, timers, limits, midcom } = config, { counters } = path
   const count = (name: string) => counters[COUNTERS.indexOf(name)]!
   const binds = createBinds(core.book)
   const settings: NatSettings = {
@@ -38,16 +38,20 @@ export function composeMibs({ config, machine, core, turns, journal, wallMs, log
   }
   const opened = counterIndex('mappings-opened'), closed = counterIndex('mappings-closed')
   const fragmentDrops = COUNTERS.flatMap((name, i) => name.startsWith('drop-fragment-') ? [i] : [])
-  const natFigures = () => ({
-    translations: count('out-inside-packets') + count('out-outside-packets'),
-    mappings: counters[opened]! - counters[closed]! + count('bindings-current'),
-    mappingCreations: counters[opened]!, portFailureDrops: count('drop-no-outside-port-packets'),
-    fragmentDrops: fragmentDrops.reduce((sum, i) => sum + counters[i]!, 0),
-  })
+  const natFigures = () => {
+    path.refresh()
+    return {
+      translations: count('out-inside-packets') + count('out-outside-packets'),
+      mappings: counters[opened]! - counters[closed]! + count('bindings-current'),
+      mappingCreations: counters[opened]!, portFailureDrops: count('drop-no-outside-port-packets'),
+      fragmentDrops: fragmentDrops.reduce((sum, i) => sum + counters[i]!, 0),
+    }
+  }
   const interfaces = {
     names: INTERFACES,
     figures(index: number): InterfaceFigures {
       const name = INTERFACES[index - 1]!
+      path.refresh()
       return {
         inPackets: count(`in-${name}-packets`), inBytes: count(`in-${name}-bytes`),
         outPackets: count(`out-${name}-packets`), outBytes: count(`out-${name}-bytes`),

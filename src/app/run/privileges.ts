@@ -2,8 +2,15 @@
 import { spawnSync } from 'node:child_process'
 import { Failure, STATUS } from '../cli/status.ts'
 
-/** Looks the user up; what it returns makes the process that user, with its groups, for good. @throws Failure */
-export function asUser(name: string): () => void {
+export interface Identity {
+  uid: number
+  gid: number
+  /** Makes the process that user, with its groups, for good. */
+  become(): void
+}
+
+/** Looks the user up. @throws Failure */
+export function asUser(name: string): Identity {
   if (process.getuid?.() !== 0) throw new Failure(STATUS.usage, `--user ${name}: only root can become another user`)
   // The system knows users of more than one file.
   const ask = (what: string) => Number(spawnSync('id', [what, '--', name], { encoding: 'utf8' }).stdout?.trim() || NaN)
@@ -11,9 +18,12 @@ export function asUser(name: string): () => void {
   if (Number.isNaN(user) || Number.isNaN(group)) throw new Failure(STATUS.usage, `--user ${name}: there is no such user`)
   if (user === 0) throw new Failure(STATUS.usage, `--user ${name}: this is root again`)
   const { initgroups } = process as unknown as { initgroups(user: number, group: number): void }
-  return () => {
-    initgroups(user, group)
-    process.setgid!(group)
-    process.setuid!(user)
+  return {
+    uid: user, gid: group,
+    become() {
+      initgroups(user, group)
+      process.setgid!(group)
+      process.setuid!(user)
+    },
   }
 }

@@ -1,7 +1,7 @@
 /** What a box did while it ran: as an object with a versioned schema (docs/run-report.schema.json), and as text for people. */
 import { readCounters } from '../../channel/counters.ts'
 import { digest } from '../config/config.ts'
-import { firewallLines, firewallReport } from '../firewall/report.ts'
+import { firewallLines } from '../firewall/report.ts'
 import { grouped, inColumns, logLines, mebibytes, midcomReport, packetLines, packetReport, seconds } from '../replay/report.ts'
 import type { BoxOptions, BoxResult } from './box.ts'
 
@@ -12,8 +12,8 @@ export type RunReport = ReturnType<typeof createRunReport>
 interface RunContext { version: string; configFile: string | null }
 
 export function createRunReport(options: BoxOptions, result: BoxResult, context: RunContext) {
-  const { machine, policy } = result
-  const counters = readCounters(machine.counters)
+  const { policy } = result
+  const counters = readCounters(result.counters)
   return {
     schema: RUN_REPORT_SCHEMA,
     version: context.version,
@@ -25,14 +25,15 @@ export function createRunReport(options: BoxOptions, result: BoxResult, context:
     turns: result.turns,
     packets: result.packets,
     ...packetReport(counters, options.config.limits.flows),
-    firewall: firewallReport(machine.engine, counters),
+    firewall: result.firewall,
     interfaces: result.interfaces,
     midcom: policy === null ? null : midcomReport(counters, policy),
     simco: result.simco === null ? null : { ...result.simco },
     snmp: result.snmp === null ? null : { ...result.snmp },
     pdp: result.pdp,
     mappingLog: result.mappingLog,
-    residentBytes: process.memoryUsage.rss(), tableBytes: machine.engine.tableBytes, ruleBytes: machine.engine.ruleBytes(),
+    residentBytes: process.memoryUsage.rss(), tableBytes: result.tableBytes, ruleBytes: result.ruleBytes,
+    workers: result.workers,
   }
 }
 

@@ -23,11 +23,22 @@ export interface Traffic {
   nextMs(): number
 }
 
+/** Of policy, what turns need: of a worker it is somewhere else, and its commands alone come here. */
+export type PolicyOfTurns = Pick<Policy, 'advance' | 'pump' | 'ticket' | 'appliedTicket' | 'nextDeadlineMs' | 'applied'>
+export type EngineOfTurns = Pick<Engine, 'applyCommands' | 'expire'>
+
+export interface TurnsOptions {
+  /** Where time began on the clock; absent: now. */
+  zeroMs?: number
+  /** Others carry commands out, and wake this one when they have: it does not turn until then. */
+  isRemote?: boolean
+}
+
 export interface Turns {
   /** Whole milliseconds since the start, never going back. */
   nowMs(): number
   /** For policy: lets the packet path carry out a slice of what it was told. */
-  pump(engine: Engine): void
+  pump(engine: EngineOfTurns): void
   /** Policy has something new. */
   wake(): void
   /** The turn now, for who keeps the event loop from coming to it. */
@@ -35,7 +46,7 @@ export interface Turns {
   /** Moves policy's time, before something is asked of it. */
   advance(): void
   /** `policy` null: nobody may set rules. */
-  start(policy: Policy | null, traffic: Traffic | null): void
+  start(policy: PolicyOfTurns | null, traffic: Traffic | null): void
   /** No packet from now on; rules and commands go on. */
   stopTraffic(): void
   stop(): void
@@ -43,11 +54,12 @@ export interface Turns {
 }
 
 /** @param clockMs a clock that never goes back, in milliseconds */
-export function createTurns(engine: Engine, clockMs: () => number): Turns {
-  const zeroMs = clockMs()
+export function createTurns(
+  engine: EngineOfTurns, clockMs: () => number, { zeroMs = clockMs(), isRemote = false }: TurnsOptions = {},
+): Turns {
   let latestMs = 0
   let advancedMs = -1
-  let policy: Policy | null = null
+  let policy: PolicyOfTurns | null = null
   let isStarted = false
   let traffic: Traffic | null = null
   let immediate: NodeJS.Immediate | null = null
@@ -69,15 +81,19 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
     immediate = setImmediate(turn)
   }
 
-  function pump(target: Engine): void {
+  function pump(target: EngineOfTurns): void {
     isUnfinished = target.applyCommands(nowMs() | 0, isTurning ? UNITS_OF_TURN : UNITS)
     policy?.applied()
-    if (isBehind() || isUnfinished) wake()
+    if (mustGoOn()) wake()
   }
 
   /** Is there something that the packet path has not carried out yet? */
   function isBehind(): boolean {
     return policy !== null && (policy.appliedTicket() - policy.ticket() | 0) < 0
+  }
+
+  function mustGoOn(): boolean {
+    return isUnfinished || (!isRemote && isBehind())
   }
 
   function turn(): void {
@@ -90,12 +106,13 @@ export function createTurns(engine: Engine, clockMs: () => number): Turns {
     if (policy !== null) {
       do more = policy.advance(now, RULES)
       while (more && clockMs() < untilMs)
-      if (isBehind() || isUnfinished) policy.pump()
+      // What others have carried out is told to policy, too.
+      if (isRemote || isBehind() || isUnfinished) policy.pump()
     } else if (isUnfinished) pump(engine)
     isTurning = false
     engine.expire(nowMs() | 0)
     const busy = traffic?.turn(nowMs) ?? false
-    if (more || isBehind() || isUnfinished || busy) wake()
+    if (more || busy || mustGoOn()) wake()
     else sleep()
   }
 

@@ -1,7 +1,8 @@
 /**
- * Steering in the kernel: a program of classic BPF for PACKET_FANOUT (packet(7)) that computes of a frame what `plane/owner` says of
- * it, where that follows from the frame alone. Errors, protocols without ports and what is no IP go to the first worker; what bindings
- * move to another one does not count. Whoever gets a frame that is not his hands it on, so this decides speed, and nothing else.
+ * Steering in the kernel: a program of classic BPF for PACKET_FANOUT (packet(7)) that computes of a frame what `plane/owner` says
+ * of it, where that follows from the frame alone. Errors, protocols without ports and what is no IP go to the first worker; what
+ * bindings move to another one does not count. Whoever gets a frame that is not his hands it on, so this decides speed, and
+ * nothing else.
  */
 import { HASH_FACTOR, HASH_SHIFT, SUM_MODULUS, type SteeringOptions } from '../../channel/steering.ts'
 import { SIDE_INSIDE } from '../../wire/frames.ts'
@@ -17,7 +18,8 @@ const JEQ = 0x15, JSET = 0x45, RETURN = 0x06, RETURN_A = 0x16, A_TO_X = 0x07
 const NETWORK = -0x100000, AD_PROTOCOL = -0x1000
 
 /** Jumps are to names, which `assemble` replaces. */
-type Line = readonly [code: number, operand: number] | readonly [code: number, operand: number, whenTrue: string, whenFalse: string] | string
+type Line = readonly [code: number, operand: number] | string
+  | readonly [code: number, operand: number, whenTrue: string, whenFalse: string]
 
 function assemble(lines: readonly Line[]): Instruction[] {
   const names = new Map<string, number>()

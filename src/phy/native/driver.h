@@ -51,8 +51,9 @@ void waker_close(struct waker *w);
 struct function { const char *name; napi_callback call; };
 void add_functions(napi_env env, napi_value object, const struct function *functions, size_t count);
 
-/* packet.c, xdp.c */
+/* packet.c, xdp.c, crew.c */
 void add_packet(napi_env env, napi_value exports);
+void add_crew(napi_env env, napi_value exports);
 void add_xdp(napi_env env, napi_value exports);
 
 static inline int32_t int_of(napi_env env, napi_value value) {

@@ -223,6 +223,7 @@ NAPI_MODULE_INIT() {
   };
   add_functions(env, exports, functions, sizeof functions / sizeof *functions);
   add_packet(env, exports);
+  add_crew(env, exports);
   add_xdp(env, exports);
   return exports;
 }

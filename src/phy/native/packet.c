@@ -17,6 +17,9 @@
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
 #endif
+#ifndef PACKET_FANOUT_FLAG_IGNORE_OUTGOING
+#define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000
+#endif
 
 enum { BLOCK_BYTES = 1 << 16, TX_DATA = TPACKET2_HDRLEN - sizeof(struct sockaddr_ll) };
 
@@ -29,6 +32,8 @@ struct device {
   uint32_t head, tail;            /* of the RX ring: next to look at, first that is not given back */
   uint32_t tx_head;
   uint32_t most_bytes;            /* of a frame that the link takes */
+  int32_t *kept;                  /* tail and tx_head, in memory that outlives this process; or NULL */
+  napi_ref kept_reference;
   struct shared shared;
   struct waker waker;
 };
@@ -37,60 +42,149 @@ static struct device devices[MOST_DEVICES];
 /* That whose number is the only argument. */
 static struct device *device_of(napi_env env, napi_callback_info info) { return &devices[only_argument(env, info)]; }
 
-/* open(number, buffer, at, name, slotBytes, rxSlots, txSlots, columns, outbox, counters): binds a socket and maps its rings. */
+/* socket(name, slotBytes, rxSlots, txSlots): one that has rings, is bound, and receives nothing yet; its descriptor. */
 
-static int open_socket(struct device *d, uint8_t *at, const char *name, const char **what) {
-  *what = "socket";
-  d->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (d->fd < 0) return errno;
-  int version = TPACKET_V2, yes = 1;
-  *what = "TPACKET_V2";
-  if (setsockopt(d->fd, SOL_PACKET, PACKET_VERSION, &version, sizeof version) < 0) return errno;
-  /* The filter below does the same where the kernel is too old. */
-  setsockopt(d->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes);
-  *what = "PACKET_LOSS";
-  if (setsockopt(d->fd, SOL_PACKET, PACKET_LOSS, &yes, sizeof yes) < 0) return errno;
-  setsockopt(d->fd, SOL_PACKET, PACKET_QDISC_BYPASS, &yes, sizeof yes);
-  struct tpacket_req rx = {
-    .tp_block_size = BLOCK_BYTES, .tp_frame_size = d->slot_bytes, .tp_frame_nr = d->rx_slots,
-    .tp_block_nr = (uint64_t)d->rx_slots * d->slot_bytes / BLOCK_BYTES,
-  }, tx = rx;
-  /* Without slots for them, nothing is sent here. */
-  tx.tp_frame_nr = d->tx_slots;
-  tx.tp_block_nr = (uint64_t)d->tx_slots * d->slot_bytes / BLOCK_BYTES;
-  *what = "PACKET_RX_RING";
-  if (setsockopt(d->fd, SOL_PACKET, PACKET_RX_RING, &rx, sizeof rx) < 0) return errno;
-  *what = "PACKET_TX_RING";
-  if (d->tx_slots > 0 && setsockopt(d->fd, SOL_PACKET, PACKET_TX_RING, &tx, sizeof tx) < 0) return errno;
-  d->mapped = (size_t)(d->rx_slots + d->tx_slots) * d->slot_bytes;
-  *what = "mmap";
-  if (mmap(at, d->mapped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, d->fd, 0) == MAP_FAILED) return errno;
-  d->rx = at;
-  d->tx = at + (size_t)d->rx_slots * d->slot_bytes;
+static int filter(int fd, int isOpen) {
   /* Frames that are not for this box, when somebody has made the interface promiscuous, and those that it sends itself. */
   struct sock_filter code[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
     BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, PACKET_MULTICAST, 0, 1),
     BPF_STMT(BPF_RET | BPF_K, 0),
-    BPF_STMT(BPF_RET | BPF_K, 0x40000),
+    BPF_STMT(BPF_RET | BPF_K, isOpen ? 0x40000 : 0),
   };
-  struct sock_fprog filter = { .len = sizeof code / sizeof *code, .filter = code };
+  struct sock_fprog program = { .len = sizeof code / sizeof *code, .filter = code };
+  return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0 ? errno : 0;
+}
+
+static int open_socket(int fd, struct tpacket_req *rx, struct tpacket_req *tx, const char *name, const char **what) {
+  int version = TPACKET_V2, yes = 1, failed;
+  *what = "TPACKET_V2";
+  if (setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof version) < 0) return errno;
+  /* The filter does the same where the kernel is too old. */
+  setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes);
+  *what = "PACKET_LOSS";
+  if (setsockopt(fd, SOL_PACKET, PACKET_LOSS, &yes, sizeof yes) < 0) return errno;
+  setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &yes, sizeof yes);
+  *what = "PACKET_RX_RING";
+  if (setsockopt(fd, SOL_PACKET, PACKET_RX_RING, rx, sizeof *rx) < 0) return errno;
+  /* Without slots for them, nothing is sent here. */
+  *what = "PACKET_TX_RING";
+  if (tx->tp_frame_nr > 0 && setsockopt(fd, SOL_PACKET, PACKET_TX_RING, tx, sizeof *tx) < 0) return errno;
   *what = "SO_ATTACH_FILTER";
-  if (setsockopt(d->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) < 0) return errno;
+  if ((failed = filter(fd, 0)) != 0) return failed;
   struct ifreq ask = { 0 };
   *what = "no such interface";
-  int failed = control(name, SIOCGIFINDEX, &ask);
-  if (failed != 0) return failed;
+  if ((failed = control(name, SIOCGIFINDEX, &ask)) != 0) return failed;
   int index = ask.ifr_ifindex;
-  *what = "SIOCGIFMTU";
-  if ((failed = control(name, SIOCGIFMTU, &ask)) != 0) return failed;
-  d->most_bytes = ask.ifr_mtu + ETH_HLEN;
   struct packet_mreq all = { .mr_ifindex = index, .mr_type = PACKET_MR_ALLMULTI };
   *what = "PACKET_ADD_MEMBERSHIP";
-  if (setsockopt(d->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) < 0) return errno;
+  if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) < 0) return errno;
   struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = index };
   *what = "bind";
-  return bind(d->fd, (struct sockaddr *)&to, sizeof to) < 0 ? errno : 0;
+  return bind(fd, (struct sockaddr *)&to, sizeof to) < 0 ? errno : 0;
+}
+
+static napi_value socket_of(napi_env env, napi_callback_info info) {
+  size_t count = 4;
+  napi_value a[4];
+  char name[IFNAMSIZ] = "";
+  const char *what = "socket";
+  napi_get_cb_info(env, info, &count, a, NULL, NULL);
+  if (read_name(env, a[0], name) != 0) return fail(env, "no such interface", ENODEV);
+  uint32_t slot = int_of(env, a[1]), rx_slots = int_of(env, a[2]), tx_slots = int_of(env, a[3]);
+  struct tpacket_req rx = {
+    .tp_block_size = BLOCK_BYTES, .tp_frame_size = slot, .tp_frame_nr = rx_slots,
+    .tp_block_nr = (uint64_t)rx_slots * slot / BLOCK_BYTES,
+  }, tx = rx;
+  tx.tp_frame_nr = tx_slots;
+  tx.tp_block_nr = (uint64_t)tx_slots * slot / BLOCK_BYTES;
+  int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  int failed = fd < 0 ? errno : open_socket(fd, &rx, &tx, name, &what);
+  if (failed == 0) return number_of(env, fd);
+  if (fd >= 0) close(fd);
+  return fail(env, what, failed);
+}
+
+/* admit(socket): frames come from now on. */
+static napi_value admit(napi_env env, napi_callback_info info) {
+  int failed = filter(only_argument(env, info), 1);
+  return failed == 0 ? NULL : fail(env, "SO_ATTACH_FILTER", failed);
+}
+
+/* fanout(sockets, program): each frame goes to the socket of which the program, words of struct sock_filter, says the number. */
+
+static napi_value fanout(napi_env env, napi_callback_info info) {
+  size_t count = 2, words = 0, sockets = 0;
+  napi_value a[2];
+  int32_t *fds;
+  void *program;
+  napi_get_cb_info(env, info, &count, a, NULL, NULL);
+  napi_get_typedarray_info(env, a[0], NULL, &sockets, (void **)&fds, NULL, NULL);
+  napi_get_typedarray_info(env, a[1], NULL, &words, &program, NULL, NULL);
+  struct sock_fprog code = { .len = words / 2, .filter = program };
+  /* The kernel chooses a number that no other group of this name space has. */
+  uint32_t group = (PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_UNIQUEID | PACKET_FANOUT_FLAG_IGNORE_OUTGOING) << 16;
+  for (size_t i = 0; i < sockets; i++) {
+    int failed = setsockopt(fds[i], SOL_PACKET, PACKET_FANOUT, &group, sizeof group);
+    if (failed < 0 && errno == EINVAL && i == 0) {
+      group &= ~((uint32_t)PACKET_FANOUT_FLAG_IGNORE_OUTGOING << 16);
+      failed = setsockopt(fds[i], SOL_PACKET, PACKET_FANOUT, &group, sizeof group);
+    }
+    if (failed < 0) return fail(env, "PACKET_FANOUT", errno);
+    if (i > 0) continue;
+    socklen_t length = sizeof group;
+    uint32_t flags = group & 0xffff0000u & ~((uint32_t)PACKET_FANOUT_FLAG_UNIQUEID << 16);
+    if (getsockopt(fds[i], SOL_PACKET, PACKET_FANOUT, &group, &length) < 0) return fail(env, "PACKET_FANOUT", errno);
+    group = (group & 0xffff) | flags;
+    if (setsockopt(fds[i], SOL_PACKET, PACKET_FANOUT_DATA, &code, sizeof code) < 0) return fail(env, "PACKET_FANOUT_DATA", errno);
+  }
+  return NULL;
+}
+
+/*
+ * open(number, buffer, at, name, socket, slotBytes, rxSlots, txSlots, columns, outbox, counters, kept): maps the rings of a socket.
+ * If somebody had them before, `kept` says how far he came; null: nobody did, and nobody will.
+ */
+
+static int map_rings(struct device *d, uint8_t *at, const char *name, const char **what) {
+  struct ifreq ask = { 0 };
+  *what = "SIOCGIFMTU";
+  int failed = control(name, SIOCGIFMTU, &ask);
+  if (failed != 0) return failed;
+  d->most_bytes = ask.ifr_mtu + ETH_HLEN;
+  d->mapped = (size_t)(d->rx_slots + d->tx_slots) * d->slot_bytes;
+  *what = "mmap";
+  if (mmap(at, d->mapped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, d->fd, 0) == MAP_FAILED) return errno;
+  d->rx = at;
+  d->tx = at + (size_t)d->rx_slots * d->slot_bytes;
+  return 0;
+}
+
+static struct tpacket2_hdr *slot_of(uint8_t *ring, uint32_t number, uint32_t slots, uint32_t bytes) {
+  return (void *)(ring + (size_t)(number % slots) * bytes);
+}
+
+static int is_ours(struct device *d, uint32_t number) {
+  struct tpacket2_hdr *slot = slot_of(d->rx, number, d->rx_slots, d->slot_bytes);
+  return (__atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) != 0;
+}
+
+/* Goes on where the one before stopped, who may have done a slot and not said so. What waited is given back: it is old. */
+static void resume(struct device *d) {
+  d->tail = d->kept[0];
+  if (!is_ours(d, d->tail) && is_ours(d, d->tail + 1)) d->tail++;
+  for (uint32_t n = 0; n < d->rx_slots && is_ours(d, d->tail); n++, d->tail++) {
+    struct tpacket2_hdr *slot = slot_of(d->rx, d->tail, d->rx_slots, d->slot_bytes);
+    __atomic_store_n(&slot->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+  }
+  d->head = d->tail;
+  d->tx_head = d->kept[1];
+  for (uint32_t n = 0; n < d->tx_slots; n++, d->tx_head++) {
+    struct tpacket2_hdr *slot = slot_of(d->tx, d->tx_head, d->tx_slots, d->slot_bytes);
+    if ((__atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE) & (TP_STATUS_SEND_REQUEST | TP_STATUS_SENDING)) == 0) break;
+  }
+  d->kept[0] = d->tail;
+  d->kept[1] = d->tx_head;
 }
 
 /* Gives the memory back to the reserve, so that a frame that somebody still looks at is zeros and no fault. */
@@ -102,8 +196,9 @@ static void unmap(struct device *d) {
 }
 
 static napi_value open_device(napi_env env, napi_callback_info info) {
-  size_t count = 10;
-  napi_value a[10];
+  size_t count = 12;
+  napi_value a[12];
+  napi_valuetype kind;
   char name[IFNAMSIZ] = "";
   void *pool = NULL;
   size_t bytes = 0;
@@ -116,20 +211,25 @@ static napi_value open_device(napi_env env, napi_callback_info info) {
   if (read_name(env, a[3], name) != 0) return fail(env, "no such interface", ENODEV);
   struct device *d = &devices[number];
   memset(d, 0, sizeof *d);
-  d->fd = -1;
+  d->fd = int_of(env, a[4]);
   d->number = number;
   d->pool = pool;
-  d->slot_bytes = int_of(env, a[4]);
-  d->rx_slots = int_of(env, a[5]);
-  d->tx_slots = int_of(env, a[6]);
+  d->slot_bytes = int_of(env, a[5]);
+  d->rx_slots = int_of(env, a[6]);
+  d->tx_slots = int_of(env, a[7]);
   if (at < 0 || at + (int64_t)(d->rx_slots + d->tx_slots) * d->slot_bytes > (int64_t)bytes) return fail(env, "open", EINVAL);
   const char *what = "";
-  int failed = open_socket(d, d->pool + at, name, &what);
+  int failed = map_rings(d, d->pool + at, name, &what);
   if (failed != 0) {
     unmap(d);
     return fail(env, what, failed);
   }
-  shared_open(env, &d->shared, a[7], a[8], a[9]);
+  shared_open(env, &d->shared, a[8], a[9], a[10]);
+  if (napi_typeof(env, a[11], &kind) == napi_ok && kind == napi_object) {
+    d->kept = array_of(env, a[11]);
+    napi_create_reference(env, a[11], 1, &d->kept_reference);
+    resume(d);
+  }
   return NULL;
 }
 
@@ -184,6 +284,7 @@ static napi_value release(napi_env env, napi_callback_info info) {
   for (; d->tail != d->head; d->tail++) {
     struct tpacket2_hdr *slot = (void *)(d->rx + (size_t)(d->tail % d->rx_slots) * d->slot_bytes);
     __atomic_store_n(&slot->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+    if (d->kept != NULL) d->kept[0] = d->tail + 1;
   }
   return NULL;
 }
@@ -225,6 +326,7 @@ static napi_value stage(napi_env env, napi_callback_info info) {
     slot->tp_len = bytes;
     __atomic_store_n(&slot->tp_status, TP_STATUS_SEND_REQUEST, __ATOMIC_RELEASE);
     d->tx_head++;
+    if (d->kept != NULL) d->kept[1] = d->tx_head;
     d->shared.counters[SENT]++;
     all += bytes;
   }
@@ -283,6 +385,7 @@ static napi_value close_device(napi_env env, napi_callback_info info) {
   if (d->fd < 0) return NULL;
   waker_close(&d->waker);
   shared_close(env, &d->shared);
+  if (d->kept != NULL) napi_delete_reference(env, d->kept_reference);
   unmap(d);
   return NULL;
 }
@@ -291,7 +394,7 @@ void add_packet(napi_env env, napi_value exports) {
   static const struct function functions[] = {
     { "open", open_device }, { "receive", receive }, { "release", release }, { "stage", stage }, { "kick", kick },
     { "statistics", statistics }, { "failure", failure }, { "watch", watch }, { "arm", arm }, { "disarm", disarm },
-    { "close", close_device },
+    { "close", close_device }, { "socket", socket_of }, { "admit", admit }, { "fanout", fanout },
   };
   for (int i = 0; i < MOST_DEVICES; i++) devices[i].fd = -1;
   add_functions(env, exports, functions, sizeof functions / sizeof *functions);

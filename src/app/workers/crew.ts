@@ -1,0 +1,399 @@
+/**
+ * A packet path of several processes (`pinhole run --workers`). This one has policy and doors, opens the sockets, and forwards
+ * nothing; each worker has the flows of its share of inside hosts, and outside ports of its own. Processes and not threads: what
+ * one of them
+ * does wrong, down to a fault of the driver in C, ends nobody else. Its sockets stay open here, so that another one goes on with
+ * them, even when root has been given up.
+ */
+import { fork, type ChildProcess } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { Prefix } from '../../base/address.ts'
+import { createCommandFan } from '../../channel/command-fan.ts'
+import { COUNTERS, counterIndex, createCounters } from '../../channel/counters.ts'
+import { createMappingLog } from '../../channel/mapping-log.ts'
+import { createRuleActivity } from '../../channel/commands.ts'
+import type { FirewallRule } from '../../engine/firewall-rule.ts'
+import { loadAddon } from '../../phy/addon.ts'
+import { DEVICE_COUNTERS, DeviceError, type DeviceCounter } from '../../phy/device.ts'
+import { openPacketSockets, type PacketSockets } from '../../phy/packet.ts'
+import { LIVE_COUNTERS, liveCounterIndex, type LiveCounter } from '../../plane/live-counters.ts'
+import { HEADER_BYTES } from '../../wire/ethernet.ts'
+import { SIDE_INSIDE, SIDE_OUTSIDE } from '../../wire/frames.ts'
+import { Failure, STATUS } from '../cli/status.ts'
+import { ringRecords } from '../compose.ts'
+import type { Config } from '../config/config.ts'
+import { logRecords } from '../mappings/records.ts'
+import { linkOptions, type LiveReport, type Prepared } from '../run/live.ts'
+import type { PacketPath } from '../run/path.ts'
+import type { Identity } from '../run/privileges.ts'
+import { joinedFirewall, joinedLog } from './joined.ts'
+import { COMMANDS_APPLIED, COMMANDS_WRITTEN, SLEEPS, layOut, stateOf, type MemoryShape } from './memory.ts'
+import { machineMs, type FromWorker, type ToWorker, type WorkerResult } from './messages.ts'
+import { configOfWorker, steeringOf } from './plan.ts'
+import { steeringProgram } from './program.ts'
+import type { WorkersReport } from './report.ts'
+
+/** A worker that dies so often within so long is not started again: the box ends. */
+const RESTARTS_MOST = 5, RESTARTS_MS = 60_000
+/** How long a worker may take to be there, and to end. */
+const READY_MS = 20_000, STOP_MS = 5000
+/** How long policy waits at a time for workers when the ring is full. */
+const PUMP_MS = 2
+
+export interface CrewOptions {
+  config: Config
+  inside: readonly Prefix[]
+  seed: number
+  live: Prepared
+  workers: number
+  identity?: Identity | undefined
+  isLogging: boolean
+  log: (line: string) => void
+  onFailure: (why: string) => void
+}
+
+interface Member {
+  child: ChildProcess | null
+  isRunning: boolean
+  restarts: number[]
+  restarted: number
+  flowsLost: number
+  result: WorkerResult | null
+}
+
+/** @throws Failure */
+export function openCrew(options: CrewOptions): PacketPath {
+  const { config, live, workers, log } = options
+  if (live.driverName !== 'packet') {
+    throw new Failure(STATUS.usage, `--workers ${workers}: the driver ${live.driverName} serves one worker; `
+      + '--driver packet serves several')
+  }
+  const steering = steeringOf(config, workers)
+  const addon = loadAddon()
+  const ends = linkOptions(live.links)
+  const sockets = openSockets(live, steering, config)
+  const shape: MemoryShape = {
+    workers, commandRecords: config.midcom.enabled ? ringRecords(config) : 0, rules: config.midcom.limits.rules,
+    logRecords: options.isLogging ? logRecords(configOfWorker(config, workers)) : 0,
+    frameBytes: Math.max(...ends.map(({ mtu }) => mtu)) + HEADER_BYTES,
+  }
+  const { bytes } = layOut(shape, null)
+  const shared = addon.reserve(bytes), memoryFd = addon.memory(bytes)
+  addon.share(shared, 0, memoryFd, bytes)
+  const { memory } = layOut(shape, shared)
+  const { state } = memory
+  const bells = Array.from({ length: workers + 1 }, () => addon.bell())
+  const counters = createCounters(), lost = createCounters()
+  const totals = createTotals()
+  let rules: readonly FirewallRule[] = config.firewall.rules
+  let zeroMs = NaN
+  let isStopping = false
+
+  const members = Array.from({ length: workers }, (): Member =>
+    ({ child: null, isRunning: false, restarts: [], restarted: 0, flowsLost: 0, result: null }))
+
+  /* What is shared: counters, commands, what rules have let through, mappings. */
+
+  function refresh(): void {
+    for (let i = 0; i < counters.length; i++) {
+      let sum = lost[i]!, most = 0
+      for (const one of memory.workers) {
+        sum += one.counters[i]!
+        most = Math.max(most, one.counters[i]!)
+      }
+      counters[i] = OF_ALL.has(i) ? most : sum
+    }
+  }
+
+  /** Of a worker that died, its counts go on without what it had at that moment. */
+  function retire(worker: number): void {
+    const { counters: its, packets, bytes: ofRules } = memory.workers[worker]!
+    for (const [i, name] of COUNTERS.entries()) if (!/-(current|peak)$/.test(name) && !OF_ALL.has(i)) lost[i]! += its[i]!
+    its.fill(0)
+    for (let rule = 0; rule < packets.length; rule++) {
+      totals.packets[rule]! += packets[rule]!
+      totals.bytes[rule]! += ofRules[rule]!
+    }
+    packets.fill(0)
+    ofRules.fill(0)
+    for (const name of GAUGES) memory.workers[worker]!.live[liveCounterIndex(name)] = 0
+  }
+
+  /** What workers that died had counted for rules. */
+  function createTotals() {
+    const { packets, bytes: ofRules } = createRuleActivity(config.midcom.enabled ? config.midcom.limits.rules : 0)
+    return { packets, bytes: ofRules }
+  }
+
+  const activity = config.midcom.enabled ? createRuleActivity(config.midcom.limits.rules) : null
+  const fan = activity === null ? null : createCommandFan(shape.commandRecords, workers,
+    { words: state, written: COMMANDS_WRITTEN, appliedOf: (reader) => stateOf(reader, COMMANDS_APPLIED) }, memory.commands,
+    (rule) => { totals.packets[rule] = totals.bytes[rule] = 0 })
+  if (activity !== null) {
+    activity.refresh = (rule) => {
+      let usedMs = memory.workers[0]!.lastUsedMs[rule]!, packets = totals.packets[rule]!, ofRule = totals.bytes[rule]!
+      for (const one of memory.workers) {
+        if ((one.lastUsedMs[rule]! - usedMs | 0) > 0) usedMs = one.lastUsedMs[rule]!
+        packets += one.packets[rule]!
+        ofRule += one.bytes[rule]!
+      }
+      activity.lastUsedMs[rule] = usedMs
+      activity.packets[rule] = packets
+      activity.bytes[rule] = ofRule
+    }
+  }
+
+  /** Rings whoever sleeps over something to carry out. */
+  function rouse(): void {
+    for (const [worker, { isRunning }] of members.entries()) {
+      if (isRunning && Atomics.load(state, stateOf(worker, SLEEPS)) !== 0) addon.ring(bells[worker]!)
+    }
+  }
+
+  /* Workers. */
+
+  function start(worker: number): Promise<void> {
+    const member = members[worker]!
+    const { identity } = options
+    const child = fork(WORKER, [], {
+      serialization: 'advanced', execArgv: process.execArgv,
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc', memoryFd, ...sockets.of[worker]!, ...bells],
+      ...identity !== undefined && { uid: identity.uid, gid: identity.gid },
+    })
+    member.child = child
+    member.result = null
+    const send = (message: ToWorker) => { if (child.connected) child.send(message) }
+    send({ kind: 'setup', setup: {
+      config: { ...configOfWorker(config, workers), firewall: { ...config.firewall, rules: [] } },
+      inside: options.inside, seed: options.seed, links: live.links, worker, shape, steering, rules,
+    } })
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => { child.kill('SIGKILL') }, READY_MS)
+      child.on('message', (message: FromWorker) => {
+        switch (message.kind) {
+          case 'ready':
+            clearTimeout(timer)
+            resolve()
+            break
+          case 'running':
+            member.isRunning = true
+            log(`worker ${worker}: forwards, process ${child.pid!}`)
+            break
+          case 'log': log(message.line); break
+          case 'rules': settle(message.id, message.ended); break
+          case 'stopped': member.result = message.result; break
+        }
+      })
+      child.on('exit', (code, signal) => {
+        clearTimeout(timer)
+        reject(new Failure(STATUS.internal, `worker ${worker} ended (${signal ?? code}) before it was there`))
+        ended(worker, child, signal ?? String(code))
+      })
+      // That it could not be started at all.
+      child.on('error', (error) => {
+        clearTimeout(timer)
+        reject(new Failure(STATUS.internal, `worker ${worker}: ${error.message}`, { cause: error }))
+      })
+    })
+  }
+
+  /** Time has begun: the worker is told what stands, and forwards. From here on agents wait for it too. */
+  function go(worker: number): void {
+    const { child } = members[worker]!
+    const standing = fan?.join(worker) ?? new Int32Array(0)
+    if (child?.connected === true) child.send({ kind: 'go', standing, zeroMs } satisfies ToWorker)
+  }
+
+  function ended(worker: number, child: ChildProcess, why: string): void {
+    const member = members[worker]!
+    if (member.child !== child) return
+    member.child = null
+    member.isRunning = false
+    fan?.leave(worker)
+    if (isStopping || Number.isNaN(zeroMs)) return
+    const flows = memory.workers[worker]!.counters[FLOWS]!
+    member.flowsLost += flows
+    retire(worker)
+    const nowMs = machineMs()
+    member.restarts = [...member.restarts.filter((atMs) => nowMs - atMs < RESTARTS_MS), nowMs]
+    member.restarted++
+    settleFor(worker)
+    onApplied()
+    if (member.restarts.length > RESTARTS_MOST) {
+      isStopping = true
+      return options.onFailure(`worker ${worker} ended (${why}) ${RESTARTS_MOST + 1} times within ${RESTARTS_MS / 1000} s: `
+        + 'the box ends')
+    }
+    log(`worker ${worker} ended (${why}); its ${flows} flows are lost, another one takes its place`)
+    start(worker).then(() => { if (!isStopping) go(worker) }, () => { /* `ended` has been told */ })
+  }
+
+  /* Firewall rules. */
+
+  interface Change { id: number; waiting: Set<number>; ended: number; done: (ended: number) => void }
+  let change: Change | null = null
+  let changes = 0
+
+  function settle(id: number, flowsEnded: number): void {
+    if (change?.id !== id) return
+    change.ended += flowsEnded
+    // Which one it was does not matter.
+    const [one] = change.waiting
+    change.waiting.delete(one!)
+    finishChange()
+  }
+
+  function settleFor(worker: number): void {
+    change?.waiting.delete(worker)
+    finishChange()
+  }
+
+  function finishChange(): void {
+    if (change === null || change.waiting.size > 0) return
+    const { done, ended: flowsEnded } = change
+    change = null
+    done(flowsEnded)
+  }
+
+  let onApplied = () => { /* no turns yet */ }
+
+  return {
+    channel: fan === null || activity === null ? null : { ring: fan, activity },
+    counters, refresh, isRemote: true,
+    mappingLog: shape.logRecords === 0 ? null
+      : joinedLog(memory.workers.map(({ logHead, logWords }) => createMappingLog(shape.logRecords, logHead, logWords))),
+    engine: {
+      applyCommands() {
+        rouse()
+        // Whoever needs room in the ring now gets it as fast as workers are.
+        if (fan !== null && fan.room() < fan.capacity >> 1) {
+          const untilMs = machineMs() + PUMP_MS, before = fan.applied()
+          while (fan.applied() === before && fan.written() !== before && machineMs() < untilMs) { /* they carry them out */ }
+        }
+        return false
+      },
+      expire() { /* each worker does */ },
+    },
+    traffic(turns) {
+      onApplied = turns.wake
+      addon.hear(bells[workers]!, () => {
+        addon.listen()
+        turns.wake()
+      })
+      return null
+    },
+    async ready() {
+      try {
+        await Promise.all(members.map((_, worker) => start(worker)))
+      } catch (error) {
+        stopAll()
+        throw error
+      }
+    },
+    async begin(startClock) {
+      startClock()
+      zeroMs = machineMs()
+      for (let worker = 0; worker < workers; worker++) go(worker)
+      const untilMs = zeroMs + READY_MS
+      while (members.some(({ isRunning }) => !isRunning)) {
+        if (machineMs() > untilMs) throw new Failure(STATUS.internal, 'workers do not forward')
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+    },
+    replaceRules(next, _turns, done) {
+      rules = next
+      const id = ++changes
+      change = { id, waiting: new Set(members.flatMap(({ isRunning }, worker) => isRunning ? [worker] : [])), ended: 0, done }
+      for (const worker of change.waiting) members[worker]!.child!.send({ kind: 'rules', id, rules: next } satisfies ToWorker)
+      finishChange()
+    },
+    stopCapture() { /* there is none */ },
+    async finish() {
+      isStopping = true
+      await Promise.all(members.map(({ child }) => child === null ? null : stopped(child)))
+      refresh()
+      return {
+        packets: members.reduce((sum, { result }) => sum + (result?.packets ?? 0), 0),
+        interfaces: interfacesReport(), firewall: joinedFirewall(members.flatMap(({ result }) => result?.firewall ?? []), counters),
+        tableBytes: members.reduce((sum, { result }) => sum + (result?.tableBytes ?? 0), 0),
+        ruleBytes: members.reduce((sum, { result }) => sum + (result?.ruleBytes ?? 0), 0),
+        workers: workersReport(),
+      }
+    },
+    close: stopAll,
+  }
+
+  function stopAll(): void {
+    isStopping = true
+    for (const { child } of members) child?.kill('SIGKILL')
+  }
+
+  function stopped(child: ChildProcess): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
+      child.once('exit', () => {
+        clearTimeout(timer)
+        resolve()
+      })
+      if (child.connected) child.send({ kind: 'stop' } satisfies ToWorker)
+    })
+  }
+
+  function sums<T extends string>(names: readonly T[], of: readonly Float64Array[]): Record<T, number> {
+    return Object.fromEntries(names.map((name, i) => [name, of.reduce((sum, one) => sum + one[i]!, 0)])) as Record<T, number>
+  }
+
+  function interfacesReport(): LiveReport {
+    return {
+      links: ends.map(({ name }, side) => ({
+        name, counters: sums<DeviceCounter>(DEVICE_COUNTERS, memory.workers.map(({ devices }) => devices[side]!)),
+      })),
+      counters: sums<LiveCounter>(LIVE_COUNTERS, memory.workers.map((one) => one.live)),
+    }
+  }
+
+  function workersReport(): WorkersReport {
+    const each = members.map(({ restarted, flowsLost }, worker) => {
+      const { counters: its, live: ofLive, devices } = memory.workers[worker]!
+      return {
+        receivedFrames: devices[SIDE_INSIDE]![RECEIVED]! + devices[SIDE_OUTSIDE]![RECEIVED]!,
+        takenOverFrames: ofLive[liveCounterIndex('taken-over-frames')]!,
+        handedOnFrames: ofLive[liveCounterIndex('handed-on-frames')]!,
+        flows: its[FLOWS]!, restarts: restarted, flowsLost,
+      }
+    })
+    return {
+      count: workers, restarts: each.reduce((sum, { restarts }) => sum + restarts, 0),
+      flowsLost: each.reduce((sum, { flowsLost }) => sum + flowsLost, 0), each,
+    }
+  }
+}
+
+const FLOWS = counterIndex('flows-current')
+/** What is told to every worker, and counted by each. */
+const OF_ALL = new Set(([
+  'rules-current', 'rules-added', 'rules-ended', 'bindings-current', 'firewall-replacements',
+] as const).map(counterIndex))
+const RECEIVED = DEVICE_COUNTERS.indexOf('received-frames')
+/** Of LIVE_COUNTERS, what is there now. */
+const GAUGES = ['neighbours-current'] as const
+
+/** Beside this file once compiled, and beside the bundle. */
+const WORKER = fileURLToPath([new URL('./worker.js', import.meta.url), new URL('../workers/worker.js', import.meta.url)]
+  .find((url) => existsSync(fileURLToPath(url))) ?? new URL('./worker.js', import.meta.url))
+
+function openSockets(live: Prepared, steering: Parameters<typeof steeringProgram>[0], { nat }: Config): PacketSockets {
+  const programs = [SIDE_INSIDE, SIDE_OUTSIDE].map((side) => {
+    const program = steeringProgram(steering, side, nat.nat44)
+    // `struct sock_filter`: code in the lower half of the first word, then where to go.
+    return Int32Array.from(program.flatMap(([code, whenTrue, whenFalse, operand]) =>
+      [code | whenTrue << 16 | whenFalse << 24, operand | 0]))
+  })
+  try {
+    return openPacketSockets(linkOptions(live.links), steering.workers, programs)
+  } catch (error) {
+    if (error instanceof DeviceError) throw new Failure(STATUS.usage, error.message, { cause: error })
+    throw error
+  }
+}

@@ -1,0 +1,263 @@
+/** `pinhole run --workers` in the lab of lab.ts: what one worker does, several have to do as well. */
+import assert from 'node:assert/strict'
+import { spawnSync, type ChildProcess } from 'node:child_process'
+import * as fs from 'node:fs'
+import * as os from 'node:os'
+import * as path from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import { printAddress } from '../../src/base/address.ts'
+import { createNpt6, NPT6_DONE } from '../../src/channel/npt6.ts'
+import { createSteering, STRIPE_PORTS } from '../../src/channel/steering.ts'
+import { INTERFACES, MAIN, obstacle, openLab, type Lab, type Place, type RunningBox } from './lab.ts'
+import type { RunReport } from '../../src/app/run/report.ts'
+
+const others = spawnSync('setpriv', ['--reuid=nobody', '--regid=nogroup', '--clear-groups', 'test', '-r', MAIN]).status === 0 ? false
+  : 'only root can read this checkout: no other user can run it'
+const PEER = path.resolve('build/test/live/peer.js')
+const found = obstacle()
+if (found?.isFault === true && process.env.CI !== undefined) throw new Error(found.reason)
+const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pinhole-workers-'))
+fs.chmodSync(dir, 0o777)
+after(() => fs.rmSync(dir, { recursive: true }))
+
+const OUT = '198.51.100.7', OUT6 = '2001:db8:9::7', WORKERS = 3
+const HOSTS = Array.from({ length: 16 }, (_, n) => `10.0.0.${20 + n}`)
+const steering = createSteering({ workers: WORKERS, stripeBase: 0, stripePorts: STRIPE_PORTS, bySubnet: false })
+const wordOf = (host: string) => host.split('.').reduce((word, octet) => word << 8 | Number(octet), 0)
+const workerOf = (host: string) => steering.ofAddress4(wordOf(host))
+/** A host of each worker. */
+const ofEach = Array.from({ length: WORKERS }, (_, worker) => HOSTS.find((host) => workerOf(host) === worker)!)
+
+if (found !== null) test('run with several workers', { skip: found.reason }, () => { /* there is no lab */ })
+else describe('run with several workers', () => {
+  let lab: Lab
+  before(() => {
+    lab = openLab()
+    for (const host of HOSTS) lab.must('inside', 'ip', 'address', 'add', `${host}/24`, 'dev', 'eth0')
+  })
+  after(() => lab.close())
+
+  const peer = (where: Place, ...command: string[]) => lab.must(where, process.execPath, PEER, ...command).trim()
+  const peerLater = async (where: Place, ...command: string[]) => (await lab.later(where, process.execPath, PEER, ...command)).stdout.trim()
+
+  async function serve(where: Place, ...command: string[]): Promise<ChildProcess> {
+    const child = lab.start(where, process.execPath, PEER, ...command)
+    await new Promise<void>((resolve) => child.stdout!.once('data', () => resolve()))
+    return child
+  }
+
+  async function says(box: RunningBox, wanted: RegExp): Promise<void> {
+    for (let n = 0; n < 100 && !wanted.test(box.stderr()); n++) await sleep(100)
+    assert.match(box.stderr(), wanted)
+  }
+
+  async function withBox(args: string[], work: (box: RunningBox) => Promise<void> | void): Promise<RunReport> {
+    const file = path.join(dir, `report-${Math.random()}.json`)
+    const box = await lab.box(...args, '--workers', String(WORKERS), '--report', file)
+    try {
+      await work(box)
+    } catch (error) {
+      const { stderr } = await box.end()
+      console.error(stderr, process.env.DEBUG_LAB ? fs.readFileSync(file, 'utf8') : '')
+      throw error
+    }
+    const { status, stdout, stderr } = await box.end()
+    assert.equal(status, 0, stdout + stderr)
+    const report = JSON.parse(fs.readFileSync(file, 'utf8')) as RunReport
+    const validate = new Ajv2020({ allErrors: true, strict: true, allowUnionTypes: true })
+      .compile(JSON.parse(fs.readFileSync('docs/run-report.schema.json', 'utf8')) as object)
+    assert.equal(validate(report), true, JSON.stringify(validate.errors, null, 1))
+    assert.equal(report.workers!.count, WORKERS)
+    return report
+  }
+
+  test('mappings: a host has one outside address, an endpoint one port whatever it talks to, of its worker\'s stripes (RFC 4787 REQ-1, REQ-2)', async () => {
+    await serve('outside', 'who', OUT, '7100')
+    await serve('outside', 'who', '203.0.113.254', '7100')
+    const log = path.join(dir, 'mappings.log')
+    const report = await withBox([...INTERFACES, '--log-mappings', log], () => {
+      // Each worker knows the router from here on.
+      for (const host of ofEach) assert.match(lab.must('inside', 'ping', '-c', '2', '-i', '0.1', '-W', '2', '-I', host, OUT), /2 received/)
+      const answers = JSON.parse(peer('inside', 'hosts', HOSTS[0]!, String(HOSTS.length), '7100', OUT, '203.0.113.254')) as Record<string, string[]>
+      assert.deepEqual(Object.keys(answers), HOSTS)
+      for (const [host, said] of Object.entries(answers)) {
+        assert.equal(said.length, 4, host)
+        assert.equal(new Set(said).size, 1, `${host}: ${said.join(', ')}`)
+        assert.equal(steering.ofPort(Number(said[0]!.split(' ')[1])), workerOf(host))
+      }
+      assert.equal(new Set(Object.values(answers).map(([said]) => said)).size, HOSTS.length)
+    })
+    const lines = fs.readFileSync(log, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { event: string; inside: string })
+    for (const host of HOSTS) assert.ok(lines.some(({ inside }) => JSON.stringify(inside).includes(host)), host)
+    assert.equal(report.mappingLog!.lost, 0)
+    for (const one of report.workers!.each) assert.ok(one.flows >= 3, JSON.stringify(report.workers))
+    // The kernel has dealt out nearly all of it: what is handed on is what neighbours say.
+    assert.equal(report.workers!.each.reduce((sum, one) => sum + one.takenOverFrames, 0), 0)
+    assert.equal(report.flows.opened, 2 * HOSTS.length + WORKERS)
+  })
+
+  test('hairpin: hosts of different workers meet by their outside addresses, in fragments too (RFC 4787 REQ-9)', async () => {
+    const config = path.join(dir, 'open.yaml')
+    fs.writeFileSync(config, 'nat: {filtering: endpoint-independent}\n')
+    const [server, other] = ofEach as [string, string]
+    const report = await withBox([...INTERFACES, '--config', config], async () => {
+      const seen = await serve('outside', 'listen', OUT, '7003')
+      const from = new Promise<string>((resolve) => { seen.stdout!.setEncoding('utf8').on('data', resolve) })
+      const script = `const s = require('node:dgram').createSocket({ type: 'udp4', reuseAddr: true })
+        s.on('message', (m, r) => s.send(m, r.port, r.address)); s.bind(7004, '${server}', () => s.send('hello', 7003, '${OUT}'))`
+      lab.start('inside', process.execPath, '-e', script)
+      const [, address, port] = (await from).trim().split(' ') as [string, string, string]
+      for (const host of [other, ofEach[2]!, server]) {
+        assert.equal(peer('inside', 'ask', address, port, '100', host), 'answered', host)
+        assert.equal(peer('inside', 'ask', address, port, '5000', host), 'answered', `${host}, fragments`)
+      }
+    })
+    assert.ok(report.hairpinPackets >= 6)
+    assert.ok(report.workers!.each.every(({ takenOverFrames }) => takenOverFrames > 0), JSON.stringify(report.workers))
+    assert.equal(report.interfaces!.counters['handover-drops'], 0)
+    assert.equal(report.interfaces!.counters['early-fragment-drops'], 0)
+  })
+
+  test('forwards and prefixes: a port of the configuration leads to its host, an outside IPv6 address too, from either side (RFC 6296 4.3)', async () => {
+    const config = path.join(dir, 'fixed.yaml')
+    // One stripe for all of them, so that two of three are not of the worker that the kernel gives them to.
+    fs.writeFileSync(config, `inside: [10.0.0.0/24, "2001:db8:1::/48"]
+nat:
+  forwards: [${ofEach.map((host, n) => `{protocol: udp, outside: "203.0.113.2:${5376 + n}", inside: "${host}:7008"}`).join(', ')}]
+  npt6: [{inside: "2001:db8:1::/48", outside: "2001:db8:7::/48"}]
+`)
+    const npt6 = createNpt6([{ inside: [0x20010db8, 0x10000], insideBits: 48, outside: [0x20010db8, 0x70000], outsideBits: 48 }])
+    const of6 = (words: Int32Array) => steering.ofSum6([...words].reduce((sum, word) => sum + (word >>> 16) + (word & 0xffff), 0))
+    const six = Array.from({ length: 40 }, (_, n) => Int32Array.of(0x20010db8, 0x10000, 0, 0x100 + n))
+    const [server, other] = [0, 1].map((worker) => six.find((words) => of6(words) === worker)!) as [Int32Array, Int32Array]
+    for (const words of [server, other]) lab.must('inside', 'ip', 'address', 'add', `${printAddress({ version: 6, words })}/64`, 'dev', 'eth0', 'nodad')
+    for (const host of [...ofEach, printAddress({ version: 6, words: server })]) await serve('inside', 'echo', host, '7008')
+    const shown = Int32Array.from(server)
+    assert.equal(npt6.outward(shown, 0), NPT6_DONE)
+    const report = await withBox([...INTERFACES, '--config', config], () => {
+      for (const n of ofEach.keys()) {
+        assert.equal(peer('outside', 'ask', '203.0.113.2', String(5376 + n), '100'), 'answered', `port of worker ${n}`)
+        assert.equal(peer('outside', 'ask', '203.0.113.2', String(5376 + n), '4000'), 'answered', `port of worker ${n}, in fragments`)
+        assert.equal(peer('inside', 'ask', '203.0.113.2', String(5376 + n), '100', ofEach[(n + 1) % WORKERS]!), 'answered', `${n} from inside`)
+      }
+      assert.equal(peer('inside', 'ask', printAddress({ version: 6, words: shown }), '7008', '100', printAddress({ version: 6, words: other })), 'answered')
+    })
+    assert.ok(report.workers!.each.every(({ takenOverFrames }) => takenOverFrames > 0), JSON.stringify(report.workers))
+    assert.ok(report.hairpinPackets >= 2 * WORKERS + 2)
+  })
+
+  test('fragments, errors and traces from outside find the worker that they are for', async () => {
+    await serve('outside', 'echo', OUT, '7000')
+    await serve('outside', 'echo', OUT6, '7000')
+    await withBox(INTERFACES, () => {
+      for (const host of HOSTS.slice(0, 6)) {
+        assert.equal(peer('inside', 'ask', OUT, '7000', '5000', host), 'answered', host)
+        // Nobody listens there: the error quotes the packet of this host.
+        assert.equal(peer('inside', 'ask', OUT, '7999', '100', host), 'ECONNREFUSED', host)
+      }
+      for (const host of ofEach) {
+        assert.match(lab.must('inside', 'traceroute', '-n', '-s', host, '-w', '2', '-q', '1', '-m', '3', OUT), / 10\.0\.0\.1 .*\n.* 198\.51\.100\.7 /s)
+      }
+      assert.equal(peer('inside', 'ask', OUT6, '7000', '5000'), 'answered')
+      assert.match(lab.must('inside', 'ping', '-6', '-c', '2', '-i', '0.1', '-W', '2', OUT6), /2 received/)
+    })
+  })
+
+  test('a worker that is killed under load: its flows are lost and its rules are not, and others notice nothing', { skip: others }, async () => {
+    const file = path.join(dir, 'kill.yaml')
+    fs.writeFileSync(file, `interfaces:
+  inside: {name: in0, addresses: [10.0.0.1/24]}
+  outside: {name: out0, addresses: [203.0.113.1/24]}
+  gateways: [203.0.113.254]
+nat: {pool: [203.0.113.1]}
+midcom:
+  enabled: true
+  wildcards: {internal: true, external: true}
+  agents: [{name: lab, acts-for: ["*"]}]
+  simco: {listen: [127.0.0.1:7626], loopback-agent: lab, challenge: false}
+`)
+    await serve('outside', 'mirror', OUT, '7001')
+    const ctl = (...args: string[]) => lab.run('box', process.execPath, MAIN, 'ctl', ...args, '--json')
+    const victim = 1, report = await withBox(['--config', file, '--user', 'nobody'], async (box) => {
+      const pids = [...box.stderr().matchAll(/worker (\d+): forwards, process (\d+)/g)].map(([, , pid]) => Number(pid))
+      assert.equal(pids.length, WORKERS)
+      for (const pid of pids) assert.match(fs.readFileSync(`/proc/${pid}/status`, 'utf8'), /^Uid:\t65534\t65534\t65534/m)
+      const listeners = await Promise.all(ofEach.map(async (host) => {
+        const child = await serve('inside', 'listen', host, '5004'), heard: string[] = []
+        child.stdout!.setEncoding('utf8').on('data', (text: string) => heard.push(...text.trim().split('\n')))
+        return heard
+      }))
+      const pinholes = ofEach.map((host) => {
+        const enabled = ctl('enable', `${host}:5004`, `${OUT}:6000`, '--protocol', 'udp', '--direction', 'inbound')
+        assert.equal(enabled.status, 0, enabled.stderr)
+        return JSON.parse(enabled.stdout) as { rule: number; outside: { address: string; port: number } }
+      })
+      const send = (n: number) => peer('outside', 'send', OUT, pinholes[n]!.outside.address, String(pinholes[n]!.outside.port), '5')
+      for (const n of pinholes.keys()) send(n)
+      await sleep(300)
+      assert.deepEqual(listeners.map((heard) => heard.length), [5, 5, 5])
+      const steady = ofEach.map((host) => peerLater('inside', 'steady', OUT, '7001', '4', host))
+      await sleep(1000)
+      const [pid] = [...box.stderr().matchAll(/worker 1: forwards, process (\d+)/g)].map(([, one]) => Number(one))
+      process.kill(pid!, 'SIGKILL')
+      await says(box, /worker 1 ended \(SIGKILL\); its \d+ flows are lost, another one takes its place/)
+      await says(box, /worker 1: forwards.*worker 1: forwards/s)
+      // Rules are asked for and granted as before, and those that stood still stand.
+      for (const n of pinholes.keys()) send(n)
+      await sleep(300)
+      assert.deepEqual(listeners.map((heard) => heard.length), [10, 10, 10])
+      assert.equal(ctl('delete', String(pinholes[victim]!.rule)).status, 0)
+      send(victim)
+      await sleep(300)
+      assert.equal(listeners[victim]!.length, 10)
+      for (const [n, one] of steady.entries()) {
+        if (n === victim) continue
+        const { asked, answered } = JSON.parse(await one) as { asked: number; answered: number }
+        assert.ok(asked > 500)
+        assert.equal(answered, asked, `worker ${n}`)
+      }
+      assert.match(lab.must('inside', 'ping', '-c', '2', '-i', '0.1', '-W', '2', '-I', ofEach[victim]!, OUT), /2 received/)
+    })
+    assert.deepEqual(report.workers!.each.map(({ restarts }) => restarts), [0, 1, 0])
+    assert.ok(report.workers!.flowsLost >= 1)
+    assert.ok(report.flows.opened >= 6)
+  })
+
+  test('reload: new firewall rules count in all workers, and flows of all that they forbid end', async () => {
+    const file = path.join(dir, 'reload.yaml'), start = 'checks: {spoofing: both}\n'
+    fs.writeFileSync(file, start)
+    await serve('outside', 'mirror', OUT, '7005')
+    const report = await withBox([...INTERFACES, '--config', file], async (box) => {
+      const lasting = ofEach.map((host) => peerLater('inside', 'steady', OUT, '7005', '3', host))
+      await serve('outside', 'echo', OUT, '7006')
+      for (const host of ofEach) assert.equal(peer('inside', 'ask', OUT, '7006', '100', host), 'answered')
+      fs.writeFileSync(file, `${start}firewall: {rules: [{action: deny, direction: outbound, protocol: udp}]}\n`)
+      box.child.kill('SIGHUP')
+      await says(box, /firewall: 1 rules count, 3 flows ended/)
+      for (const host of ofEach) assert.notEqual(peer('inside', 'ask', OUT, '7006', '100', host), 'answered')
+      for (const one of lasting) {
+        const { asked, answered } = JSON.parse(await one) as { asked: number; answered: number }
+        assert.equal(answered, asked)
+      }
+    })
+    assert.equal(report.firewall!.replacements, 1)
+    assert.equal(report.firewall!.rules[0]!.packets, 3)
+  })
+
+  test('refused: what several workers cannot do is said at once', () => {
+    const file = path.join(dir, 'no.yaml')
+    const refused = (text: string) => {
+      fs.writeFileSync(file, text)
+      const { status, stderr } = lab.refused(...INTERFACES, '--config', file, '--workers', '3')
+      assert.equal(status, 2, stderr)
+      return stderr.trim()
+    }
+    assert.match(refused('nat: {pools: [{inside: [10.0.0.0/24], addresses: [203.0.113.9], hosts-per-address: 256}]}\n'), /^pinhole: --workers 3: nat\.pools\.hosts-per-address: /)
+    assert.match(refused('nat: {ports: 1024-1100}\n'), /^pinhole: --workers 3: nat\.ports: 77 ports are too few/)
+    assert.match(refused('nat: {ports: 1024-3071, port-block: 1024}\n'), /^pinhole: --workers 3: nat\.port-block: 2 blocks an address are too few/)
+    assert.match(lab.refused(...INTERFACES, '--workers', '17').stderr, /at most 16/)
+    assert.match(lab.refused('--simulate', '--config', file, '--workers', '2').stderr, /--workers is for interfaces/)
+  })
+})
