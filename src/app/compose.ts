@@ -10,7 +10,7 @@ import {
   CHECKSUM_IGNORE, CHECKSUM_REPAIR_ZERO, CHECKSUM_VERIFY, FILTER_ADDRESS_AND_PORT_DEPENDENT, FILTER_ADDRESS_DEPENDENT,
   FILTER_ENDPOINT_INDEPENDENT, IDENTIFY_ALL, IDENTIFY_FRAGMENTS, IDENTIFY_KEEP,
   SPOOFING_BOTH, SPOOFING_IGNORE, SPOOFING_OUTSIDE, WINDOW_LOOSE, WINDOW_OFF, WINDOW_STRICT,
-  type EngineOptions, type FirewallOptions,
+  type EngineOptions, type FirewallOptions, type ShareOptions,
 } from '../engine/options.ts'
 import { captureBytes } from '../phy/capture-reader.ts'
 import { openPcapngWriter, writerBytes, type PcapngWriter } from '../phy/pcapng-writer.ts'
@@ -22,7 +22,6 @@ import { createAuthorizer, type AgentProfile } from '../policy/authorizer.ts'
 import type { PolicyAuthorizer, PolicyOptions } from '../policy/options.ts'
 import { createPolicy } from '../policy/policy.ts'
 import { createPrefixSet, type Prefix } from '../base/address.ts'
-import type { ShareOptions } from '../engine/share.ts'
 import { createFrames, type Frames } from '../wire/frames.ts'
 import { fixedForPolicy, natOptions, sharedPool } from './config/assemble-nat.ts'
 import type { AgentConfig, Config } from './config/config.ts'

@@ -2,9 +2,9 @@
 import type { CommandRing, RuleActivity } from '../channel/commands.ts'
 import type { MappingLog } from '../channel/mapping-log.ts'
 import type { Npt6Pair } from '../channel/npt6.ts'
+import type { Steering } from '../channel/steering.ts'
 import type { NatOptions } from './nat-options.ts'
 import type { RuleSet } from './firewall-set.ts'
-import type { ShareOptions } from './share.ts'
 
 export const FILTER_ENDPOINT_INDEPENDENT = 0
 export const FILTER_ADDRESS_DEPENDENT = 1
@@ -93,6 +93,13 @@ export interface PortBlocks {
   size: number
   /** Blocks of a host at most; 0: there are no blocks. */
   perHost: number
+}
+
+/** The part of a box that one worker of several has. */
+export interface ShareOptions {
+  steering: Steering
+  /** Number of this worker, from 0 on. */
+  worker: number
 }
 
 export interface EngineOptions {

@@ -2,7 +2,6 @@
  * The part of a box that one worker of several has (channel/steering.ts): whose an outside endpoint is, so that a packet that turns
  * round at one of our own addresses can leave for the worker that knows whom it is for.
  */
-import type { Steering } from '../channel/steering.ts'
 import { type Flows, FLOW_BITS, INSIDE } from './flows.ts'
 import { CLASS_NONE, CLASSES } from './ports.ts'
 import type { EngineOptions } from './options.ts'
@@ -10,13 +9,6 @@ import type { Pool } from './pool.ts'
 
 /** `iface` of a frame that another worker has translated and sent on to one of our own addresses: it turns round here. */
 export const TURNED = 2
-
-/** What an engine is told of its part. */
-export interface ShareOptions {
-  steering: Steering
-  /** Number of this worker, from 0 on. */
-  worker: number
-}
 
 export interface Share {
   isOurs(address: number): boolean

@@ -38,6 +38,8 @@ import type { WorkersReport } from './report.ts'
 const RESTARTS_MOST = 5, RESTARTS_MS = 60_000
 /** How long a worker may take to be there, and to end. */
 const READY_MS = 20_000, STOP_MS = 5000
+/** Whoever has commands and carries none of them out in so many looks, a second apart, hangs and is ended. */
+const LOOKS_MOST = 10, LOOK_MS = 1000
 /** How long policy waits at a time for workers when the ring is full. */
 const PUMP_MS = 2
 
@@ -60,6 +62,9 @@ interface Member {
   restarted: number
   flowsLost: number
   result: WorkerResult | null
+  /** Commands that it had carried out at the last look, and looks since it carried out any of those that wait. */
+  applied: number
+  looks: number
 }
 
 /** @throws Failure */
@@ -91,7 +96,7 @@ export function openCrew(options: CrewOptions): PacketPath {
   let isStopping = false
 
   const members = Array.from({ length: workers }, (): Member =>
-    ({ child: null, isRunning: false, restarts: [], restarted: 0, flowsLost: 0, result: null }))
+    ({ child: null, isRunning: false, restarts: [], restarted: 0, flowsLost: 0, result: null, applied: 0, looks: 0 }))
 
   /* What is shared: counters, commands, what rules have let through, mappings. */
 
@@ -229,6 +234,22 @@ export function openCrew(options: CrewOptions): PacketPath {
     start(worker).then(() => { if (!isStopping) go(worker) }, () => { /* `ended` has been told */ })
   }
 
+  /** Agents wait for what every worker has carried out, so none may keep them waiting for ever. */
+  function look(): void {
+    for (const [worker, member] of members.entries()) {
+      const applied = Atomics.load(state, stateOf(worker, COMMANDS_APPLIED))
+      const isStuck = member.isRunning && applied === member.applied && applied !== Atomics.load(state, COMMANDS_WRITTEN)
+      member.applied = applied
+      member.looks = isStuck ? member.looks + 1 : 0
+      if (member.looks < LOOKS_MOST) continue
+      log(`worker ${worker} carries nothing out: it is ended`)
+      member.looks = 0
+      member.child?.kill('SIGKILL')
+    }
+  }
+
+  const looking = setInterval(look, LOOK_MS).unref()
+
   /* Firewall rules. */
 
   interface Change { id: number; waiting: Set<number>; ended: number; done: (ended: number) => void }
@@ -311,6 +332,7 @@ export function openCrew(options: CrewOptions): PacketPath {
     stopCapture() { /* there is none */ },
     async finish() {
       isStopping = true
+      clearInterval(looking)
       await Promise.all(members.map(({ child }) => child === null ? null : stopped(child)))
       refresh()
       return {
@@ -326,6 +348,7 @@ export function openCrew(options: CrewOptions): PacketPath {
 
   function stopAll(): void {
     isStopping = true
+    clearInterval(looking)
     for (const { child } of members) child?.kill('SIGKILL')
   }
 
