@@ -6,15 +6,12 @@ import { apply, delta16, delta32, fold } from '../wire/checksum.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import { CLASS_OF, CLASS_TCP } from './ports.ts'
 import type { Shared } from './shared.ts'
+import { CHECKSUM_AT, type UpdateSum } from './transport-sums.ts'
 
-const TCP = 6, UDP = 17, DCCP = 33, UDP_LITE = 136
-/** Where a checksum lies that covers the addresses. */
-const CHECKSUM_AT = new Uint8Array(256)
-CHECKSUM_AT[TCP] = 16
-CHECKSUM_AT[UDP] = CHECKSUM_AT[DCCP] = CHECKSUM_AT[UDP_LITE] = 6
+const ICMP = 1
 
 /** @param updateSum puts a delta into the transport checksum at an offset, by the rules of its protocol */
-export function createEnds(shared: Omit<Shared, 'extras'>, updateSum: (at: number, protocol: number, delta: number) => void) {
+export function createEnds(shared: Omit<Shared, 'extras'>, updateSum: UpdateSum) {
   const { view, off, capBytes, l3, netBytes } = shared.frames
   const { kind: kindColumn, l4: l4Column } = shared.rows
   // The row remembered: its number + 1; then destination, port or -1, header checksum, transport checksum or -1.
@@ -39,7 +36,7 @@ export function createEnds(shared: Omit<Shared, 'extras'>, updateSum: (at: numbe
   /** Where the transport checksum of row i that covers its addresses lies, or 0: there is none, or it was not captured. */
   function sumOverAddresses(i: number, protocol: number): number {
     const at = l4Column[i] + CHECKSUM_AT[protocol]
-    const isThere = at !== l4Column[i] && at + 2 <= Math.min(l3[i] + netBytes[i], off[i] + capBytes[i])
+    const isThere = protocol !== ICMP && at !== l4Column[i] && at + 2 <= Math.min(l3[i] + netBytes[i], off[i] + capBytes[i])
     return isThere ? at : 0
   }
 
