@@ -1,6 +1,6 @@
 /**
- * `npm run bench:live`: `pinhole run`, by each driver, against the kernel's nftables masquerade, in network namespaces that are
- * made and removed here. A host sends UDP of 60-byte frames over veth, as fast as it can; what arrives behind the box is counted.
+ * `npm run bench:live`: `pinhole run`, by each driver, against a C program on the same kind of sockets (forward.c) and against the
+ * kernel's nftables masquerade, in network namespaces that are made and removed here. A host sends UDP of 60-byte frames over veth, as fast as it can; what arrives behind the box is counted.
  * Rounds alternate.
  *
  * Two figures: packets a second that came through, best and median of the rounds, which need a quiet machine with two cores; and
@@ -12,9 +12,10 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { max, median } from 'simple-statistics'
+import { compile } from './compile.ts'
 import { search, type Bound, type Goal } from '../search/mlr.ts'
 
-const MAIN = resolve('dist/pinhole.js'), SOURCE = resolve('native-bench/live/blast.c')
+const MAIN = resolve('dist/pinhole.js')
 const INSIDE = '10.0.0.5', BOX = ['10.0.0.1/24', '203.0.113.1/24'], SINK = '203.0.113.254'
 const TICK_NS = 1e7
 const WARM_SECONDS = 3
@@ -27,12 +28,13 @@ function whole(text: string): number {
 }
 
 const flags = new Command('bench:live')
-  .description('Forward between two interfaces, by Pinhole and by the kernel, alternately. Needs root, ip, nft, taskset and a C '
-    + 'compiler.')
+  .description('Forward between two interfaces, by Pinhole, by a C program on the same sockets and by the kernel, alternately. Needs '
+    + 'root, ip, nft, taskset and a C compiler.')
   .option('--flows <n>', 'flows of the traffic', whole, 4096)
   .option('--seconds <n>', 'length of a measurement', whole, 2)
   .option('--rounds <n>', 'rounds', whole, 5)
-  .option('--drivers <list>', 'of Pinhole, with commas', (text) => text.split(','), ['packet', 'xdpdrv', 'xdpgeneric'])
+  .option('--drivers <list>', 'of Pinhole and, after c-, of the C program, with commas', (text) => text.split(','),
+    ['packet', 'xdpdrv', 'xdpgeneric'].flatMap((driver) => [driver, `c-${driver}`]))
   .option('--search', 'in place of that: the rates at which nothing, and half a per cent, is lost')
   .option('--json', 'for programs')
   .parse().opts<{ flows: number; seconds: number; rounds: number; drivers: string[]; search?: true; json?: true }>()
@@ -43,7 +45,7 @@ function fail(message: string): never {
 }
 
 if (process.getuid?.() !== 0) fail('root is needed: it makes network namespaces')
-const dir = mkdtempSync(join(tmpdir(), 'pinhole-bench-live-')), BLAST = join(dir, 'blast')
+const dir = mkdtempSync(join(tmpdir(), 'pinhole-bench-live-')), BLAST = join(dir, 'blast'), FORWARD = join(dir, 'forward')
 const name = (where: string) => `pinhole-bench-${where}-${process.pid}`
 
 function must(program: string, ...args: string[]): string {
@@ -55,6 +57,10 @@ const inside = (where: string, ...command: string[]) => must('ip', 'netns', 'exe
 
 function clear(): void {
   for (const where of ['host', 'box', 'sink']) spawnSync('ip', ['netns', 'del', name(where)], { stdio: 'ignore' })
+}
+
+function macOf(where: string, link: string): string {
+  return (JSON.parse(inside(where, 'ip', '-j', 'link', 'show', link)) as { address: string }[])[0]!.address
 }
 
 /** Fresh namespaces; the Ethernet address of the box. */
@@ -73,7 +79,7 @@ function lay(): string {
   }
   // What arrives is counted by its interface, and goes no further.
   inside('sink', 'nft', 'table ip raw { chain pre { type filter hook prerouting priority raw; ip protocol udp drop; }; }')
-  return (JSON.parse(inside('box', 'ip', '-j', 'link', 'show', 'in0')) as { address: string }[])[0]!.address
+  return macOf('box', 'in0')
 }
 
 function arrived(): number {
@@ -125,13 +131,23 @@ async function kernel<T>(work: Work<T>): Promise<T> {
   return work(mac, null)
 }
 
+const OUTSIDE_ADDRESS = BOX[1]!.split('/')[0]!
+
 async function pinhole<T>(driver: string, work: Work<T>): Promise<T> {
   const mac = lay()
-  const ends = ['--inside', `in0,${BOX[0]}`, '--outside', `out0,${BOX[1]}`, '--pool', BOX[1]!.split('/')[0]!]
-  const args = ['--quiet', '--driver', driver, ...ends]
+  const ends = ['--inside', `in0,${BOX[0]}`, '--outside', `out0,${BOX[1]}`, '--pool', OUTSIDE_ADDRESS]
   // Not on one core alone: the optimizing compiler has a thread of its own.
-  const child = spawn('ip', ['netns', 'exec', name('box'), process.execPath, MAIN, 'run', ...args],
-    { stdio: ['ignore', 'pipe', 'inherit'] })
+  return withBox(mac, [process.execPath, MAIN, 'run', '--quiet', '--driver', driver, ...ends], work)
+}
+
+async function yardstick<T>(driver: string, work: Work<T>): Promise<T> {
+  const mac = lay()
+  return withBox(mac, [FORWARD, driver, `in0,${BOX[0]},${macOf('host', 'eth0')}`, `out0,${OUTSIDE_ADDRESS},${macOf('sink', 'eth0')}`], work)
+}
+
+/** @param command a program that forwards from when it says something, until SIGTERM */
+async function withBox<T>(mac: string, command: string[], work: Work<T>): Promise<T> {
+  const child = spawn('ip', ['netns', 'exec', name('box'), ...command], { stdio: ['ignore', 'pipe', 'inherit'] })
   try {
     await new Promise<void>((ready, broken) => {
       child.stdout.once('data', () => ready())
@@ -145,12 +161,15 @@ async function pinhole<T>(driver: string, work: Work<T>): Promise<T> {
   }
 }
 
-const KERNEL = 'kernel, masquerade'
+const KERNEL = 'kernel, masquerade', C = 'c-', PINHOLE = 'pinhole, '
+const nameOf = (driver: string) => driver.startsWith(C) ? driver : PINHOLE + driver
 
 /** One after the other, by the name that it has in the table. */
 async function inTurn<T>(work: Work<T>): Promise<Record<string, T>> {
   const results: Record<string, T> = {}
-  for (const driver of flags.drivers) results[`pinhole, ${driver}`] = await pinhole(driver, work)
+  for (const driver of flags.drivers) {
+    results[nameOf(driver)] = await (driver.startsWith(C) ? yardstick(driver.slice(C.length), work) : pinhole(driver, work))
+  }
   results[KERNEL] = await kernel(work)
   return results
 }
@@ -204,18 +223,22 @@ async function ratesOfAll(): Promise<void> {
   const kernels = samples[KERNEL]!
   const row = ([who, list]: [string, Sample[]]) => {
     const rates = of(list, 'kpps'), lost = list.map(({ sentKpps, kpps }) => 1 - kpps / sentKpps)
+    const inC = who.startsWith(PINHOLE) ? samples[C + who.slice(PINHOLE.length)] : undefined
     // Neighbours in time are compared with each other.
-    const ratio = (what: keyof Sample) => median(list.map((sample, i) => sample[what] / kernels[i]![what])).toFixed(2)
-    return line(who, max(rates).toFixed(0), median(rates).toFixed(0), `${(median(lost) * 100).toFixed(1)} %`, `${ratio('kpps')} ×`,
-      median(of(list, 'cpuNs')).toFixed(0), `${ratio('cpuNs')} ×`, median(of(list, 'boxNs')).toFixed(0))
+    const ratio = (what: keyof Sample, to: Sample[] | undefined, unit: string) =>
+      to === undefined ? '' : `${median(list.map((sample, i) => sample[what] / to[i]![what])).toFixed(2)} ${unit}`
+    return line(who, max(rates).toFixed(0), median(rates).toFixed(0), `${(median(lost) * 100).toFixed(1)} %`, ratio('kpps', kernels, '×'),
+      ratio('kpps', inC, '× C'), median(of(list, 'cpuNs')).toFixed(0), ratio('cpuNs', kernels, '×'), ratio('cpuNs', inC, '× C'),
+      median(of(list, 'boxNs')).toFixed(0), ratio('boxNs', inC, '× C'))
   }
-  const head = line('', 'best kpps', 'median', 'lost', '', 'ns/packet', '', 'by the box')
+  const head = line('', 'best kpps', 'median', 'lost', '', '', 'ns/packet', '', '', 'by the box', '')
   process.stdout.write(head + Object.entries(samples).map(row).join('')
-    + '× is the median of the ratios to the kernel in the same round\n')
+    + '× is the median of the ratios to the kernel in the same round, × C of those to the C program on the same kind of sockets\n')
 }
 
 try {
-  must(process.env['CC'] ?? 'cc', '-O2', '-Wall', '-Wextra', '-o', BLAST, SOURCE)
+  compile('blast', dir)
+  if (flags.drivers.some((driver) => driver.startsWith(C))) compile('forward', dir)
   await (flags.search === true ? searchAll() : ratesOfAll())
 } finally {
   clear()

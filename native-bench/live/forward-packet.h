@@ -1,0 +1,112 @@
+/* AF_PACKET with TPACKET_V2 rings: a frame is rewritten where the kernel put it, and copied once, to where the kernel sends it from. */
+#ifndef FORWARD_PACKET_H
+#define FORWARD_PACKET_H
+#include "forward.h"
+#include <linux/filter.h>
+#include <linux/if_packet.h>
+
+enum { BLOCK_BYTES = 1 << 16, TX_DATA = TPACKET2_HDRLEN - sizeof(struct sockaddr_ll) };
+
+static void packet_open_port(Port *p) {
+  if ((p->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0) die("AF_PACKET", p->name);
+  int version = TPACKET_V2, yes = 1;
+  set_option(p, SOL_PACKET, PACKET_VERSION, "TPACKET_V2", &version, sizeof version);
+  set_option(p, SOL_PACKET, PACKET_LOSS, "PACKET_LOSS", &yes, sizeof yes);
+  set_option(p, SOL_PACKET, PACKET_QDISC_BYPASS, "PACKET_QDISC_BYPASS", &yes, sizeof yes);
+  struct tpacket_req rx = { .tp_block_size = BLOCK_BYTES, .tp_frame_size = SLOT_BYTES, .tp_frame_nr = RX_SLOTS,
+    .tp_block_nr = RX_SLOTS * SLOT_BYTES / BLOCK_BYTES }, tx = rx;
+  tx.tp_frame_nr = TX_SLOTS;
+  tx.tp_block_nr = TX_SLOTS * SLOT_BYTES / BLOCK_BYTES;
+  set_option(p, SOL_PACKET, PACKET_RX_RING, "PACKET_RX_RING", &rx, sizeof rx);
+  set_option(p, SOL_PACKET, PACKET_TX_RING, "PACKET_TX_RING", &tx, sizeof tx);
+  size_t bytes = (size_t)(RX_SLOTS + TX_SLOTS) * SLOT_BYTES;
+  p->rx = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, p->fd, 0);
+  if (p->rx == MAP_FAILED) die("mmap", p->name);
+  p->tx = p->rx + (size_t)RX_SLOTS * SLOT_BYTES;
+  /* Not what is for others, and not what leaves here. */
+  struct sock_filter code[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (u32)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
+    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, PACKET_MULTICAST, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+    BPF_STMT(BPF_RET | BPF_K, 0x40000),
+  };
+  struct sock_fprog filter = { .len = sizeof code / sizeof *code, .filter = code };
+  set_option(p, SOL_SOCKET, SO_ATTACH_FILTER, "SO_ATTACH_FILTER", &filter, sizeof filter);
+#ifdef PACKET_IGNORE_OUTGOING
+  setsockopt(p->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes);
+#endif
+  struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = p->index };
+  if (bind(p->fd, (struct sockaddr *)&to, sizeof to) < 0) die("bind", p->name);
+}
+
+static void packet_open(Port *ports) {
+  for (int i = 0; i < 2; i++) packet_open_port(ports + i);
+}
+
+INLINE struct tpacket2_hdr *slot_of(u8 *ring, u32 n, u32 slots) { return (void *)(ring + (size_t)(n % slots) * SLOT_BYTES); }
+
+INLINE u32 packet_receive(Port *p, Frame *frames, u32 most) {
+  u32 count = 0;
+  while (count < most && p->rx_head - p->rx_tail < RX_SLOTS) {
+    struct tpacket2_hdr *slot = slot_of(p->rx, p->rx_head, RX_SLOTS);
+    u32 status = __atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE);
+    if (!(status & TP_STATUS_USER)) break;
+    p->rx_head++;
+    p->received++;
+    u32 bytes = slot->tp_snaplen;
+    int is_tagged = (status & TP_STATUS_VLAN_VALID) && (slot->tp_vlan_tci & 0xfff) != 0;
+    if (unlikely(is_tagged || slot->tp_len > p->most_bytes || bytes < slot->tp_len)) {
+      p->not_taken++;
+      continue;
+    }
+    u8 *frame = (u8 *)slot + slot->tp_mac, *end, *field;
+    u32 pseudo;
+    if (unlikely(status & TP_STATUS_CSUMNOTREADY) && (field = find_sum(frame, bytes, &pseudo, &end))) complete_sum(frame, field, end);
+    frames[count++] = (Frame){ .data = frame, .cap = bytes, .wire = bytes, .link = LINK_ETHERNET };
+  }
+  return count;
+}
+
+/* In order, or the kernel would come round to one too early. */
+INLINE void packet_release(Port *p) {
+  for (; p->rx_tail != p->rx_head; p->rx_tail++) {
+    __atomic_store_n(&slot_of(p->rx, p->rx_tail, RX_SLOTS)->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+  }
+}
+
+INLINE int packet_kick(Port *p) {
+  if (sendto(p->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) >= 0) return 0;
+  return errno == EAGAIN || errno == EBUSY || errno == ENOBUFS;
+}
+
+INLINE int slot_is_taken(struct tpacket2_hdr *slot) {
+  return __atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE) & (TP_STATUS_SEND_REQUEST | TP_STATUS_SENDING);
+}
+
+INLINE void packet_send(Port *p, u8 *frame, u32 bytes) {
+  struct tpacket2_hdr *slot = slot_of(p->tx, p->tx_head, TX_SLOTS);
+  if (unlikely(slot_is_taken(slot))) {
+    packet_kick(p);
+    if (slot_is_taken(slot)) {
+      p->no_room++;
+      return;
+    }
+  }
+  memcpy((u8 *)slot + TX_DATA, frame, bytes);
+  slot->tp_len = bytes;
+  __atomic_store_n(&slot->tp_status, TP_STATUS_SEND_REQUEST, __ATOMIC_RELEASE);
+  p->tx_head++;
+  p->sent++;
+}
+
+INLINE void packet_drop(u8 *frame) { (void)frame; }
+
+static void packet_statistics(Port *p) {
+  struct tpacket_stats stats;
+  socklen_t bytes = sizeof stats;
+  if (getsockopt(p->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &bytes) == 0) p->ring_drops += stats.tp_drops;
+}
+
+#define PACKET_DRIVER (Driver){ .open = packet_open, .receive = packet_receive, .send = packet_send, .drop = packet_drop, \
+  .release = packet_release, .kick = packet_kick, .statistics = packet_statistics }
+#endif
