@@ -11,8 +11,8 @@ const FLAGS = {
 /** Builds a program into a directory; its path. @throws Error with what the compiler says */
 export function compile(program: keyof typeof FLAGS, directory: string): string {
   const path = join(directory, program), source = resolve('native-bench/live', `${program}.c`)
-  const { status, stderr, error } = spawnSync(process.env['CC'] ?? 'cc', [...FLAGS[program], '-Wall', '-Wextra', '-o', path, source],
-    { encoding: 'utf8' })
+  const flags = [...FLAGS[program], '-Wall', '-Wextra']
+  const { status, stderr, error } = spawnSync(process.env['CC'] ?? 'cc', [...flags, '-o', path, source], { encoding: 'utf8' })
   if (status !== 0) throw new Error(`${source}: ${error?.message ?? stderr}`)
   return path
 }

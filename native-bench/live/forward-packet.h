@@ -1,4 +1,6 @@
-/* AF_PACKET with TPACKET_V2 rings: a frame is rewritten where the kernel put it, and copied once, to where the kernel sends it from. */
+/*
+ * AF_PACKET with TPACKET_V2 rings: a frame is rewritten where the kernel put it, and copied once, to where the kernel sends it from.
+ */
 #ifndef FORWARD_PACKET_H
 #define FORWARD_PACKET_H
 #include "forward.h"
@@ -61,7 +63,9 @@ INLINE u32 packet_receive(Port *p, Frame *frames, u32 most) {
     }
     u8 *frame = (u8 *)slot + slot->tp_mac, *end, *field;
     u32 pseudo;
-    if (unlikely(status & TP_STATUS_CSUMNOTREADY) && (field = find_sum(frame, bytes, &pseudo, &end))) complete_sum(frame, field, end);
+    if (unlikely(status & TP_STATUS_CSUMNOTREADY)) {
+      if ((field = find_sum(frame, bytes, &pseudo, &end))) complete_sum(frame, field, end);
+    }
     frames[count++] = (Frame){ .data = frame, .cap = bytes, .wire = bytes, .link = LINK_ETHERNET };
   }
   return count;

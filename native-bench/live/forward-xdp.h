@@ -52,8 +52,8 @@ static void xdp_attach(Port *p) {
 static void xdp_map_ring(const Port *p, Ring *r, off_t at, const struct xdp_ring_offset *o, u32 slots, size_t entry) {
   u8 *base = mmap(NULL, o->desc + slots * entry, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, p->fd, at);
   if (base == MAP_FAILED) die("mmap", p->name);
-  *r = (Ring){ .producer = (void *)(base + o->producer), .consumer = (void *)(base + o->consumer), .flags = (void *)(base + o->flags),
-    .entries = base + o->desc, .mask = slots - 1 };
+  *r = (Ring){ .producer = (void *)(base + o->producer), .consumer = (void *)(base + o->consumer),
+    .flags = (void *)(base + o->flags), .entries = base + o->desc, .mask = slots - 1 };
 }
 
 INLINE u32 waiting(Ring *r) { return __atomic_load_n(r->producer, __ATOMIC_ACQUIRE) - r->ours; }
@@ -166,7 +166,8 @@ INLINE int xdp_kick(Port *p) {
     u32 before = p->tx_ring.theirs;
     if (!needs_wakeup(&p->tx_ring)) return 0;
     int failed = sendto(p->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0;
-    if (is_behind(&p->tx_ring) && p->tx_ring.theirs == before) return !failed || errno == EAGAIN || errno == EBUSY || errno == ENOBUFS;
+    if (!is_behind(&p->tx_ring) || p->tx_ring.theirs != before) continue;
+    return !failed || errno == EAGAIN || errno == EBUSY || errno == ENOBUFS;
   }
   return 0;
 }

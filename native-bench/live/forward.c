@@ -1,11 +1,12 @@
 /*
  * The NAT of natbase between two interfaces: what Pinhole's drivers are measured against, on the same kind of sockets.
  *   forward packet|xdpdrv|xdpgeneric INSIDE,ADDRESS/BITS,PEER-MAC OUTSIDE,ADDRESS,PEER-MAC
- * Translates what natbase does (../baseline/README.md) of the inside prefix to the outside address, answers ARP for the two addresses, and
- * sends all to the Ethernet address of the peer on the other side. Says `ready`, and upon SIGTERM or SIGINT how many packets there were.
+ * Translates what natbase does (../baseline/README.md) of the inside prefix to the outside address, answers ARP for the two
+ * addresses, and sends all to the Ethernet address of the peer on the other side. Says `ready`, and upon SIGTERM or SIGINT how many
+ * packets there were.
  *
- * **Not** done: asking for neighbours, routes, ICMP errors, MTUs over 1500, fragments, IPv6, several queues of AF_XDP, zero-copy. Flows end
- * when a packet moves time past their end.
+ * **Not** done: asking for neighbours, routes, rules, ICMP errors, MTUs over 1500, fragments, IPv6, several queues of AF_XDP,
+ * zero-copy. Flows end when a packet moves time past their end.
  */
 #include "forward.h"
 #include "forward-packet.h"
@@ -34,9 +35,10 @@ static u64 clock_ns(void) {
 
 /* Of an end on the command line; `bits`: of the prefix, for who may have one. */
 static void read_end(Port *p, char *text, int *bits) {
-  char *address = strchr(text, ','), *mac = address ? strchr(address + 1, ',') : NULL, *slash = address ? strchr(address, '/') : NULL;
-  if (!mac || strlen(text) == 0 || address - text >= IFNAMSIZ) usage();
+  char *address = strchr(text, ','), *mac = address ? strchr(address + 1, ',') : NULL;
+  if (!mac || address == text || address - text >= IFNAMSIZ) usage();
   *address++ = *mac++ = 0;
+  char *slash = strchr(address, '/');
   if ((slash != NULL) != (bits != NULL)) usage();
   if (slash) {
     char rest;
@@ -85,13 +87,17 @@ static int answer_arp(const Port *p, u8 *f, u32 bytes) {
   return 1;
 }
 
-/* The engine tells sides by their addresses: here what comes by the other one is kept from it, and so is what only a replay re-addresses. */
+/*
+ * The engine tells sides by their addresses: what comes by the wrong one is kept from it here, and so is what only a replay
+ * re-addresses.
+ */
 INLINE int is_for_engine(const Engine *e, const Port *p, int side, const Frame *f) {
   const u8 *d = f->data;
   if (unlikely(f->cap < ETH_HLEN + 20 || ld16(d + 12) != htons(ETH_P_IP))) return 0;
   if (unlikely((ld32(d) ^ ld32(p->mac)) | (u32)(ld16(d + 4) ^ ld16(p->mac + 4)))) return 0;
   u32 mask = e->prefix_mask[0], value = e->prefix_value[0];
-  int from_inside = (__builtin_bswap32(ld32(d + 26)) & mask) == value, to_inside = (__builtin_bswap32(ld32(d + 30)) & mask) == value;
+  int from_inside = (__builtin_bswap32(ld32(d + 26)) & mask) == value;
+  int to_inside = (__builtin_bswap32(ld32(d + 30)) & mask) == value;
   return likely((from_inside ^ side) & !(side & to_inside));
 }
 

@@ -49,30 +49,33 @@ describe('the C forwarder', { skip: reason ?? false }, () => {
           })
           box.once('exit', (status) => broken(new Error(`it ended: ${status}`)))
         })
-        // Checksums that the sender leaves to hardware are completed; then again as they are on a wire.
-        for (const isLeft of ['1', '0']) {
-          lab.must('inside', process.execPath, OFFLOAD, 'eth0', isLeft, 'checksum')
-          const echo = await serve('outside', process.execPath, PEER, 'echo', OUT, '7')
-          const dump = await serve('outside', 'tcpdump', '-i', 'eth0', '-nn', '-vvv', '-c', '2', 'udp and port 7')
-          let seen = ''
-          dump.stdout!.on('data', (text: Buffer) => { seen += text.toString() })
-          const ended = new Promise((resolve) => dump.once('close', resolve))
-          assert.equal(peer('inside', 'ask', OUT, '7', '33'), 'answered')
-          await ended
-          echo.kill()
-          const [there] = seen.split(/\n(?=\S)/)
-          assert.match(there!, /ttl 63,.*proto UDP \(17\), length 61\)\s+203\.0\.113\.1\.\d+ > 203\.0\.113\.254\.7: \[udp sum ok\]/s)
-          assert.doesNotMatch(there!, /bad cksum/)
-          const server = await serve('outside', process.execPath, PEER, 'serve', OUT, '80')
-          assert.equal(peer('inside', 'fetch', `http://${OUT}/${BYTES}`, BYTES), 'same')
-          assert.equal(peer('inside', 'post', `http://${OUT}/`, BYTES), 'same')
-          server.kill()
-        }
-        assert.match(lab.must('inside', 'ping', '-c', '2', '-i', '0.1', '-W', '2', OUT), / 0% packet loss/)
-        // Nobody has asked for that.
-        assert.equal(peer('outside', 'ask', '203.0.113.1', '5000', '33'), 'silence')
         const over = new Promise((resolve) => box.once('close', resolve))
-        box.kill()
+        try {
+          // Checksums that the sender leaves to hardware are completed; then again as they are on a wire.
+          for (const isLeft of ['1', '0']) {
+            lab.must('inside', process.execPath, OFFLOAD, 'eth0', isLeft, 'checksum')
+            const echo = await serve('outside', process.execPath, PEER, 'echo', OUT, '7')
+            const dump = await serve('outside', 'tcpdump', '-i', 'eth0', '-nn', '-vvv', '-c', '2', 'udp and port 7')
+            let seen = ''
+            dump.stdout!.on('data', (text: Buffer) => { seen += text.toString() })
+            const ended = new Promise((resolve) => dump.once('close', resolve))
+            assert.equal(peer('inside', 'ask', OUT, '7', '33'), 'answered')
+            await ended
+            echo.kill()
+            const [there] = seen.split(/\n(?=\S)/)
+            assert.match(there!, /ttl 63,.*proto UDP \(17\), length 61\)\s+203\.0\.113\.1\.\d+ > 203\.0\.113\.254\.7: \[udp sum ok\]/s)
+            assert.doesNotMatch(there!, /bad cksum/)
+            const server = await serve('outside', process.execPath, PEER, 'serve', OUT, '80')
+            assert.equal(peer('inside', 'fetch', `http://${OUT}/${BYTES}`, BYTES), 'same')
+            assert.equal(peer('inside', 'post', `http://${OUT}/`, BYTES), 'same')
+            server.kill()
+          }
+          assert.match(lab.must('inside', 'ping', '-c', '2', '-i', '0.1', '-W', '2', OUT), / 0% packet loss/)
+          // Nobody has asked for that.
+          assert.equal(peer('outside', 'ask', '203.0.113.1', '5000', '33'), 'silence')
+        } finally {
+          box.kill()
+        }
         await over
         const report = JSON.parse(said.slice(said.indexOf('{'))) as Report
         assert.equal(report.drops['no-mapping'], 1)

@@ -1,7 +1,7 @@
 /**
  * `npm run bench:live`: `pinhole run`, by each driver, against a C program on the same kind of sockets (forward.c) and against the
- * kernel's nftables masquerade, in network namespaces that are made and removed here. A host sends UDP of 60-byte frames over veth, as fast as it can; what arrives behind the box is counted.
- * Rounds alternate.
+ * kernel's nftables masquerade, in network namespaces that are made and removed here. A host sends UDP of 60-byte frames over veth,
+ * as fast as it can; what arrives behind the box is counted. Rounds alternate.
  *
  * Two figures: packets a second that came through, best and median of the rounds, which need a quiet machine with two cores; and
  * processor time a packet, of all that has to do with it but the sending itself, which is right on a busy one as well.
@@ -28,8 +28,8 @@ function whole(text: string): number {
 }
 
 const flags = new Command('bench:live')
-  .description('Forward between two interfaces, by Pinhole, by a C program on the same sockets and by the kernel, alternately. Needs '
-    + 'root, ip, nft, taskset and a C compiler.')
+  .description('Forward between two interfaces, by Pinhole, by a C program on the same sockets and by the kernel, alternately. '
+    + 'Needs root, ip, nft, taskset and a C compiler.')
   .option('--flows <n>', 'flows of the traffic', whole, 4096)
   .option('--seconds <n>', 'length of a measurement', whole, 2)
   .option('--rounds <n>', 'rounds', whole, 5)
@@ -142,7 +142,8 @@ async function pinhole<T>(driver: string, work: Work<T>): Promise<T> {
 
 async function yardstick<T>(driver: string, work: Work<T>): Promise<T> {
   const mac = lay()
-  return withBox(mac, [FORWARD, driver, `in0,${BOX[0]},${macOf('host', 'eth0')}`, `out0,${OUTSIDE_ADDRESS},${macOf('sink', 'eth0')}`], work)
+  const ends = [`in0,${BOX[0]},${macOf('host', 'eth0')}`, `out0,${OUTSIDE_ADDRESS},${macOf('sink', 'eth0')}`]
+  return withBox(mac, [FORWARD, driver, ...ends], work)
 }
 
 /** @param command a program that forwards from when it says something, until SIGTERM */
@@ -227,8 +228,9 @@ async function ratesOfAll(): Promise<void> {
     // Neighbours in time are compared with each other.
     const ratio = (what: keyof Sample, to: Sample[] | undefined, unit: string) =>
       to === undefined ? '' : `${median(list.map((sample, i) => sample[what] / to[i]![what])).toFixed(2)} ${unit}`
-    return line(who, max(rates).toFixed(0), median(rates).toFixed(0), `${(median(lost) * 100).toFixed(1)} %`, ratio('kpps', kernels, '×'),
-      ratio('kpps', inC, '× C'), median(of(list, 'cpuNs')).toFixed(0), ratio('cpuNs', kernels, '×'), ratio('cpuNs', inC, '× C'),
+    return line(who, max(rates).toFixed(0), median(rates).toFixed(0), `${(median(lost) * 100).toFixed(1)} %`,
+      ratio('kpps', kernels, '×'), ratio('kpps', inC, '× C'), median(of(list, 'cpuNs')).toFixed(0),
+      ratio('cpuNs', kernels, '×'), ratio('cpuNs', inC, '× C'),
       median(of(list, 'boxNs')).toFixed(0), ratio('boxNs', inC, '× C'))
   }
   const head = line('', 'best kpps', 'median', 'lost', '', '', 'ns/packet', '', '', 'by the box', '')
