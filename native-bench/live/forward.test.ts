@@ -1,10 +1,11 @@
 /** The C yardstick of live forwarding, judged by the hosts at its ends: a figure of frames that it spoils would be worth nothing. */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawnSync, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import * as path from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { OFFLOAD, obstacle, openLab, xdpObstacle, type Lab, type Place } from '../../test/live/lab.ts'
 import { compile } from './compile.ts'
 
@@ -12,6 +13,15 @@ const PEER = path.resolve('build/test/live/peer.js')
 const hasCompiler = spawnSync(process.env['CC'] ?? 'cc', ['--version']).status === 0
 const reason = obstacle()?.reason ?? (hasCompiler ? null : 'there is no C compiler')
 const OUT = '203.0.113.254', BYTES = '300000'
+/** Both packets of a question are seen by then. */
+const DUMP_MS = 10_000
+
+/** Its port is free then. */
+async function killed(child: ChildProcess): Promise<void> {
+  const gone = new Promise((resolve) => child.once('close', resolve))
+  child.kill()
+  await gone
+}
 
 interface Counted { received: number; sent: number; noRoom: number }
 interface Report { inside: Counted; outside: Counted; flowsOpened: number; drops: Record<string, number> }
@@ -33,7 +43,10 @@ describe('the C forwarder', { skip: reason ?? false }, () => {
   const peer = (where: Place, ...command: string[]) => lab.must(where, process.execPath, PEER, ...command).trim()
   const serve = async (where: Place, ...command: string[]) => {
     const child = lab.start(where, ...command)
-    await new Promise<void>((resolve) => (command[0] === 'tcpdump' ? child.stderr : child.stdout)!.once('data', () => resolve()))
+    await new Promise<void>((resolve, reject) => {
+      (command[0] === 'tcpdump' ? child.stderr : child.stdout)!.once('data', () => resolve())
+      child.once('exit', (status) => reject(new Error(`${command.join(' ')}: ended with ${status}`)))
+    })
     return child
   }
 
@@ -49,32 +62,32 @@ describe('the C forwarder', { skip: reason ?? false }, () => {
           })
           box.once('exit', (status) => broken(new Error(`it ended: ${status}`)))
         })
-        const over = new Promise((resolve) => box.once('close', resolve))
+        const over = new Promise((resolve) => box.once('close', resolve)), beside: ChildProcess[] = []
         try {
           // Checksums that the sender leaves to hardware are completed; then again as they are on a wire.
           for (const isLeft of ['1', '0']) {
             lab.must('inside', process.execPath, OFFLOAD, 'eth0', isLeft, 'checksum')
-            const echo = await serve('outside', process.execPath, PEER, 'echo', OUT, '7')
+            beside.push(await serve('outside', process.execPath, PEER, 'echo', OUT, '7'))
             const dump = await serve('outside', 'tcpdump', '-i', 'eth0', '-nn', '-vvv', '-c', '2', 'udp and port 7')
             let seen = ''
             dump.stdout!.on('data', (text: Buffer) => { seen += text.toString() })
             const ended = new Promise((resolve) => dump.once('close', resolve))
             assert.equal(peer('inside', 'ask', OUT, '7', '33'), 'answered')
-            await ended
-            echo.kill()
+            await Promise.race([ended, sleep(DUMP_MS, null, { ref: false })])
+            dump.kill()
             const [there] = seen.split(/\n(?=\S)/)
             assert.match(there!, /ttl 63,.*proto UDP \(17\), length 61\)\s+203\.0\.113\.1\.\d+ > 203\.0\.113\.254\.7: \[udp sum ok\]/s)
             assert.doesNotMatch(there!, /bad cksum/)
-            const server = await serve('outside', process.execPath, PEER, 'serve', OUT, '80')
+            beside.push(await serve('outside', process.execPath, PEER, 'serve', OUT, '80'))
             assert.equal(peer('inside', 'fetch', `http://${OUT}/${BYTES}`, BYTES), 'same')
             assert.equal(peer('inside', 'post', `http://${OUT}/`, BYTES), 'same')
-            server.kill()
+            for (const child of beside.splice(0)) await killed(child)
           }
           assert.match(lab.must('inside', 'ping', '-c', '2', '-i', '0.1', '-W', '2', OUT), / 0% packet loss/)
           // Nobody has asked for that.
           assert.equal(peer('outside', 'ask', '203.0.113.1', '5000', '33'), 'silence')
         } finally {
-          box.kill()
+          for (const child of [...beside, box]) child.kill()
         }
         await over
         const report = JSON.parse(said.slice(said.indexOf('{'))) as Report
