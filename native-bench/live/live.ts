@@ -149,6 +149,7 @@ async function yardstick<T>(driver: string, work: Work<T>): Promise<T> {
 /** @param command a program that forwards from when it says something, until SIGTERM */
 async function withBox<T>(mac: string, command: string[], work: Work<T>): Promise<T> {
   const child = spawn('ip', ['netns', 'exec', name('box'), ...command], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const ended = new Promise((wake) => child.once('exit', wake))
   try {
     await new Promise<void>((ready, broken) => {
       child.stdout.once('data', () => ready())
@@ -156,7 +157,6 @@ async function withBox<T>(mac: string, command: string[], work: Work<T>): Promis
     })
     return await work(mac, child.pid!)
   } finally {
-    const ended = new Promise((wake) => child.once('exit', wake))
     child.kill('SIGTERM')
     await ended
   }
@@ -242,6 +242,9 @@ try {
   compile('blast', dir)
   if (flags.drivers.some((driver) => driver.startsWith(C))) compile('forward', dir)
   await (flags.search === true ? searchAll() : ratesOfAll())
+} catch (error) {
+  process.stderr.write(`bench:live: ${(error as Error).message}\n`)
+  process.exitCode = 1
 } finally {
   clear()
   rmSync(dir, { recursive: true })
