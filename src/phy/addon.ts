@@ -74,9 +74,13 @@ export interface Addon extends RingCalls {
   /** Maps its rings; `kept` says how far the process before came, and null that there is none. The socket is the device's then. */
   open(
     number: number, buffer: ArrayBuffer, at: number, name: string, socket: number,
-    slotBytes: number, rxSlots: number, txSlots: number, columns: Int32Array[], outbox: Int32Array, counters: Float64Array,
-    kept: Int32Array | null,
+    slotBytes: number, rxSlots: number, txSlots: number, cutSlots: number, columns: Int32Array[], outbox: Int32Array,
+    counters: Float64Array, kept: Int32Array | null,
   ): void
+  /** For tests: cuts a joined frame by its virtio_net_hdr into slots of `into`; how many, or -1. */
+  segments(
+    joined: Uint8Array, header: Uint8Array, mostBytes: number, into: Uint8Array, slotBytes: number, lengths: Int32Array,
+  ): number
   /** Memory that processes share: its descriptor. */
   memory(bytes: number): number
   /** Maps it into what `reserve` gave, at a multiple of 64 KiB. */

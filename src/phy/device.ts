@@ -5,8 +5,12 @@ export const DEVICE_COUNTERS = [
   'received-frames', 'received-bytes',
   /** Of a VLAN: they belong to another interface. */
   'tagged-frames',
-  /** Longer than the MTU, or joined by somebody (GRO, LRO, TSO of the other end of a veth pair). */
+  /** Longer than the MTU, and nothing that can be cut. */
   'oversized-frames',
+  /** Joined by a sender (TSO, USO of the other end of a veth pair), and cut into frames, each of which counts as received. */
+  'segmented-frames',
+  /** Longer than the MTU too, and lost: they found no room, or were the first, which only shows that somebody joins. */
+  'unsegmented-frames',
   /** Their checksum was left to hardware by who sent them, and is filled in. */
   'completed-checksums',
   /** Came while the ring was full. */

@@ -1,7 +1,8 @@
 /**
  * Live interfaces by AF_PACKET sockets with TPACKET_V2 rings (Linux packet_mmap.rst). The rings of both interfaces lie in the pool
  * of frames itself, so that a frame is read and rewritten where the kernel put it, and copied once, to where the kernel sends it
- * from. V3 would hand frames over in blocks, a millisecond late.
+ * from. V3 would hand frames over in blocks, a millisecond late. Frames that a sender left joined are cut, and their segments lie
+ * behind the rings.
  */
 import { POOL_SLACK_BYTES, type Frames } from '../wire/frames.ts'
 import { deviceError, loadAddon } from './addon.ts'
@@ -10,6 +11,8 @@ import { createRingDevice } from './rings.ts'
 
 /** Frames that wait for the box, and for the wire: at a million a second, 4 ms of them. */
 const SLOTS = { rx: 4096, tx: 2048 }
+/** Segments of joined frames, between `receive` and `release`: more wait. */
+const CUT_SLOTS = 128
 /** Header of a slot, address of the sender and what aligns them: TPACKET2_HDRLEN and a little. */
 const SLOT_HEADER_BYTES = 128, LEAST_SLOT_BYTES = 2048
 const ETHERNET_BYTES = 14 + 4
@@ -34,7 +37,7 @@ function slotBytes(mtu: number): number {
 
 /** Bytes of the pool that the rings of these interfaces need, from an offset that is a multiple of 64 KiB. */
 export function ringBytes(interfaces: readonly PacketOptions[], slots: Slots = SLOTS): number {
-  return interfaces.reduce((bytes, { mtu }) => bytes + (slots.rx + slots.tx) * slotBytes(mtu), 0)
+  return interfaces.reduce((bytes, { mtu }) => bytes + (slots.rx + slots.tx + CUT_SLOTS) * slotBytes(mtu), 0)
 }
 
 /** Memory for a pool that rings can lie in. @throws DeviceError */
@@ -111,7 +114,7 @@ export function openRings(
     try {
       const { mac } = addon.link(name)
       const { socket, kept, counters } = socketOf(one, number)
-      addon.open(number, frames.pool.buffer as ArrayBuffer, at, name, socket, slotBytes(mtu), slots.rx, slots.tx,
+      addon.open(number, frames.pool.buffer as ArrayBuffer, at, name, socket, slotBytes(mtu), slots.rx, slots.tx, CUT_SLOTS,
         [off, capBytes, wireBytes, link, iface], outbox, counters, kept)
       devices.push(createRingDevice({ calls: addon, number, name, mac, mtu, start: ringStart, end, outbox, counters }))
     } catch (error) {

@@ -206,8 +206,8 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
     const seen = inside.oversized() + outside.oversized()
     if (seen > oversized && nowMs - hintedMs >= HINT_MS) {
       hintedMs = nowMs
-      log(`${seen - oversized} frames were longer than their link takes: somebody joins them. At the other end of a veth pair, `
-        + '`ethtool -K eth0 tso off gso off` stops that')
+      log(`${seen - oversized} frames were longer than their link takes, and could not be cut. If somebody joins them, at the `
+        + 'other end of a veth pair `ethtool -K eth0 tso off gso off` stops that')
     }
     oversized = seen
   }

@@ -18,7 +18,8 @@ enum { MOST_DEVICES = 8 };
 /* What `receive` writes, a row a frame, and `counters`; in the order of DEVICE_COUNTERS of device.ts. */
 enum { COLUMN_OFF, COLUMN_CAPTURED, COLUMN_WIRE, COLUMN_LINK, COLUMN_INTERFACE, COLUMNS };
 enum {
-  RECEIVED, RECEIVED_BYTES, TAGGED, OVERSIZED, COMPLETED, RING_DROPS, SENT, SENT_BYTES, SEND_DROPS, SEND_ERRORS, COUNTERS
+  RECEIVED, RECEIVED_BYTES, TAGGED, OVERSIZED, SEGMENTED, UNSEGMENTED, COMPLETED, RING_DROPS, SENT, SENT_BYTES, SEND_DROPS, SEND_ERRORS,
+  COUNTERS
 };
 
 /* Arrays of JavaScript that a device reads and writes, for as long as it is open. */

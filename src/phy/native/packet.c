@@ -7,6 +7,8 @@
  */
 #include "driver.h"
 #include "checksum.h"
+#include "joined.h"
+#include "segment.h"
 #include <arpa/inet.h>
 #include <linux/filter.h>
 #include <linux/if_packet.h>
@@ -21,17 +23,21 @@
 #define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000
 #endif
 
-enum { BLOCK_BYTES = 1 << 16, TX_DATA = TPACKET2_HDRLEN - sizeof(struct sockaddr_ll) };
+enum { BLOCK_BYTES = 1 << 16, TX_DATA = TPACKET2_HDRLEN - sizeof(struct sockaddr_ll), SEGMENT_DATA = 64 };
 
 struct device {
   int fd;                         /* -1: closed */
   int number;
-  uint8_t *pool, *rx, *tx;
+  uint8_t *pool, *rx, *tx, *cut;  /* `cut`: slots for segments, which are not the kernel's */
   size_t mapped;
-  uint32_t slot_bytes, rx_slots, tx_slots;
+  uint32_t slot_bytes, rx_slots, tx_slots, cut_slots;
   uint32_t head, tail;            /* of the RX ring: next to look at, first that is not given back */
   uint32_t tx_head;
   uint32_t most_bytes;            /* of a frame that the link takes */
+  struct joined_queue queue;
+  struct joined joined;           /* that is cut now */
+  uint32_t cut_head;              /* slots that hold segments */
+  int is_cutting;                 /* it has segments that found no room */
   int32_t *kept;                  /* tail and tx_head, in memory that outlives this process; or NULL */
   napi_ref kept_reference;
   struct shared shared;
@@ -142,8 +148,9 @@ static napi_value fanout(napi_env env, napi_callback_info info) {
 }
 
 /*
- * open(number, buffer, at, name, socket, slotBytes, rxSlots, txSlots, columns, outbox, counters, kept): maps the rings of a socket.
- * If somebody had them before, `kept` says how far he came; null: nobody did, and nobody will.
+ * open(number, buffer, at, name, socket, slotBytes, rxSlots, txSlots, cutSlots, columns, outbox, counters, kept): maps the rings of a
+ * socket. If somebody had them before, `kept` says how far he came; null: nobody did, and nobody will. Only then joined frames are
+ * cut: a queue of them has those of all sockets.
  */
 
 static int map_rings(struct device *d, uint8_t *at, const char *name, const char **what) {
@@ -157,6 +164,7 @@ static int map_rings(struct device *d, uint8_t *at, const char *name, const char
   if (mmap(at, d->mapped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, d->fd, 0) == MAP_FAILED) return errno;
   d->rx = at;
   d->tx = at + (size_t)d->rx_slots * d->slot_bytes;
+  d->cut = at + d->mapped;
   return 0;
 }
 
@@ -191,13 +199,14 @@ static void resume(struct device *d) {
 static void unmap(struct device *d) {
   if (d->rx != NULL) mmap(d->rx, d->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   d->rx = d->tx = NULL;
+  close_joined_queue(&d->queue);
   if (d->fd >= 0) close(d->fd);
   d->fd = -1;
 }
 
 static napi_value open_device(napi_env env, napi_callback_info info) {
-  size_t count = 12;
-  napi_value a[12];
+  size_t count = 13;
+  napi_value a[13];
   napi_valuetype kind;
   char name[IFNAMSIZ] = "";
   void *pool = NULL;
@@ -212,28 +221,75 @@ static napi_value open_device(napi_env env, napi_callback_info info) {
   struct device *d = &devices[number];
   memset(d, 0, sizeof *d);
   d->fd = int_of(env, a[4]);
+  d->queue.fd = -1;
   d->number = number;
   d->pool = pool;
   d->slot_bytes = int_of(env, a[5]);
   d->rx_slots = int_of(env, a[6]);
   d->tx_slots = int_of(env, a[7]);
-  if (at < 0 || at + (int64_t)(d->rx_slots + d->tx_slots) * d->slot_bytes > (int64_t)bytes) return fail(env, "open", EINVAL);
+  d->cut_slots = int_of(env, a[8]);
+  uint64_t slots = (uint64_t)d->rx_slots + d->tx_slots + d->cut_slots;
+  if (at < 0 || at + (int64_t)(slots * d->slot_bytes) > (int64_t)bytes) return fail(env, "open", EINVAL);
   const char *what = "";
+  int is_kept = napi_typeof(env, a[12], &kind) == napi_ok && kind == napi_object;
   int failed = map_rings(d, d->pool + at, name, &what);
+  if (failed == 0 && !is_kept) failed = open_joined_queue(&d->queue, name, d->most_bytes, &what);
   if (failed != 0) {
     unmap(d);
     return fail(env, what, failed);
   }
-  shared_open(env, &d->shared, a[8], a[9], a[10]);
-  if (napi_typeof(env, a[11], &kind) == napi_ok && kind == napi_object) {
-    d->kept = array_of(env, a[11]);
-    napi_create_reference(env, a[11], 1, &d->kept_reference);
+  shared_open(env, &d->shared, a[9], a[10], a[11]);
+  if (is_kept) {
+    d->kept = array_of(env, a[12]);
+    napi_create_reference(env, a[12], 1, &d->kept_reference);
     resume(d);
   }
   return NULL;
 }
 
 /* receive(number, from, most): rows from `from` on; returns how many. Frames stay where they are until `release`. */
+
+static inline void write_row(struct device *d, int32_t row, const uint8_t *frame, uint32_t bytes) {
+  int32_t **columns = d->shared.columns;
+  columns[COLUMN_OFF][row] = frame - d->pool;
+  columns[COLUMN_CAPTURED][row] = columns[COLUMN_WIRE][row] = bytes;
+  columns[COLUMN_LINK][row] = 1;
+  columns[COLUMN_INTERFACE][row] = d->number;
+}
+
+/* Finds a frame that is too long for the link, to be cut. */
+static void begin_cut(struct device *d, const struct tpacket2_hdr *slot) {
+  double *counters = d->shared.counters;
+  struct staged *whole;
+  if (d->queue.fd < 0) {
+    counters[OVERSIZED]++;
+    return;
+  }
+  switch (take_joined(&d->queue, (const uint8_t *)slot + slot->tp_mac, slot->tp_snaplen, slot->tp_len, d->head, &whole)) {
+    case FOUND:
+      d->is_cutting = open_joined(&d->joined, whole->frame, whole->bytes, &whole->header, d->most_bytes);
+      counters[d->is_cutting ? SEGMENTED : OVERSIZED]++;
+      break;
+    case NOT_NAMED: counters[OVERSIZED]++; break;
+    default: counters[UNSEGMENTED]++;
+  }
+}
+
+/* Writes rows of segments while there is room for them; returns the next row. What is left waits for the next call. */
+static int32_t cut(struct device *d, int32_t row, int32_t end) {
+  for (; row < end && d->cut_head < d->cut_slots; row++) {
+    uint8_t *frame = d->cut + (size_t)d->cut_head * d->slot_bytes + SEGMENT_DATA;
+    uint32_t bytes = next_segment(&d->joined, frame);
+    if (bytes == 0) {
+      d->is_cutting = 0;
+      break;
+    }
+    d->cut_head++;
+    write_row(d, row, frame, bytes);
+    d->shared.counters[RECEIVED_BYTES] += bytes;
+  }
+  return row;
+}
 
 static napi_value receive(napi_env env, napi_callback_info info) {
   size_t count = 3;
@@ -242,20 +298,24 @@ static napi_value receive(napi_env env, napi_callback_info info) {
   struct device *d = &devices[int_of(env, a[0])];
   int32_t row = int_of(env, a[1]), first = row, end = row + int_of(env, a[2]);
   if (d->fd < 0) return number_of(env, 0);
-  int32_t **columns = d->shared.columns;
   double *counters = d->shared.counters;
   double bytes = 0;
-  while (row < end && d->head - d->tail < d->rx_slots) {
+  if (d->is_cutting) row = cut(d, row, end);
+  while (row < end && !d->is_cutting && d->head - d->tail < d->rx_slots) {
     struct tpacket2_hdr *slot = (void *)(d->rx + (size_t)(d->head % d->rx_slots) * d->slot_bytes);
     uint32_t status = __atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE);
-    if ((status & TP_STATUS_USER) == 0) break;
+    if ((status & TP_STATUS_USER) == 0) {
+      if (d->queue.count > 0) settle_joined(&d->queue, d->head, &slot->tp_status);
+      break;
+    }
     d->head++;
     if ((status & TP_STATUS_VLAN_VALID) != 0 && (slot->tp_vlan_tci & 0xfff) != 0) {
       counters[TAGGED]++;
       continue;
     }
     if (slot->tp_len > d->most_bytes || slot->tp_snaplen < slot->tp_len) {
-      counters[OVERSIZED]++;
+      begin_cut(d, slot);
+      if (d->is_cutting) row = cut(d, row, end);
       continue;
     }
     uint8_t *frame = (uint8_t *)slot + slot->tp_mac;
@@ -264,11 +324,7 @@ static napi_value receive(napi_env env, napi_callback_info info) {
       complete(&c);
       counters[COMPLETED]++;
     }
-    columns[COLUMN_OFF][row] = frame - d->pool;
-    columns[COLUMN_CAPTURED][row] = slot->tp_snaplen;
-    columns[COLUMN_WIRE][row] = slot->tp_len;
-    columns[COLUMN_LINK][row] = 1;
-    columns[COLUMN_INTERFACE][row] = d->number;
+    write_row(d, row, frame, slot->tp_len);
     bytes += slot->tp_len;
     row++;
   }
@@ -281,6 +337,7 @@ static napi_value receive(napi_env env, napi_callback_info info) {
 static napi_value release(napi_env env, napi_callback_info info) {
   struct device *d = device_of(env, info);
   if (d->fd < 0) return NULL;
+  d->cut_head = 0;
   for (; d->tail != d->head; d->tail++) {
     struct tpacket2_hdr *slot = (void *)(d->rx + (size_t)(d->tail % d->rx_slots) * d->slot_bytes);
     __atomic_store_n(&slot->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
@@ -390,11 +447,32 @@ static napi_value close_device(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/*
+ * segments(joined, header, mostBytes, into, slotBytes, lengths): for tests: cuts a frame as `receive` does, by the octets of its
+ * virtio_net_hdr, into slots of `into`. How many; -1: it cannot be cut.
+ */
+static napi_value segments(napi_env env, napi_callback_info info) {
+  size_t count = 6, bytes = 0;
+  napi_value a[6];
+  napi_get_cb_info(env, info, &count, a, NULL, NULL);
+  void *frame = NULL;
+  napi_get_typedarray_info(env, a[0], NULL, &bytes, &frame, NULL, NULL);
+  struct virtio_net_hdr header;
+  memcpy(&header, array_of(env, a[1]), sizeof header);
+  uint8_t *into = array_of(env, a[3]);
+  int32_t *lengths = array_of(env, a[5]), slot_bytes = int_of(env, a[4]), n = 0;
+  struct joined j;
+  if (!open_joined(&j, frame, bytes, &header, int_of(env, a[2]))) return number_of(env, -1);
+  while ((lengths[n] = next_segment(&j, into + (size_t)n * slot_bytes)) > 0) n++;
+  return number_of(env, n);
+}
+
 void add_packet(napi_env env, napi_value exports) {
   static const struct function functions[] = {
     { "open", open_device }, { "receive", receive }, { "release", release }, { "stage", stage }, { "kick", kick },
     { "statistics", statistics }, { "failure", failure }, { "watch", watch }, { "arm", arm }, { "disarm", disarm },
     { "close", close_device }, { "socket", socket_of }, { "admit", admit }, { "fanout", fanout },
+    { "segments", segments },
   };
   for (int i = 0; i < MOST_DEVICES; i++) devices[i].fd = -1;
   add_functions(env, exports, functions, sizeof functions / sizeof *functions);
