@@ -27,12 +27,15 @@ async function bundle(input, file) {
   await made.close()
 }
 
-await bundle('src/app/cli/main.ts', 'dist/pinhole.js')
-await bundle('src/app/run/config-thread.ts', 'dist/config-thread.js')
-await bundle('src/app/run/record-thread.ts', 'dist/record-thread.js')
-await bundle('src/app/workers/worker.ts', 'dist/worker.js')
-chmodSync('dist/pinhole.js', 0o755)
-await bundle('src/control/simco/agent.ts', 'dist/agent.js')
+// `bundle.js bench`: the processes of the benchmark alone, for a revision whose program has been built by its own bundler.
+if (process.argv[2] !== 'bench') {
+  await bundle('src/app/cli/main.ts', 'dist/pinhole.js')
+  await bundle('src/app/run/config-thread.ts', 'dist/config-thread.js')
+  await bundle('src/app/run/record-thread.ts', 'dist/record-thread.js')
+  await bundle('src/app/workers/worker.ts', 'dist/worker.js')
+  chmodSync('dist/pinhole.js', 0o755)
+  await bundle('src/control/simco/agent.ts', 'dist/agent.js')
+}
 await bundle('native-bench/replay/engine-child.ts', 'build/bench/replay/engine-child.js')
 await bundle('native-bench/micro/micro-child.ts', 'build/bench/micro/micro-child.js')
 await bundle('native-bench/midcom/box-child.ts', 'build/bench/midcom/box-child.js')

@@ -1,6 +1,6 @@
 /**
- * Revisions as they are measured: each in a work tree of its own, with the harness and the bundler of this checkout, so that what
- * differs is the program alone.
+ * Revisions as they are measured: each in a work tree of its own, its program built as it was meant to be, and measured by the
+ * harness of this checkout, so that what differs is the program alone.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
@@ -57,16 +57,18 @@ export function checkOut(root: string, name: string, directory: string): Revisio
     rmSync(join(directory, 'src'), { recursive: true })
     for (const path of ['src', LOCK, 'package.json']) cpSync(join(root, path), join(directory, path), { recursive: true })
   }
-  for (const path of [HARNESS, BUNDLER]) {
-    rmSync(join(directory, path), { recursive: true, force: true })
-    cpSync(join(root, path), join(directory, path), { recursive: true })
-  }
   const lock = (at: string) => existsSync(join(at, LOCK)) ? readFileSync(join(at, LOCK), 'utf8') : ''
   const hasOwnPackages = lock(directory) !== lock(root)
   if (hasOwnPackages) {
     sh(directory, `the packages of ${name} cannot be installed`, 'npm', 'ci', '--no-audit', '--no-fund', '--silent')
   } else symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'))
-  sh(directory, `${name} cannot be built with the harness of this checkout`, process.execPath, BUNDLER)
+  // Its own benchmarks go with it, and are replaced then.
+  sh(directory, `${name} cannot be built`, process.execPath, BUNDLER)
+  for (const path of [HARNESS, BUNDLER]) {
+    rmSync(join(directory, path), { recursive: true, force: true })
+    cpSync(join(root, path), join(directory, path), { recursive: true })
+  }
+  sh(directory, `the harness of this checkout cannot be built for ${name}`, process.execPath, BUNDLER, 'bench')
   return { name, commit, root: directory, hasOwnPackages }
 }
 
