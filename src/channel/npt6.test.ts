@@ -118,7 +118,13 @@ test('any unicast prefixes of up to 64 bits translate as the model says, both wa
         assert.deepEqual(words16, expected.words, where)
         const sum = (list: readonly number[]) => list.reduce((total, word) => total + word, 0) % 0xffff
         assert.equal(sum(words16), sum(asWords), where)
-        assert.equal(npt[way === 'outward' ? 'inward' : 'outward'](engine, 0), NPT6_DONE, where)
+        const back = npt[way === 'outward' ? 'inward' : 'outward'](engine, 0)
+        // An identifier that becomes all zeros, of which 1:0:0:0 is one, has no way back: 3.7 has such an address dropped.
+        if (Math.max(insideBits, outsideBits) > 48 && words16.slice(4).every((word) => word === 0)) {
+          assert.equal(NAMES[back], 'bad-iid', where)
+          continue
+        }
+        assert.equal(back, NPT6_DONE, where)
         assert.deepEqual(engine, address, where)
       }
     }

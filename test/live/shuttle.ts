@@ -9,6 +9,7 @@ import { census } from '../../src/phy/xdp.ts'
 import { createFrames } from '../../src/wire/frames.ts'
 
 const BATCH = 256, SCRATCH_BYTES = 2048
+const SETTLE_MS = 100, SETTLINGS = 20
 const [driverName, ...names] = process.argv.slice(2) as ['xdpdrv' | 'xdpgeneric', string, string]
 const driver = DRIVERS[driverName]
 const links = names.map((name) => ({ name, mtu: 1500, queues: 1, kernel: [] }))
@@ -42,15 +43,19 @@ function turn(): boolean {
 
 function loop(): void {
   if (turn()) return void setImmediate(loop)
-  if (!isOver) return void setTimeout(loop, 1)
-  // What has left comes back with the next turn.
+  if (isOver) end(SETTLINGS)
+  else setTimeout(loop, 1)
+}
+
+/** What has left comes back with a later turn; and the kernel of a host may still have something to say. */
+function end(tries: number): void {
   setTimeout(() => {
-    turn()
+    if (turn() && tries > 0) return end(tries - 1)
     const counters = devices.map((device) => Object.fromEntries(DEVICE_COUNTERS.map((name, i) => [name, device.counters()[i]])))
     console.log(JSON.stringify({ seen, census: census(), counters }))
     for (const device of devices) device.close()
     process.exit(0)
-  }, 100)
+  }, SETTLE_MS)
 }
 
 process.stdin.on('end', () => { isOver = true }).resume()
