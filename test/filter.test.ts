@@ -57,8 +57,11 @@ async function captures(): Promise<{ plain: string[]; tagged: string[] }> {
   return { plain, tagged }
 }
 
+/** Root's tcpdump becomes another user once it has the first file, who may not reach the others. */
+const asWho = process.getuid?.() === 0 ? ['-Z', 'root'] : []
+
 function tcpdump(list: string, filter: string): number {
-  const { stdout, stderr } = spawnSync('tcpdump', ['-n', '--count', '-V', list, filter], { encoding: 'utf8' })
+  const { stdout, stderr } = spawnSync('tcpdump', [...asWho, '-n', '--count', '-V', list, filter], { encoding: 'utf8' })
   const count = /^(\d+) packets?$/m.exec(stdout)?.[1]
   assert.ok(count !== undefined, `${filter}: ${stderr}`)
   return Number(count)

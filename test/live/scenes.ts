@@ -1,26 +1,11 @@
 /** `pinhole run` between two interfaces by a driver, judged by the hosts at its ends: see lab.ts. */
 import assert from 'node:assert/strict'
-import { spawnSync, type ChildProcess } from 'node:child_process'
 import * as fs from 'node:fs'
-import * as os from 'node:os'
 import * as path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Ajv2020 } from 'ajv/dist/2020.js'
-import { INTERFACES, MAIN, OFFLOAD, obstacle, openLab, xdpObstacle, type Lab, type Place, type RunningBox } from './lab.ts'
-import type { RunReport } from '../../src/app/run/report.ts'
-
-/** Who is not root has to read the program that it becomes. */
-const others = spawnSync('setpriv', ['--reuid=nobody', '--regid=nogroup', '--clear-groups', 'test', '-r', MAIN]).status === 0 ? false
-  : 'only root can read this checkout: no other user can run it'
-
-const PEER = path.resolve('build/test/live/peer.js')
-const found = obstacle()
-if (found?.isFault === true && process.env.CI !== undefined) throw new Error(found.reason)
-const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pinhole-live-'))
-// A box that is not root any more reads its configuration and writes its report.
-fs.chmodSync(dir, 0o777)
-after(() => fs.rmSync(dir, { recursive: true }))
+import { INTERFACES, MAIN, OFFLOAD, openLab, xdpObstacle, type Lab } from './lab.ts'
+import { actorsOf, dir, found, others, PEER } from './stage.ts'
 
 const open = path.join(dir, 'open.yaml')
 fs.writeFileSync(open, 'nat: {filtering: endpoint-independent}\n')
@@ -35,39 +20,7 @@ export const play = (driver: 'packet' | 'xdpdrv' | 'xdpgeneric') => void describ
   const twice = (name: string, options: { skip?: string | false }, work: () => Promise<void> | void) => { if (driver !== 'xdpgeneric') test(name, options, work) }
   after(() => lab.close())
 
-  const peer = (where: Place, ...command: string[]) => lab.must(where, process.execPath, PEER, ...command).trim()
-  const peerLater = async (where: Place, ...command: string[]) => (await lab.later(where, process.execPath, PEER, ...command)).stdout.trim()
-
-  /** A server of the lab, once it listens. */
-  async function serve(where: Place, ...command: string[]): Promise<ChildProcess> {
-    const child = lab.start(where, process.execPath, PEER, ...command)
-    await new Promise<void>((resolve) => child.stdout!.once('data', () => resolve()))
-    return child
-  }
-
-  async function says(box: RunningBox, wanted: RegExp): Promise<void> {
-    for (let n = 0; n < 100 && !wanted.test(box.stderr()); n++) await sleep(100)
-    assert.match(box.stderr(), wanted)
-  }
-
-  /** Runs `work` with a box, and gives its report, which has to have the form that docs promise. */
-  async function withBox(args: string[], work: (box: RunningBox) => Promise<void> | void): Promise<RunReport> {
-    const file = path.join(dir, `report-${Math.random()}.json`)
-    const box = await lab.box(...args, '--report', file)
-    try {
-      await work(box)
-    } catch (error) {
-      await box.end()
-      throw error
-    }
-    const { status, stdout, stderr } = await box.end()
-    assert.equal(status, 0, stdout + stderr)
-    const report = JSON.parse(fs.readFileSync(file, 'utf8')) as RunReport
-    const validate = new Ajv2020({ allErrors: true, strict: true, allowUnionTypes: true })
-      .compile(JSON.parse(fs.readFileSync('docs/run-report.schema.json', 'utf8')) as object)
-    assert.ok(validate(report), JSON.stringify(validate.errors, null, 1))
-    return report
-  }
+  const { peer, peerLater, serve, says, withBox } = actorsOf(() => lab)
 
   once('echo: the box answers at its own addresses from either side, and lets others through to who they are for', async () => {
     const report = await withBox(INTERFACES, (box) => {

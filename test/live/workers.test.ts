@@ -1,26 +1,14 @@
 /** `pinhole run --workers` in the lab of lab.ts: what one worker does, several have to do as well. */
 import assert from 'node:assert/strict'
-import { spawnSync, type ChildProcess } from 'node:child_process'
 import * as fs from 'node:fs'
-import * as os from 'node:os'
 import * as path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Ajv2020 } from 'ajv/dist/2020.js'
 import { printAddress } from '../../src/base/address.ts'
 import { createNpt6, NPT6_DONE } from '../../src/channel/npt6.ts'
 import { createSteering, STRIPE_PORTS } from '../../src/channel/steering.ts'
-import { INTERFACES, MAIN, obstacle, openLab, type Lab, type Place, type RunningBox } from './lab.ts'
-import type { RunReport } from '../../src/app/run/report.ts'
-
-const others = spawnSync('setpriv', ['--reuid=nobody', '--regid=nogroup', '--clear-groups', 'test', '-r', MAIN]).status === 0 ? false
-  : 'only root can read this checkout: no other user can run it'
-const PEER = path.resolve('build/test/live/peer.js')
-const found = obstacle()
-if (found?.isFault === true && process.env.CI !== undefined) throw new Error(found.reason)
-const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pinhole-workers-'))
-fs.chmodSync(dir, 0o777)
-after(() => fs.rmSync(dir, { recursive: true }))
+import { INTERFACES, MAIN, openLab, type Lab } from './lab.ts'
+import { actorsOf, dir, found, others } from './stage.ts'
 
 const OUT = '198.51.100.7', OUT6 = '2001:db8:9::7', WORKERS = 3
 const HOSTS = Array.from({ length: 16 }, (_, n) => `10.0.0.${20 + n}`)
@@ -39,36 +27,9 @@ else describe('run with several workers', () => {
   })
   after(() => lab.close())
 
-  const peer = (where: Place, ...command: string[]) => lab.must(where, process.execPath, PEER, ...command).trim()
-  const peerLater = async (where: Place, ...command: string[]) => (await lab.later(where, process.execPath, PEER, ...command)).stdout.trim()
-
-  async function serve(where: Place, ...command: string[]): Promise<ChildProcess> {
-    const child = lab.start(where, process.execPath, PEER, ...command)
-    await new Promise<void>((resolve) => child.stdout!.once('data', () => resolve()))
-    return child
-  }
-
-  async function says(box: RunningBox, wanted: RegExp): Promise<void> {
-    for (let n = 0; n < 100 && !wanted.test(box.stderr()); n++) await sleep(100)
-    assert.match(box.stderr(), wanted)
-  }
-
-  async function withBox(args: string[], work: (box: RunningBox) => Promise<void> | void): Promise<RunReport> {
-    const file = path.join(dir, `report-${Math.random()}.json`)
-    const box = await lab.box(...args, '--workers', String(WORKERS), '--report', file)
-    try {
-      await work(box)
-    } catch (error) {
-      const { stderr } = await box.end()
-      console.error(stderr, process.env.DEBUG_LAB ? fs.readFileSync(file, 'utf8') : '')
-      throw error
-    }
-    const { status, stdout, stderr } = await box.end()
-    assert.equal(status, 0, stdout + stderr)
-    const report = JSON.parse(fs.readFileSync(file, 'utf8')) as RunReport
-    const validate = new Ajv2020({ allErrors: true, strict: true, allowUnionTypes: true })
-      .compile(JSON.parse(fs.readFileSync('docs/run-report.schema.json', 'utf8')) as object)
-    assert.equal(validate(report), true, JSON.stringify(validate.errors, null, 1))
+  const { peer, peerLater, serve, says, withBox: withWorkers } = actorsOf(() => lab, '--workers', String(WORKERS))
+  const withBox: typeof withWorkers = async (...args) => {
+    const report = await withWorkers(...args)
     assert.equal(report.workers!.count, WORKERS)
     return report
   }
