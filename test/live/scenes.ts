@@ -5,7 +5,7 @@ import * as path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { INTERFACES, MAIN, OFFLOAD, openLab, xdpObstacle, type Lab } from './lab.ts'
-import { actorsOf, dir, found, others, PEER } from './stage.ts'
+import { actorsOf, dir, found, MIDCOM_BOX, others, PEER } from './stage.ts'
 
 const open = path.join(dir, 'open.yaml')
 fs.writeFileSync(open, 'nat: {filtering: endpoint-independent}\n')
@@ -96,17 +96,7 @@ export const play = (driver: 'packet' | 'xdpdrv' | 'xdpgeneric') => void describ
 
   twice('agents: a pinhole is open from the answer to the request on, and shut again, under load; a reload loses no flow', { skip: others }, async () => {
     const file = path.join(dir, 'box.yaml')
-    fs.writeFileSync(file, `interfaces:
-  inside: {name: in0, addresses: [10.0.0.1/24]}
-  outside: {name: out0, addresses: [203.0.113.1/24]}
-  gateways: [203.0.113.254]
-nat: {pool: [203.0.113.1]}
-midcom:
-  enabled: true
-  wildcards: {internal: true, external: true}
-  agents: [{name: lab, acts-for: ["*"]}]
-  simco: {listen: [127.0.0.1:7626], loopback-agent: lab, challenge: false}
-`)
+    fs.writeFileSync(file, MIDCOM_BOX)
     assert.equal(lab.must('box', process.execPath, MAIN, 'check', file).includes('error'), false)
     await serve('outside', 'mirror', OUT, '7001')
     await serve('outside', 'serve', OUT, '8081')

@@ -22,6 +22,19 @@ export const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pinhole-live-'))
 fs.chmodSync(dir, 0o777)
 after(() => fs.rmSync(dir, { recursive: true }))
 
+/** Configuration of a box whose agent `lab`, at the box itself, may ask for anything. */
+export const MIDCOM_BOX = `interfaces:
+  inside: {name: in0, addresses: [10.0.0.1/24]}
+  outside: {name: out0, addresses: [203.0.113.1/24]}
+  gateways: [203.0.113.254]
+nat: {pool: [203.0.113.1]}
+midcom:
+  enabled: true
+  wildcards: {internal: true, external: true}
+  agents: [{name: lab, acts-for: ["*"]}]
+  simco: {listen: [127.0.0.1:7626], loopback-agent: lab, challenge: false}
+`
+
 /** @param options that every box gets */
 export function actorsOf(lab: () => Lab, ...options: string[]) {
   const peer = (where: Place, ...command: string[]) => lab().must(where, process.execPath, PEER, ...command).trim()

@@ -8,7 +8,7 @@ import { printAddress } from '../../src/base/address.ts'
 import { createNpt6, NPT6_DONE } from '../../src/channel/npt6.ts'
 import { createSteering, STRIPE_PORTS } from '../../src/channel/steering.ts'
 import { INTERFACES, MAIN, openLab, type Lab } from './lab.ts'
-import { actorsOf, dir, found, others } from './stage.ts'
+import { actorsOf, dir, found, MIDCOM_BOX, others } from './stage.ts'
 
 const OUT = '198.51.100.7', OUT6 = '2001:db8:9::7', WORKERS = 3
 const HOSTS = Array.from({ length: 16 }, (_, n) => `10.0.0.${20 + n}`)
@@ -128,17 +128,7 @@ nat:
 
   test('a worker that is killed under load: its flows are lost and its rules are not, and others notice nothing', { skip: others }, async () => {
     const file = path.join(dir, 'kill.yaml')
-    fs.writeFileSync(file, `interfaces:
-  inside: {name: in0, addresses: [10.0.0.1/24]}
-  outside: {name: out0, addresses: [203.0.113.1/24]}
-  gateways: [203.0.113.254]
-nat: {pool: [203.0.113.1]}
-midcom:
-  enabled: true
-  wildcards: {internal: true, external: true}
-  agents: [{name: lab, acts-for: ["*"]}]
-  simco: {listen: [127.0.0.1:7626], loopback-agent: lab, challenge: false}
-`)
+    fs.writeFileSync(file, MIDCOM_BOX)
     await serve('outside', 'mirror', OUT, '7001')
     const ctl = (...args: string[]) => lab.run('box', process.execPath, MAIN, 'ctl', ...args, '--json')
     const victim = 1, report = await withBox(['--config', file, '--user', 'nobody'], async (box) => {
