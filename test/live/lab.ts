@@ -23,7 +23,7 @@ export type Place = 'inside' | 'box' | 'outside'
 export function obstacle(): { reason: string; isFault: boolean } | null {
   if (process.platform !== 'linux') return { reason: 'this is not Linux', isFault: false }
   if (process.getuid?.() !== 0) return { reason: 'not root: no network namespace can be made', isFault: false }
-  const tools = [['ip', 'iproute2'], ['ping', 'iputils-ping'], ['traceroute', 'traceroute'], ['tcpdump', 'tcpdump'], ['curl', 'curl'], ['iperf3', 'iperf3'], ['setpriv', 'util-linux']]
+  const tools = [['ip', 'iproute2'], ['ping', 'iputils-ping'], ['traceroute', 'traceroute'], ['tcpdump', 'tcpdump'], ['curl', 'curl'], ['iperf3', 'iperf3'], ['setpriv', 'util-linux'], ['sysctl', 'procps']]
   const missing = tools.filter(([tool]) => spawnSync('sh', ['-c', `command -v ${tool}`]).status !== 0)
   if (missing.length > 0) return { reason: `missing: ${missing.map(([tool, name]) => `${tool} (${name})`).join(', ')}`, isFault: true }
   if (!existsSync('native/packet.node')) return { reason: 'the driver is not built: node scripts/native.js says why', isFault: true }
@@ -112,6 +112,8 @@ export function openLab(driver: DriverChoice = 'auto'): Lab {
     const { status, stderr } = spawnSync('ip', ['netns', 'add', name(where)], { encoding: 'utf8' })
     if (status !== 0) throw new Error(stderr)
     must(where, 'ip', 'link', 'set', 'lo', 'up')
+    // A kernel answers one address with six errors, and then with one a second: how many a test may provoke depended on its pace.
+    must(where, 'sysctl', '-qw', 'net.ipv4.icmp_ratelimit=0', 'net.ipv6.icmp.ratelimit=0')
   }
   for (const [end, where] of [['in0', 'inside'], ['out0', 'outside']] as const) {
     must('box', 'ip', 'link', 'add', end, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name(where))
