@@ -116,11 +116,11 @@ function medians(samples: readonly Sample[]): Figures {
   return Object.fromEntries(names.map(name => [name, median(samples.map(({ figures }) => figures![name]))]))
 }
 
-/** What further programs took, by name. */
-function othersOf(ts: readonly Sample[], c: readonly Sample[]): NonNullable<RowResult['others']> {
-  const names = Object.keys(c[0]?.others ?? {})
+/** What further programs took, by name: in the samples of either side. */
+function othersOf(ts: readonly Sample[], told: readonly Sample[]): NonNullable<RowResult['others']> {
+  const names = Object.keys(told[0].others!)
   return Object.fromEntries(names.map(name => {
-    const values = c.map(({ others }) => others![name])
+    const values = told.flatMap(({ others }) => others?.[name] ?? [])
     return [name, { side: estimate(values), ratio: estimate(ratios(ts.map(({ value }) => value), values)) }]
   }))
 }
@@ -129,7 +129,7 @@ export function rowResult(
   row: { name: string; unit: string; parameters: object }, ts: readonly Sample[], c: readonly Sample[],
   error: string | null, note: string | null = null, inputDigest: string | null = null,
 ): RowResult {
-  const a = side(ts), b = side(c)
+  const a = side(ts), b = side(c), told = c[0]?.others === undefined ? ts : c
   return {
     name: row.name, unit: row.unit, parameters: { ...row.parameters } as Record<string, number | string>, inputDigest, error,
     ts: a, c: b,
@@ -137,6 +137,6 @@ export function rowResult(
     meanRatio: a?.means && b?.means ? estimate(ratios(a.means, b.means)) : null,
     packets: ts[0]?.packets ?? 0, dropPackets: Number(ts[0]?.counts['dropPackets'] ?? 0),
     bytesPerFlow: ts[0]?.bytesPerFlow ?? null, figures: { ts: medians(ts), c: medians(c) },
-    ...(c[0]?.others === undefined ? {} : { others: othersOf(ts, c) }), note,
+    ...(told[0]?.others === undefined ? {} : { others: othersOf(ts, told) }), note,
   }
 }

@@ -58,18 +58,20 @@ export const TARGETS: readonly Target[] = [
   },
 ]
 
-export function judgeTargets(rows: readonly RowResult[]): TargetResult[] {
+export function judgeTargets(
+  rows: readonly RowResult[], targets: readonly Target[] = TARGETS, groups: readonly GroupTarget[] = CLASSIFY_TARGETS,
+): TargetResult[] {
   const named = (name: string) => rows.find(one => one.name === name && one.error === null)
   const judged = (goal: Goal, figure: number | null): TargetResult => {
     const { what, row, limit, unit, least = false } = goal
     return { what, row, limit, unit, least, figure, passed: figure !== null && (least ? figure >= limit : figure <= limit) }
   }
   return [
-    ...TARGETS.map(target => {
+    ...targets.map(target => {
       const row = named(target.row)
       return judged(target, row === undefined ? null : target.figure(row))
     }),
-    ...CLASSIFY_TARGETS.map(target => {
+    ...groups.map(target => {
       const found = target.rows.map(named).filter(row => row !== undefined)
       const figure = found.length < target.rows.length ? null : target.figure(found)
       return judged({ ...target, row: target.rows.join(' '), least: true }, figure)

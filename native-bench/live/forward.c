@@ -1,7 +1,7 @@
 /*
  * The NAT of natbase between two interfaces: what Pinhole's drivers are measured against, on the same kind of sockets.
- *   forward packet|xdpdrv|xdpgeneric INSIDE,ADDRESS/BITS,PEER-MAC OUTSIDE,ADDRESS,PEER-MAC
- * Translates what natbase does (../baseline/README.md) of the inside prefix to the outside address, answers ARP for the two
+ *   forward packet|xdpdrv|xdpgeneric INSIDE,ADDRESS/BITS,PEER-MAC OUTSIDE,ADDRESS[-LAST],PEER-MAC
+ * Translates what natbase does (../baseline/README.md) of the inside prefix to the outside addresses, answers ARP for all of its
  * addresses, and sends all to the Ethernet address of the peer on the other side. Says `ready`, and upon SIGTERM or SIGINT how many
  * packets there were.
  *
@@ -15,7 +15,7 @@
 #include <signal.h>
 #include <time.h>
 
-enum { INSIDE_PORT, OUTSIDE_PORT, FLOWS = 262144, ARP_BYTES = ETH_HLEN + 28 };
+enum { INSIDE_PORT, OUTSIDE_PORT, FLOWS = 262144, MOST_ADDRESSES = 1024, ARP_BYTES = ETH_HLEN + 28 };
 /* It polls so long after the last frame; a signal that comes just before it sleeps is seen when it wakes. */
 enum { POLL_NS = 50000, LONGEST_SLEEP_MS = 1000 };
 
@@ -23,7 +23,7 @@ static volatile sig_atomic_t is_over;
 static void end(int number) { (void)number; is_over = 1; }
 
 static void usage(void) {
-  fputs("usage: forward packet|xdpdrv|xdpgeneric INSIDE,ADDRESS/BITS,PEER-MAC OUTSIDE,ADDRESS,PEER-MAC\n", stderr);
+  fputs("usage: forward packet|xdpdrv|xdpgeneric INSIDE,ADDRESS/BITS,PEER-MAC OUTSIDE,ADDRESS[-LAST],PEER-MAC\n", stderr);
   exit(2);
 }
 
@@ -33,22 +33,25 @@ static u64 clock_ns(void) {
   return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
 }
 
-/* Of an end on the command line; `bits`: of the prefix, for who may have one. */
+/* Of an end on the command line; `bits`: of the prefix, for who has one; who has none may have several addresses. */
 static void read_end(Port *p, char *text, int *bits) {
   char *address = strchr(text, ','), *mac = address ? strchr(address + 1, ',') : NULL;
   if (!mac || address == text || address - text >= IFNAMSIZ) usage();
   *address++ = *mac++ = 0;
-  char *slash = strchr(address, '/');
-  if ((slash != NULL) != (bits != NULL)) usage();
+  char *slash = strchr(address, '/'), *dash = strchr(address, '-');
+  if ((slash != NULL) != (bits != NULL) || (dash && bits)) usage();
+  if (dash) *dash++ = 0;
   if (slash) {
     char rest;
     *slash++ = 0;
     if (sscanf(slash, "%2d%c", bits, &rest) != 1 || *bits < 1 || *bits > 32) usage();
   }
-  struct in_addr a;
+  struct in_addr a, last;
   unsigned m[6];
   char rest;
-  if (inet_pton(AF_INET, address, &a) != 1) usage();
+  if (inet_pton(AF_INET, address, &a) != 1 || inet_pton(AF_INET, dash ? dash : address, &last) != 1) usage();
+  p->addresses = ntohl(last.s_addr) - ntohl(a.s_addr) + 1;
+  if (p->addresses < 1 || p->addresses > MOST_ADDRESSES) usage();
   if (sscanf(mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", m, m + 1, m + 2, m + 3, m + 4, m + 5, &rest) != 6) usage();
   p->name = text;
   p->address = a.s_addr;
@@ -77,13 +80,14 @@ static void read_link(Port *p) {
 static int answer_arp(const Port *p, u8 *f, u32 bytes) {
   if (bytes < ARP_BYTES || be16(f + 12) != ETH_P_ARP || memcmp(f + 14, "\0\1\x08\0\6\4\0\1", 8) != 0) return 0;
   u8 *sender = f + 22, *target = f + 32;
-  if (ld32(target + 6) != p->address) return 0;
+  u32 asked = ld32(target + 6);
+  if (ntohl(asked) - ntohl(p->address) >= p->addresses) return 0;
   memcpy(f, sender, 6);
   memcpy(f + 6, p->mac, 6);
   f[21] = 2;
   memcpy(target, sender, 10);
   memcpy(sender, p->mac, 6);
-  st32(sender + 6, p->address);
+  st32(sender + 6, asked);
   return 1;
 }
 
@@ -177,8 +181,9 @@ int main(int argc, char **argv) {
   static Port ports[2];
   read_end(ports + INSIDE_PORT, argv[2], &bits);
   read_end(ports + OUTSIDE_PORT, argv[3], NULL);
-  static Options options = { .flows = FLOWS, .seed = 1, .pool_size = 1, .prefixes = 1 };
+  static Options options = { .flows = FLOWS, .seed = 1, .prefixes = 1 };
   options.pool_first = __builtin_bswap32(ports[OUTSIDE_PORT].address);
+  options.pool_size = ports[OUTSIDE_PORT].addresses;
   options.prefix_mask[0] = ~0u << (32 - bits);
   options.prefix_value[0] = __builtin_bswap32(ports[INSIDE_PORT].address) & options.prefix_mask[0];
   Engine *e = table_alloc(sizeof *e);

@@ -25,7 +25,7 @@ typedef struct {
 
 typedef struct {
   const char *name;
-  u32 address;                  /* all as in packets */
+  u32 address, addresses;       /* the first, as in packets, and how many there are */
   u8 mac[6], head[12];          /* `head`: how Ethernet frames begin that leave here */
   int index, fd;
   int is_pending;               /* frames were sent that the kernel has not been told of */

@@ -100,6 +100,7 @@ describe('the C forwarder', { skip: reason ?? false }, () => {
   test('bad arguments: status 2 and how it is called', () => {
     for (const args of [[], ['dpdk', 'in0,10.0.0.1/24,2:0:0:0:0:1', 'out0,203.0.113.1,2:0:0:0:0:2'],
       ['packet', 'in0,10.0.0.1,2:0:0:0:0:1', 'out0,203.0.113.1,2:0:0:0:0:2'], ['packet', 'in0,10.0.0.1/33,2:0:0:0:0:1', 'out0,203.0.113.1,2:0:0:0:0:2'],
+      ['packet', 'in0,10.0.0.1/24,2:0:0:0:0:1', 'out0,203.0.113.2-203.0.113.1,2:0:0:0:0:2'],
       ['packet', 'in0,10.0.0.1/24,2:0:0:0:0', 'out0,203.0.113.1,2:0:0:0:0:2'], ['packet', 'in0,10.0.0/24,2:0:0:0:0:1', 'out0,203.0.113.1,2:0:0:0:0:2']]) {
       const { status, stderr } = lab.run('box', program, ...args)
       assert.equal(status, 2, args.join(' '))

@@ -1,251 +1,170 @@
 /**
  * `npm run bench:live`: `pinhole run`, by each driver, against a C program on the same kind of sockets (forward.c) and against the
- * kernel's nftables masquerade, in network namespaces that are made and removed here. A host sends UDP of 60-byte frames over veth,
- * as fast as it can; what arrives behind the box is counted. Rounds alternate.
+ * kernel's nftables NAT, in network namespaces that are made and removed here. A host sends UDP over veth, as fast as it can or at
+ * a rate; what arrives behind the box is counted. Rounds alternate.
  *
- * Two figures: packets a second that came through, best and median of the rounds, which need a quiet machine with two cores; and
- * processor time a packet, of all that has to do with it but the sending itself, which is right on a busy one as well.
+ * Two figures of most: packets a second that came through, which need a quiet machine with two cores; and processor time a packet,
+ * of all that has to do with it but the sending itself, which is right on a busy one as well.
  */
-import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, readFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
-import { max, median } from 'simple-statistics'
-import { compile } from './compile.ts'
-import { search, type Bound, type Goal } from '../search/mlr.ts'
+import { newResult, type Figures } from '../result.ts'
+import { targetsText } from '../table.ts'
+import { judgeTargets } from '../targets.ts'
+import { C, createPlace, KERNEL, type Place, type Traffic } from './place.ts'
+import { liveResults, type Measured } from './results.ts'
+import { LIVE_ROWS, WARM, WARM_SECONDS, type LiveRow, type Settings } from './rows.ts'
+import { liveText } from './table.ts'
+import { LIVE_TARGETS } from './targets.ts'
 
-const MAIN = resolve('dist/pinhole.js')
-const INSIDE = '10.0.0.5', BOX = ['10.0.0.1/24', '203.0.113.1/24'], SINK = '203.0.113.254'
-const TICK_NS = 1e7
-const WARM_SECONDS = 3
+const STATUS = { ok: 0, found: 1, usage: 2, failed: 3 } as const
+const STATUS_HELP = `
+Rows:
+${LIVE_ROWS.map(({ name, title }) => `  ${name.padEnd(12)}  ${title}`).join('\n')}
+rate-0 comes with --search only.
 
-interface Sample { sentKpps: number; kpps: number; cpuNs: number; boxNs: number }
+Exit status:
+  0  done
+  1  --targets: a target is missed
+  2  the command line cannot be used, or something that is needed is not here
+  3  a row failed: a box ended, or nothing came through`
+const RINGS = ['packet', 'xdpdrv', 'xdpgeneric'], PINHOLES = [...RINGS, 'xdp', 'libpcap']
+const SENDING_SECONDS = 1
+
+interface Flags {
+  rounds: number
+  seconds: number
+  load: number
+  drivers: string[]
+  rows?: string[]
+  search?: true
+  targets?: true
+  json: string
+}
 
 function whole(text: string): number {
   if (!/^[1-9]\d{0,6}$/.test(text)) throw new InvalidArgumentError('A whole number from 1 is needed.')
   return Number(text)
 }
 
+function seconds(text: string): number {
+  const value = Number(text)
+  if (!(value >= 0.1 && value <= 60)) throw new InvalidArgumentError('A number from 0.1 to 60 is needed.')
+  return value
+}
+
+const listOf = (known: readonly string[]) => (text: string): string[] => {
+  const names = text.split(',')
+  const stranger = names.find((name) => !known.includes(name))
+  if (stranger !== undefined) throw new InvalidArgumentError(`${stranger} is none of ${known.join(', ')}.`)
+  return names
+}
+
 const flags = new Command('bench:live')
   .description('Forward between two interfaces, by Pinhole, by a C program on the same sockets and by the kernel, alternately. '
     + 'Needs root, ip, nft, taskset and a C compiler.')
-  .option('--flows <n>', 'flows of the traffic', whole, 4096)
-  .option('--seconds <n>', 'length of a measurement', whole, 2)
-  .option('--rounds <n>', 'rounds', whole, 5)
-  .option('--drivers <list>', 'of Pinhole and, after c-, of the C program, with commas', (text) => text.split(','),
-    ['packet', 'xdpdrv', 'xdpgeneric'].flatMap((driver) => [driver, `c-${driver}`]))
-  .option('--search', 'in place of that: the rates at which nothing, and half a per cent, is lost')
-  .option('--json', 'for programs')
-  .parse().opts<{ flows: number; seconds: number; rounds: number; drivers: string[]; search?: true; json?: true }>()
+  .option('--rounds <n>', 'rounds', whole, 3)
+  .option('--seconds <n>', 'length of a measurement of packets a second', seconds, 1.2)
+  .option('--load <n>', 'packets/s behind which round trips are measured', whole, 100_000)
+  .option('--drivers <list>', 'of Pinhole and, after c-, of the C program, with commas',
+    listOf([...PINHOLES, ...RINGS.map((name) => C + name)]),
+    [...RINGS.flatMap((driver) => [driver, C + driver]), 'libpcap'])
+  .option('--rows <list>', 'those rows only, with commas', listOf(LIVE_ROWS.map(({ name }) => name)))
+  .option('--search', 'only the highest rates without loss, with the time that takes')
+  .option('--targets', 'hold the figures against the targets of the project')
+  .option('--json <file>', 'where the result goes', '.bench/live.json')
+  .addHelpText('after', STATUS_HELP)
+  .configureOutput({ outputError: (text, write) => write(text) })
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? STATUS.ok : STATUS.usage))
+  .parse().opts<Flags>()
 
 function fail(message: string): never {
   process.stderr.write(`bench:live: ${message}\n`)
-  process.exit(2)
+  process.exit(STATUS.usage)
 }
 
-if (process.getuid?.() !== 0) fail('root is needed: it makes network namespaces')
-const dir = mkdtempSync(join(tmpdir(), 'pinhole-bench-live-')), BLAST = join(dir, 'blast'), FORWARD = join(dir, 'forward')
-const name = (where: string) => `pinhole-bench-${where}-${process.pid}`
+const progress = (text: string) => { if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`) }
 
-function must(program: string, ...args: string[]): string {
-  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${error?.message ?? stderr}`)
-  return stdout
-}
-const inside = (where: string, ...command: string[]) => must('ip', 'netns', 'exec', name(where), ...command)
-
-function clear(): void {
-  for (const where of ['host', 'box', 'sink']) spawnSync('ip', ['netns', 'del', name(where)], { stdio: 'ignore' })
+function rowsWanted(settings: Settings): LiveRow[] {
+  const wanted = LIVE_ROWS.filter(({ name, kind }) => (flags.rows === undefined || flags.rows.includes(name))
+    && (!settings.isLong || kind === 'search'))
+    .filter(({ isOf }) => isOf(KERNEL, settings) || flags.drivers.some((who) => isOf(who, settings)))
+  if (wanted.length === 0) fail('no row is left; --help names them')
+  return wanted
 }
 
-function macOf(where: string, link: string): string {
-  return (JSON.parse(inside(where, 'ip', '-j', 'link', 'show', link)) as { address: string }[])[0]!.address
-}
-
-/** Fresh namespaces; the Ethernet address of the box. */
-function lay(): string {
-  clear()
-  for (const where of ['host', 'box', 'sink']) {
-    must('ip', 'netns', 'add', name(where))
-    inside(where, 'sysctl', '-qw', 'net.ipv6.conf.all.disable_ipv6=1')
-    inside(where, 'ip', 'link', 'set', 'lo', 'up')
+/** One box after the other, each through all rows; who failed in a row is not asked for it again. */
+async function measureAll(place: Place, rows: readonly LiveRow[], all: readonly string[], settings: Settings): Promise<Measured> {
+  const measured: Measured = { rounds: new Map(), errors: new Map() }
+  const of = <T>(map: Map<string, Map<string, T>>, who: string) => {
+    if (!map.has(who)) map.set(who, new Map<string, T>())
+    return map.get(who)!
   }
-  for (const [end, where, address] of [['in0', 'host', `${INSIDE}/24`], ['out0', 'sink', `${SINK}/24`]] as const) {
-    inside('box', 'ip', 'link', 'add', end, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name(where))
-    inside('box', 'ip', 'link', 'set', end, 'up')
-    inside(where, 'ip', 'address', 'add', address, 'dev', 'eth0')
-    inside(where, 'ip', 'link', 'set', 'eth0', 'up')
+  for (let round = 0; round < flags.rounds; round++) {
+    const alone = new Map<Traffic, number>()
+    for (const { kind, traffic } of rows) if (kind === 'rate') alone.set(traffic, place.sendingNs(traffic, SENDING_SECONDS))
+    for (const who of all) {
+      const errors = of<string>(measured.errors, who), rounds = of<Figures[]>(measured.rounds, who)
+      const left = rows.filter(({ name, isOf }) => isOf(who, settings) && !errors.has(name))
+      if (left.length === 0) continue
+      let current = left[0]
+      try {
+        await place.behind(who, async (box) => {
+          box.blast('send', WARM, WARM_SECONDS, 0)
+          for (current of left) {
+            progress(`round ${round + 1} of ${flags.rounds}: ${who}, ${current.name}`)
+            try {
+              const figures = await current.measure({ ...settings, box, sendingNs: (traffic) => alone.get(traffic)! })
+              rounds.set(current.name, [...rounds.get(current.name) ?? [], figures])
+            } catch (error) {
+              errors.set(current.name, (error as Error).message)
+            }
+          }
+        })
+      } catch (error) {
+        for (const { name } of left) errors.set(name, (error as Error).message)
+      }
+    }
   }
-  // What arrives is counted by its interface, and goes no further.
-  inside('sink', 'nft', 'table ip raw { chain pre { type filter hook prerouting priority raw; ip protocol udp drop; }; }')
-  return macOf('box', 'in0')
+  progress('')
+  return measured
 }
 
-function arrived(): number {
-  const [link] = JSON.parse(inside('sink', 'ip', '-j', '-s', 'link', 'show', 'eth0')) as { stats64: { rx: { packets: number } } }[]
-  return link!.stats64.rx.packets
-}
-
-/** `rate`: packets a second, or 0: as fast as it goes. */
-function blast(mac: string, seconds: number, rate = 0): [sent: number, ns: number] {
-  const said = inside('host', 'taskset', '-c', '0', BLAST, 'eth0', mac, INSIDE, SINK,
-    String(flags.flows), String(seconds), String(rate))
-  return said.trim().split(' ').map(Number) as [number, number]
-}
-
-/** Processor time of a process so far. */
-function cpuNs(pid: number): number {
-  const [user, system] = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ').slice(11, 13).map(Number)
-  return (user! + system!) * TICK_NS
-}
-
-/** `sendingNs`: what a packet costs that nobody receives. */
-async function measure(mac: string, pid: number | null, sendingNs: number): Promise<Sample> {
-  blast(mac, WARM_SECONDS)
-  const before = arrived(), boxBefore = pid === null ? 0 : cpuNs(pid)
-  const [sent, ns] = blast(mac, flags.seconds)
-  const boxNs = (pid === null ? 0 : cpuNs(pid)) - boxBefore
-  await new Promise((wake) => setTimeout(wake, 100))
-  const through = arrived() - before
-  const kpps = (packets: number) => packets / flags.seconds / 1000
-  return { sentKpps: kpps(sent), kpps: kpps(through), cpuNs: (ns - sendingNs * sent + boxNs) / through, boxNs: boxNs / through }
-}
-
-/** A packet to an Ethernet address that nobody has costs the sending, and being thrown away. */
-function sendingAlone(): number {
-  lay()
-  const [sent, ns] = blast('02:00:00:00:00:01', WARM_SECONDS)
-  return ns / sent
-}
-
-/** What is done with a network behind its box: its Ethernet address, and the process of the box, if there is one. */
-type Work<T> = (mac: string, pid: number | null) => Promise<T>
-
-async function kernel<T>(work: Work<T>): Promise<T> {
-  const mac = lay()
-  inside('box', 'ip', 'address', 'add', BOX[0]!, 'dev', 'in0')
-  inside('box', 'ip', 'address', 'add', BOX[1]!, 'dev', 'out0')
-  inside('box', 'sysctl', '-qw', 'net.ipv4.ip_forward=1')
-  inside('box', 'nft', 'table ip nat { chain post { type nat hook postrouting priority srcnat; oifname "out0" masquerade; }; }')
-  return work(mac, null)
-}
-
-const OUTSIDE_ADDRESS = BOX[1]!.split('/')[0]!
-
-async function pinhole<T>(driver: string, work: Work<T>): Promise<T> {
-  const mac = lay()
-  const ends = ['--inside', `in0,${BOX[0]}`, '--outside', `out0,${BOX[1]}`, '--pool', OUTSIDE_ADDRESS]
-  // Not on one core alone: the optimizing compiler has a thread of its own.
-  return withBox(mac, [process.execPath, MAIN, 'run', '--quiet', '--driver', driver, ...ends], work)
-}
-
-async function yardstick<T>(driver: string, work: Work<T>): Promise<T> {
-  const mac = lay()
-  const ends = [`in0,${BOX[0]},${macOf('host', 'eth0')}`, `out0,${OUTSIDE_ADDRESS},${macOf('sink', 'eth0')}`]
-  return withBox(mac, [FORWARD, driver, ...ends], work)
-}
-
-/** @param command a program that forwards from when it says something, until SIGTERM */
-async function withBox<T>(mac: string, command: string[], work: Work<T>): Promise<T> {
-  const child = spawn('ip', ['netns', 'exec', name('box'), ...command], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const ended = new Promise((wake) => child.once('exit', wake))
+async function main(): Promise<number> {
+  if (process.getuid?.() !== 0) fail('root is needed: it makes network namespaces')
+  const settings: Settings = { seconds: flags.seconds, load: flags.load, isLong: flags.search === true }
+  const rows = rowsWanted(settings), all = [...flags.drivers, KERNEL]
+  const compiler = spawnSync(process.env['CC'] ?? 'cc', ['--version'], { encoding: 'utf8' })
+  if (compiler.status !== 0) fail('there is no C compiler')
+  const place = createPlace()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      place.clear()
+      process.exit(130)
+    })
+  }
   try {
-    await new Promise<void>((ready, broken) => {
-      child.stdout.once('data', () => ready())
-      child.once('exit', () => broken(new Error('the box ended')))
-    })
-    return await work(mac, child.pid!)
+    const result = newResult(flags.rounds, false, compiler.stdout.split('\n')[0])
+    const measured = await measureAll(place, rows, all, settings)
+    result.rows = liveResults(rows, all, settings, measured)
+    mkdirSync(dirname(flags.json), { recursive: true })
+    writeFileSync(flags.json, JSON.stringify(result, null, 2) + '\n')
+    console.log(liveText(rows, all, measured))
+    let status: number = STATUS.ok
+    if (flags.targets === true) {
+      const targets = judgeTargets(result.rows, LIVE_TARGETS, [])
+      console.log('\n' + targetsText(targets))
+      if (targets.some(({ passed, figure }) => !passed && figure !== null)) status = STATUS.found
+    }
+    return [...measured.errors.values()].some((errors) => errors.size > 0) ? STATUS.failed : status
   } finally {
-    child.kill('SIGTERM')
-    await ended
+    place.clear()
   }
 }
 
-const KERNEL = 'kernel, masquerade', C = 'c-', PINHOLE = 'pinhole, '
-const nameOf = (driver: string) => driver.startsWith(C) ? driver : PINHOLE + driver
-
-/** One after the other, by the name that it has in the table. */
-async function inTurn<T>(work: Work<T>): Promise<Record<string, T>> {
-  const results: Record<string, T> = {}
-  for (const driver of flags.drivers) {
-    results[nameOf(driver)] = await (driver.startsWith(C) ? yardstick(driver.slice(C.length), work) : pinhole(driver, work))
-  }
-  results[KERNEL] = await kernel(work)
-  return results
-}
-
-/* Search for the throughput. */
-
-const NO_LOSS: Goal = { name: 'no loss', lossRatio: 0, trialSeconds: 1, totalSeconds: 5, exceedRatio: 0.5, width: 0.05 }
-const GOALS = [NO_LOSS, { ...NO_LOSS, name: '0.5 % lost', lossRatio: 0.005 }]
-const LEAST_RATE = 10_000, SHORT_SECONDS = 0.2, MOST_TRIALS = 120
-
-const searched: Work<Bound[]> = async (mac) => {
-  const [sent] = blast(mac, WARM_SECONDS)
-  const most = Math.ceil(sent / WARM_SECONDS)
-  const { bounds } = await search({ least: LEAST_RATE, most, goals: GOALS, shortSeconds: SHORT_SECONDS, mostTrials: MOST_TRIALS },
-    async (load, seconds) => {
-      const before = arrived(), [count] = blast(mac, seconds, load)
-      await new Promise((wake) => setTimeout(wake, 100))
-      // What the sender could not send was not offered: the trial says nothing about so high a load.
-      return Math.max(0, 1 - (arrived() - before) / Math.max(count, load * seconds))
-    })
-  return bounds
-}
-
-async function searchAll(): Promise<void> {
-  const found = await inTurn(searched)
-  if (flags.json === true) {
-    process.stdout.write(JSON.stringify({ ...flags, node: process.version, found }, null, 1) + '\n')
-    return
-  }
-  const kpps = (rate: number | null) => rate === null ? '-' : (rate / 1000).toFixed(0)
-  const lines = Object.entries(found).flatMap(([who, bounds]) => bounds.map(({ goal, lower, upper, trials }) =>
-    [who.padEnd(20), goal.padEnd(12), kpps(lower).padStart(12), kpps(upper).padStart(14), String(trials).padStart(8)].join('')))
-  process.stdout.write(['kpps                            at least     less than  trials', ...lines, ''].join('\n'))
-}
-
-/* Rates side by side. */
-
-async function ratesOfAll(): Promise<void> {
-  const samples: Record<string, Sample[]> = {}
-  for (let n = 0; n < flags.rounds; n++) {
-    const sendingNs = sendingAlone()
-    const round = await inTurn((mac, pid) => measure(mac, pid, sendingNs))
-    for (const [who, sample] of Object.entries(round)) (samples[who] ??= []).push(sample)
-  }
-  const of = (list: Sample[], what: keyof Sample) => list.map((sample) => sample[what])
-  if (flags.json === true) {
-    process.stdout.write(JSON.stringify({ ...flags, node: process.version, samples }, null, 1) + '\n')
-    return
-  }
-  const line = (title: string, ...cells: string[]) => title.padEnd(20) + cells.map((cell) => cell.padStart(11)).join('') + '\n'
-  const kernels = samples[KERNEL]!
-  const row = ([who, list]: [string, Sample[]]) => {
-    const rates = of(list, 'kpps'), lost = list.map(({ sentKpps, kpps }) => 1 - kpps / sentKpps)
-    const inC = who.startsWith(PINHOLE) ? samples[C + who.slice(PINHOLE.length)] : undefined
-    // Neighbours in time are compared with each other.
-    const ratio = (what: keyof Sample, to: Sample[] | undefined, unit: string) =>
-      to === undefined ? '' : `${median(list.map((sample, i) => sample[what] / to[i]![what])).toFixed(2)} ${unit}`
-    return line(who, max(rates).toFixed(0), median(rates).toFixed(0), `${(median(lost) * 100).toFixed(1)} %`,
-      ratio('kpps', kernels, '×'), ratio('kpps', inC, '× C'), median(of(list, 'cpuNs')).toFixed(0),
-      ratio('cpuNs', kernels, '×'), ratio('cpuNs', inC, '× C'),
-      median(of(list, 'boxNs')).toFixed(0), ratio('boxNs', inC, '× C'))
-  }
-  const head = line('', 'best kpps', 'median', 'lost', '', '', 'ns/packet', '', '', 'by the box', '')
-  process.stdout.write(head + Object.entries(samples).map(row).join('')
-    + '× is the median of the ratios to the kernel in the same round, × C of those to the C program on the same kind of sockets\n')
-}
-
-try {
-  compile('blast', dir)
-  if (flags.drivers.some((driver) => driver.startsWith(C))) compile('forward', dir)
-  await (flags.search === true ? searchAll() : ratesOfAll())
-} catch (error) {
+process.exitCode = await main().catch((error: unknown) => {
   process.stderr.write(`bench:live: ${(error as Error).message}\n`)
-  process.exitCode = 1
-} finally {
-  clear()
-  rmSync(dir, { recursive: true })
-}
+  return STATUS.usage
+})
