@@ -51,6 +51,8 @@ export interface RunningBox {
   /** Name of the line that said it was ready. */
   ready: string
   stderr(): string
+  /** However it ends. */
+  ended: Promise<Ran>
   /** Ends it by SIGTERM. */
   end(): Promise<Ran>
 }
@@ -144,7 +146,7 @@ export function openLab(driver: DriverChoice = 'auto'): Lab {
       void ran.then(() => reject(new Error(`it ended: ${stdout()}${stderr()}`)))
     })
     return {
-      child, stderr, ready: stdout().trim(),
+      child, stderr, ready: stdout().trim(), ended: ran,
       async end() {
         child.kill('SIGTERM')
         return ran

@@ -47,8 +47,8 @@ export function actorsOf(lab: () => Lab, ...options: string[]) {
     return child
   }
 
-  async function says(box: RunningBox, wanted: RegExp): Promise<void> {
-    for (let n = 0; n < 100 && !wanted.test(box.stderr()); n++) await sleep(100)
+  async function says(box: RunningBox, wanted: RegExp, seconds = 10): Promise<void> {
+    for (let n = 0; n < 10 * seconds && !wanted.test(box.stderr()); n++) await sleep(100)
     assert.match(box.stderr(), wanted)
   }
 

@@ -197,18 +197,52 @@ nat:
     assert.equal(report.firewall!.rules[0]!.packets, 3)
   })
 
+  test('a worker that hangs is ended and followed by another one, and one that dies again and again ends the box, with status 70', async () => {
+    const file = path.join(dir, 'again.yaml')
+    fs.writeFileSync(file, MIDCOM_BOX)
+    const box = await lab.box('--config', file, '--workers', String(WORKERS))
+    const pidOf = (worker: number) => Number([...box.stderr().matchAll(new RegExp(`worker ${worker}: forwards, process (\\d+)`, 'g'))].at(-1)![1])
+    const [hanging, dying] = [pidOf(0), pidOf(2)]
+    process.kill(hanging, 'SIGSTOP')
+    const sinceMs = Date.now()
+    // Meanwhile an agent waits, for the rule is to count in every worker.
+    const enabled = lab.later('box', process.execPath, MAIN, 'ctl', 'enable', `${ofEach[0]!}:5004`, `${OUT}:6000`, '--protocol', 'udp', '--direction', 'inbound', '--timeout', '20s')
+    await says(box, /worker 0 has hung for 10 s: it is ended/, 15)
+    assert.ok(Date.now() - sinceMs > 8000)
+    await says(box, /worker 0: forwards.*worker 0: forwards/s)
+    const { status: answer, stderr: said } = await enabled
+    assert.equal(answer, 0, said)
+    assert.match(lab.must('inside', 'ping', '-c', '2', '-i', '0.1', '-W', '2', '-I', ofEach[0]!, OUT), /2 received/)
+    let last = dying
+    for (let n = 1; n < 6; n++) {
+      process.kill(last, 'SIGKILL')
+      for (let tries = 0; tries < 100 && pidOf(2) === last; tries++) await sleep(50)
+      assert.notEqual(pidOf(2), last)
+      last = pidOf(2)
+    }
+    process.kill(last, 'SIGKILL')
+    const { status, stderr } = await box.ended
+    assert.equal(status, 70, stderr)
+    assert.match(stderr, /pinhole: worker 2 ended \(SIGKILL\) 6 times within 60 s: the box ends\n/)
+  })
+
   test('refused: what several workers cannot do is said at once', () => {
     const file = path.join(dir, 'no.yaml')
     const refused = (text: string) => {
       fs.writeFileSync(file, text)
-      const { status, stderr } = lab.refused(...INTERFACES, '--config', file, '--workers', '3')
+      const { status, stderr } = lab.run('box', process.execPath, MAIN, 'run', ...INTERFACES, '--config', file, '--workers', '3')
       assert.equal(status, 2, stderr)
       return stderr.trim()
     }
-    assert.match(refused('nat: {pools: [{inside: [10.0.0.0/24], addresses: [203.0.113.9], hosts-per-address: 256}]}\n'), /^pinhole: --workers 3: nat\.pools\.hosts-per-address: /)
-    assert.match(refused('nat: {ports: 1024-1100}\n'), /^pinhole: --workers 3: nat\.ports: 77 ports are too few/)
-    assert.match(refused('nat: {ports: 1024-3071, port-block: 1024}\n'), /^pinhole: --workers 3: nat\.port-block: 2 blocks an address are too few/)
-    assert.match(lab.refused(...INTERFACES, '--workers', '17').stderr, /at most 16/)
+    const at = (line: number, column: number, setting: string) => `${file}:${line}:${column}: ${setting}: --workers 3: `
+    assert.equal(refused('nat: {pools: [{inside: [10.0.0.0/24], addresses: [203.0.113.9], hosts-per-address: 256}]}\n'),
+      `${at(1, 84, 'nat.pools[0].hosts-per-address')}hosts with ports of their own on a fixed address need one worker; leave it out, or run one worker`)
+    assert.equal(refused('nat: {ports: 1024-1100}\n'), `${at(1, 14, 'nat.ports')}77 ports are too few: each worker has 64 at least; write a longer range`)
+    assert.equal(refused('interfaces:\n  driver: xdp\n  inside: {name: in0, addresses: [10.0.0.1/24]}\n  outside: {name: out0, addresses: [203.0.113.1/24]}\nnat:\n  ports: 1024-3071\n  port-block: 1024\n'),
+      `${at(2, 11, 'interfaces.driver')}this driver serves one worker; packet serves several\n`
+      + `${at(7, 15, 'nat.port-block')}2 blocks an address are too few: a worker has at least one; write fewer ports a block`)
+    assert.match(lab.refused(...INTERFACES, '--driver', 'xdp', '--workers', '3').stderr, /^pinhole: --workers 3: --driver xdp: this driver serves one worker; packet serves several\n$/)
+    for (const count of ['0', '17', '1e1']) assert.match(lab.refused(...INTERFACES, '--workers', count).stderr, /A whole number from 1 to 16 is needed/)
     assert.match(lab.refused('--simulate', '--config', file, '--workers', '2').stderr, /--workers is for interfaces/)
   })
 })

@@ -6,7 +6,8 @@ import { rangeWords, sharedPool } from '../config/assemble-nat.ts'
 import {
   insideOf, interfaceFaults, parseHostAddress, parseInterfaceAddress, parseInterfaceName, type InterfacesConfig, type LiveInterface,
 } from '../config/interfaces.ts'
-import { ConfigError, defaultConfig, loadConfig } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
+import { ConfigError, defaultConfig, loadConfig, type SettingFault } from '../config/load.ts'
 import { scaled } from '../config/scaled.ts'
 import { usableRange } from '../config/values.ts'
 import { POOL_MOST } from '../config/written.ts'
@@ -18,8 +19,9 @@ import { asUser } from '../run/privileges.ts'
 import { defaultRecordDoor } from '../run/record-door.ts'
 import { recordedConfiguration } from '../run/recorded-settings.ts'
 import { createRunReport, runSummary } from '../run/report.ts'
+import { sharingFaults } from '../workers/plan.ts'
 import { checkOutputs, writeReport } from './outputs.ts'
-import { atLeastOnce, pace, positive, seed } from './values.ts'
+import { atLeastOnce, pace, positive, seed, workers } from './values.ts'
 import { Failure, STATUS } from './status.ts'
 
 interface RunFlags {
@@ -59,7 +61,7 @@ export function registerRun(program: Command): void {
     .addOption(new Option('--driver <driver>', 'how frames come and go (see docs/live.md); else what the configuration '
       + 'says, or auto')
       .choices(DRIVER_CHOICES))
-    .option('--workers <n>', 'processes that forward, each the flows of its share of inside hosts', positive, 1)
+    .option('--workers <n>', 'processes that forward, each the flows of its share of inside hosts', workers, 1)
     .option('--fix-offload', 'switch off what joins frames on their way in (GRO, LRO), instead of refusing the interface')
     .option('--user <name>', 'become this user when interfaces and doors are open')
     .option('--record-door <path>', 'Unix socket where `pinhole record` asks, or none (default: one in /run/pinhole)')
@@ -194,7 +196,8 @@ function between(capture: string | undefined, flags: RunFlags, log: Log): Setup 
   if (capture !== undefined) {
     throw new Failure(STATUS.usage, 'a capture is played with --simulate; between interfaces there are their packets')
   }
-  const config = flags.config === undefined ? defaultConfig() : loadConfig(flags.config)
+  const config = flags.config === undefined ? defaultConfig()
+    : loadConfig(flags.config, (settings) => flags.workers === 1 ? [] : sharedFaults(settings, flags))
   const found = interfacesOf(flags, config.interfaces)
   if (found === null) {
     throw new Failure(STATUS.usage, 'which interfaces? name them with --inside and --outside, or in `interfaces` of the '
@@ -212,9 +215,22 @@ function between(capture: string | undefined, flags: RunFlags, log: Log): Setup 
   }
   // Several workers share the sockets of one driver.
   const driver = found.driver === 'auto' && flags.workers > 1 ? 'packet' : found.driver
+  if (flags.workers > 1 && driver !== 'packet') {
+    throw new Failure(STATUS.usage, `--workers ${flags.workers}: --driver ${driver}: ${ONE_WORKER}`)
+  }
   const settings = scaled({ ...config, interfaces: { ...found, driver } }, flags.timeScale)
   const live = prepareLive(settings, { fixOffload: flags.fixOffload === true, log })
   return { config: live.config, live, inside: insideOf(found) }
+}
+
+const ONE_WORKER = 'this driver serves one worker; packet serves several'
+
+/** What several workers cannot have of a configuration. */
+function sharedFaults(config: Config, { workers: count, driver }: RunFlags): SettingFault[] {
+  const configured = config.interfaces?.driver ?? 'auto'
+  const isOther = driver === undefined && configured !== 'auto' && configured !== 'packet'
+  const other = { pointers: ['/interfaces/driver'], message: `--workers ${count}: ${ONE_WORKER}` }
+  return [...sharingFaults(config, count), ...isOther ? [other] : []]
 }
 
 function interfacesOf(flags: RunFlags, configured: InterfacesConfig | null): InterfacesConfig | null {

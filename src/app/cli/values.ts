@@ -1,6 +1,7 @@
 /** Values of options, as commander has them read. */
 import { InvalidArgumentError } from 'commander'
 import type { Prefix } from '../../base/address.ts'
+import { MOST_WORKERS } from '../../channel/steering.ts'
 import { parsePrefix } from '../config/address.ts'
 
 export function prefixes(text: string, before: Prefix[]): Prefix[] {
@@ -15,6 +16,11 @@ export function prefixes(text: string, before: Prefix[]): Prefix[] {
 export function positive(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('A whole number from 1 to 999,999,999 is needed.')
   return Number(text)
+}
+
+export function workers(text: string): number {
+  if (/^\d{1,2}$/.test(text) && Number(text) >= 1 && Number(text) <= MOST_WORKERS) return Number(text)
+  throw new InvalidArgumentError(`A whole number from 1 to ${MOST_WORKERS} is needed.`)
 }
 
 export function seed(text: string): number {

@@ -10,21 +10,17 @@ import { betweenNat } from './between-nat.ts'
 import { betweenNpt6 } from './between-npt6.ts'
 import { betweenRules } from './between-rules.ts'
 import { betweenSnmp } from './between-snmp.ts'
-import { pathOf, type Found, type Problem, type SettingsDocument } from './document.ts'
+import { pathOf, reporter, type Found, type Problem, type SettingsDocument } from './document.ts'
 import { setting } from './schema.ts'
 import { entries, overlap, POOL_MOST } from './written.ts'
 import { nearest } from './nearest.ts'
 import { parsePorts } from './quantity.ts'
 import { parseEndpoint, parseKey, usableIpv4, usableRange } from './values.ts'
 
-export function betweenSettings({ data, places, locate, problems: earlier }: SettingsDocument, folder: string): Problem[] {
+export function betweenSettings(document: SettingsDocument, folder: string): Problem[] {
+  const { data, problems: earlier } = document
   const problems: Problem[] = []
-  // A list that is absent has no place; then the other party to the conflict has to answer for it.
-  const found: Found = (pointers: string[], message: string, suggestion?: string) => {
-    const pointer = pointers.find(candidate => places.has(candidate)) ?? ''
-    const place = locate(places.get(pointer)?.value ?? 0)
-    problems.push({ ...place, path: pathOf(pointer), message, ...suggestion !== undefined && { suggestion } })
-  }
+  const found = reporter(document, problems)
   if (data === null && earlier.length > 0) return []
 
   const inside = entries(data, 'inside', parsePrefix)

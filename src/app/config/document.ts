@@ -28,6 +28,15 @@ export interface Place {
 /** Tells a problem at the first of these places that the file has. */
 export type Found = (pointers: string[], message: string, suggestion?: string) => void
 
+/** Adds to `problems`. A list that is absent has no place; then the other party to the conflict has to answer for it. */
+export function reporter({ places, locate }: SettingsDocument, problems: Problem[]): Found {
+  return (pointers, message, suggestion) => {
+    const pointer = pointers.find((candidate) => places.has(candidate)) ?? ''
+    const place = locate(places.get(pointer)?.value ?? 0)
+    problems.push({ ...place, path: pathOf(pointer), message, ...suggestion !== undefined && { suggestion } })
+  }
+}
+
 export interface SettingsDocument {
   /** Objects have no prototype, so that a key such as `__proto__` is a key like all others. */
   data: unknown

@@ -14,7 +14,7 @@ import type {
 } from './config.ts'
 import { ruleOf } from './firewall.ts'
 import type { InterfaceAddress, InterfacesConfig } from './interfaces.ts'
-import { readDocument, type Problem } from './document.ts'
+import { readDocument, reporter, type Problem } from './document.ts'
 import { schemaProblems } from './problems.ts'
 import type { Ports } from './quantity.ts'
 import { reader } from './reader.ts'
@@ -42,9 +42,14 @@ export type Checked = { config: Config; problems: [] } | { config: null; problem
 /** Far above any real file, far below what would make the parser slow. */
 const FILE_MOST_BYTES = 1 << 18
 
+/** Why good settings do not do for what they are read for; told at the first of these places (JSON pointers) that the file has. */
+export interface SettingFault { pointers: string[]; message: string; suggestion?: string }
+/** What else a configuration has to be like, once it is good. */
+export type Demand = (config: Config) => SettingFault[]
+
 /** Reads and checks a file; `-` is standard input. Throws `ConfigError`. */
-export function loadConfig(path: string): Config {
-  const { config, problems } = checkConfig(readText(path), folderOf(path))
+export function loadConfig(path: string, demand?: Demand): Config {
+  const { config, problems } = checkConfig(readText(path), folderOf(path), demand)
   if (config !== null) return config
   const lines = problems.map(problem => problemText(path, problem))
   throw new ConfigError('config-invalid', path, problems, lines.join('\n'))
@@ -93,12 +98,15 @@ export function folderOf(path: string): string {
  * Checks the text of a file: its settings, or every problem, in the order of the file.
  * @param folder where the files lie that it names
  */
-export function checkConfig(text: string, folder = '.'): Checked {
+export function checkConfig(text: string, folder = '.', demand: Demand = () => []): Checked {
   const document = readDocument(text.replace(/^\uFEFF/, ''))
   const problems = [...document.problems, ...schemaProblems(document, SCHEMA, document.data), ...betweenSettings(document, folder)]
   if (problems.length === 0) {
     const lineOf = (pointer: string) => document.locate(document.places.get(pointer)?.value ?? 0).line
-    return { config: assemble(document.data, folder, lineOf), problems: [] }
+    const config = assemble(document.data, folder, lineOf)
+    const found = reporter(document, problems)
+    for (const { pointers, message, suggestion } of demand(config)) found(pointers, message, suggestion)
+    if (problems.length === 0) return { config, problems: [] }
   }
   return { config: null, problems: problems.sort((a, b) => a.line - b.line || a.column - b.column) }
 }

@@ -1,11 +1,10 @@
 /**
  * A packet path of several processes (`pinhole run --workers`). This one has policy and doors, opens the sockets, and forwards
  * nothing; each worker has the flows of its share of inside hosts, and outside ports of its own. Processes and not threads: what
- * one of them
- * does wrong, down to a fault of the driver in C, ends nobody else. Its sockets stay open here, so that another one goes on with
- * them, even when root has been given up.
+ * one of them does wrong, down to a fault of the driver in C, ends nobody else. Its sockets stay open here, so that another one
+ * goes on with them, even when root has been given up; keeper.ts sees to that.
  */
-import { fork, type ChildProcess } from 'node:child_process'
+import { fork } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Prefix } from '../../base/address.ts'
@@ -28,18 +27,13 @@ import { linkOptions, type LiveReport, type Prepared } from '../run/live.ts'
 import type { PacketPath } from '../run/path.ts'
 import type { Identity } from '../run/privileges.ts'
 import { joinedFirewall, joinedLog } from './joined.ts'
-import { COMMANDS_APPLIED, COMMANDS_WRITTEN, SLEEPS, layOut, stateOf, type MemoryShape } from './memory.ts'
-import { machineMs, type FromWorker, type ToWorker, type WorkerResult } from './messages.ts'
+import { createKeeper, tell } from './keeper.ts'
+import { BEATS, COMMANDS_APPLIED, COMMANDS_WRITTEN, SLEEPS, layOut, stateOf, type MemoryShape, type WorkerMemory } from './memory.ts'
+import { machineMs } from './messages.ts'
 import { configOfWorker, steeringOf } from './plan.ts'
 import { steeringProgram } from './program.ts'
 import type { WorkersReport } from './report.ts'
 
-/** A worker that dies so often within so long is not started again: the box ends. */
-const RESTARTS_MOST = 5, RESTARTS_MS = 60_000
-/** How long a worker may take to be there, and to end. */
-const READY_MS = 20_000, STOP_MS = 5000
-/** Whoever has commands and carries none of them out in so many looks, a second apart, hangs and is ended. */
-const LOOKS_MOST = 10, LOOK_MS = 1000
 /** How long policy waits at a time for workers when the ring is full. */
 const PUMP_MS = 2
 
@@ -55,25 +49,9 @@ export interface CrewOptions {
   onFailure: (why: string) => void
 }
 
-interface Member {
-  child: ChildProcess | null
-  isRunning: boolean
-  restarts: number[]
-  restarted: number
-  flowsLost: number
-  result: WorkerResult | null
-  /** Commands that it had carried out at the last look, and looks since it carried out any of those that wait. */
-  applied: number
-  looks: number
-}
-
 /** @throws Failure */
 export function openCrew(options: CrewOptions): PacketPath {
   const { config, live, workers, log } = options
-  if (live.driverName !== 'packet') {
-    throw new Failure(STATUS.usage, `--workers ${workers}: the driver ${live.driverName} serves one worker; `
-      + '--driver packet serves several')
-  }
   const steering = steeringOf(config, workers)
   const addon = loadAddon()
   const ends = linkOptions(live.links)
@@ -93,10 +71,6 @@ export function openCrew(options: CrewOptions): PacketPath {
   const totals = createTotals()
   let rules: readonly FirewallRule[] = config.firewall.rules
   let zeroMs = NaN
-  let isStopping = false
-
-  const members = Array.from({ length: workers }, (): Member =>
-    ({ child: null, isRunning: false, restarts: [], restarted: 0, flowsLost: 0, result: null, applied: 0, looks: 0 }))
 
   /* What is shared: counters, commands, what rules have let through, mappings. */
 
@@ -151,104 +125,57 @@ export function openCrew(options: CrewOptions): PacketPath {
 
   /** Rings whoever sleeps over something to carry out. */
   function rouse(): void {
-    for (const [worker, { isRunning }] of members.entries()) {
+    for (const [worker, { isRunning }] of keeper.workers.entries()) {
       if (isRunning && Atomics.load(state, stateOf(worker, SLEEPS)) !== 0) addon.ring(bells[worker]!)
     }
   }
 
   /* Workers. */
 
-  function start(worker: number): Promise<void> {
-    const member = members[worker]!
-    const { identity } = options
-    const child = fork(WORKER, [], {
-      serialization: 'advanced', execArgv: process.execArgv,
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc', memoryFd, ...sockets.of[worker]!, ...bells],
-      ...identity !== undefined && { uid: identity.uid, gid: identity.gid },
-    })
-    member.child = child
-    member.result = null
-    const send = (message: ToWorker) => { if (child.connected) child.send(message) }
-    send({ kind: 'setup', setup: {
-      config: { ...configOfWorker(config, workers), firewall: { ...config.firewall, rules: [] } },
-      inside: options.inside, seed: options.seed, links: live.links, worker, shape, steering, rules,
-    } })
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => { child.kill('SIGKILL') }, READY_MS)
-      child.on('message', (message: FromWorker) => {
-        switch (message.kind) {
-          case 'ready':
-            clearTimeout(timer)
-            resolve()
-            break
-          case 'running':
-            member.isRunning = true
-            log(`worker ${worker}: forwards, process ${child.pid!}`)
-            break
-          case 'log': log(message.line); break
-          case 'rules': settle(message.id, message.ended); break
-          case 'stopped': member.result = message.result; break
-        }
-      })
-      child.on('exit', (code, signal) => {
-        clearTimeout(timer)
-        reject(new Failure(STATUS.internal, `worker ${worker} ended (${signal ?? code}) before it was there`))
-        ended(worker, child, signal ?? String(code))
-      })
-      // That it could not be started at all.
-      child.on('error', (error) => {
-        clearTimeout(timer)
-        reject(new Failure(STATUS.internal, `worker ${worker}: ${error.message}`, { cause: error }))
-      })
-    })
-  }
+  /** Rules that each was started with. */
+  const startedWith = new Array<readonly FirewallRule[]>(workers)
 
-  /** Time has begun: the worker is told what stands, and forwards. From here on agents wait for it too. */
-  function go(worker: number): void {
-    const { child } = members[worker]!
-    const standing = fan?.join(worker) ?? new Int32Array(0)
-    if (child?.connected === true) child.send({ kind: 'go', standing, zeroMs } satisfies ToWorker)
-  }
-
-  function ended(worker: number, child: ChildProcess, why: string): void {
-    const member = members[worker]!
-    if (member.child !== child) return
-    member.child = null
-    member.isRunning = false
-    fan?.leave(worker)
-    if (isStopping || Number.isNaN(zeroMs)) return
-    const flows = memory.workers[worker]!.counters[FLOWS]!
-    member.flowsLost += flows
-    retire(worker)
-    const nowMs = machineMs()
-    member.restarts = [...member.restarts.filter((atMs) => nowMs - atMs < RESTARTS_MS), nowMs]
-    member.restarted++
-    settleFor(worker)
-    onApplied()
-    if (member.restarts.length > RESTARTS_MOST) {
-      isStopping = true
-      return options.onFailure(`worker ${worker} ended (${why}) ${RESTARTS_MOST + 1} times within ${RESTARTS_MS / 1000} s: `
-        + 'the box ends')
-    }
-    log(`worker ${worker} ended (${why}); its ${flows} flows are lost, another one takes its place`)
-    start(worker).then(() => { if (!isStopping) go(worker) }, () => { /* `ended` has been told */ })
-  }
-
-  /** Agents wait for what every worker has carried out, so none may keep them waiting for ever. */
-  function look(): void {
-    for (const [worker, member] of members.entries()) {
+  const keeper = createKeeper({
+    workers, log, onFailure: options.onFailure, nowMs: machineMs,
+    launch(worker) {
+      const { identity } = options
+      const child = fork(WORKER, [], {
+        serialization: 'advanced', execArgv: process.execArgv,
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc', memoryFd, ...sockets.of[worker]!, ...bells],
+        ...identity !== undefined && { uid: identity.uid, gid: identity.gid },
+      })
+      startedWith[worker] = rules
+      tell(child, { kind: 'setup', setup: {
+        config: { ...configOfWorker(config, workers), firewall: { ...config.firewall, rules: [] } },
+        inside: options.inside, seed: options.seed, links: live.links, worker, shape, steering, rules,
+      } })
+      return child
+    },
+    /** From here on agents wait for it too. */
+    release(worker, child) {
+      tell(child, { kind: 'go', standing: fan?.join(worker) ?? new Int32Array(0), zeroMs })
+      // They were replaced while it started. Whoever waits for that does not wait for this one.
+      if (startedWith[worker] !== rules) tell(child, { kind: 'rules', id: 0, rules })
+    },
+    onEnd(worker) {
+      fan?.leave(worker)
+      const flows = memory.workers[worker]!.counters[FLOWS]!
+      retire(worker)
+      settle(worker)
+      onApplied()
+      return flows
+    },
+    signs(worker) {
       const applied = Atomics.load(state, stateOf(worker, COMMANDS_APPLIED))
-      const isStuck = member.isRunning && applied === member.applied && applied !== Atomics.load(state, COMMANDS_WRITTEN)
-      member.applied = applied
-      member.looks = isStuck ? member.looks + 1 : 0
-      if (member.looks < LOOKS_MOST) continue
-      log(`worker ${worker} carries nothing out: it is ended`)
-      member.looks = 0
-      member.child?.kill('SIGKILL')
-    }
-  }
-
-  const looking = setInterval(look, LOOK_MS).unref()
+      const isBehind = applied !== Atomics.load(state, COMMANDS_WRITTEN)
+      return { beats: Atomics.load(state, stateOf(worker, BEATS)), applied, isBehind }
+    },
+    onRules(worker, id, flowsEnded) {
+      if (change?.id !== id) return
+      change.ended += flowsEnded
+      settle(worker)
+    },
+  })
 
   /* Firewall rules. */
 
@@ -256,16 +183,8 @@ export function openCrew(options: CrewOptions): PacketPath {
   let change: Change | null = null
   let changes = 0
 
-  function settle(id: number, flowsEnded: number): void {
-    if (change?.id !== id) return
-    change.ended += flowsEnded
-    // Which one it was does not matter.
-    const [one] = change.waiting
-    change.waiting.delete(one!)
-    finishChange()
-  }
-
-  function settleFor(worker: number): void {
+  /** It has them, or is no more. */
+  function settle(worker: number): void {
     change?.waiting.delete(worker)
     finishChange()
   }
@@ -304,63 +223,35 @@ export function openCrew(options: CrewOptions): PacketPath {
       })
       return null
     },
-    async ready() {
-      try {
-        await Promise.all(members.map((_, worker) => start(worker)))
-      } catch (error) {
-        stopAll()
-        throw error
-      }
-    },
+    ready: keeper.ready,
     async begin(startClock) {
       startClock()
       zeroMs = machineMs()
-      for (let worker = 0; worker < workers; worker++) go(worker)
-      const untilMs = zeroMs + READY_MS
-      while (members.some(({ isRunning }) => !isRunning)) {
-        if (machineMs() > untilMs) throw new Failure(STATUS.internal, 'workers do not forward')
-        await new Promise((resolve) => setTimeout(resolve, 5))
-      }
+      await keeper.begin()
     },
     replaceRules(next, _turns, done) {
       rules = next
       const id = ++changes
-      change = { id, waiting: new Set(members.flatMap(({ isRunning }, worker) => isRunning ? [worker] : [])), ended: 0, done }
-      for (const worker of change.waiting) members[worker]!.child!.send({ kind: 'rules', id, rules: next } satisfies ToWorker)
+      const waiting = keeper.workers.flatMap(({ isReleased }, worker) => isReleased ? [worker] : [])
+      change = { id, waiting: new Set(waiting), ended: 0, done }
+      for (const worker of change.waiting) keeper.send(worker, { kind: 'rules', id, rules: next })
       finishChange()
     },
     stopCapture() { /* there is none */ },
     async finish() {
-      isStopping = true
-      clearInterval(looking)
-      await Promise.all(members.map(({ child }) => child === null ? null : stopped(child)))
+      await keeper.stop()
       refresh()
+      const results = keeper.workers.flatMap(({ result }) => result ?? [])
       return {
-        packets: members.reduce((sum, { result }) => sum + (result?.packets ?? 0), 0),
-        interfaces: interfacesReport(), firewall: joinedFirewall(members.flatMap(({ result }) => result?.firewall ?? []), counters),
-        tableBytes: members.reduce((sum, { result }) => sum + (result?.tableBytes ?? 0), 0),
-        ruleBytes: members.reduce((sum, { result }) => sum + (result?.ruleBytes ?? 0), 0),
+        // What each one received is counted in memory that outlives it.
+        packets: memory.workers.reduce((sum, one) => sum + received(one), 0),
+        interfaces: interfacesReport(), firewall: joinedFirewall(results.flatMap(({ firewall }) => firewall ?? []), counters),
+        tableBytes: results.reduce((sum, { tableBytes }) => sum + tableBytes, 0),
+        ruleBytes: results.reduce((sum, { ruleBytes }) => sum + ruleBytes, 0),
         workers: workersReport(),
       }
     },
-    close: stopAll,
-  }
-
-  function stopAll(): void {
-    isStopping = true
-    clearInterval(looking)
-    for (const { child } of members) child?.kill('SIGKILL')
-  }
-
-  function stopped(child: ChildProcess): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
-      child.once('exit', () => {
-        clearTimeout(timer)
-        resolve()
-      })
-      if (child.connected) child.send({ kind: 'stop' } satisfies ToWorker)
-    })
+    close: keeper.kill,
   }
 
   function sums<T extends string>(names: readonly T[], of: readonly Float64Array[]): Record<T, number> {
@@ -377,13 +268,13 @@ export function openCrew(options: CrewOptions): PacketPath {
   }
 
   function workersReport(): WorkersReport {
-    const each = members.map(({ restarted, flowsLost }, worker) => {
-      const { counters: its, live: ofLive, devices } = memory.workers[worker]!
+    const each = keeper.workers.map(({ restarts, flowsLost }, worker) => {
+      const { counters: its, live: ofLive } = memory.workers[worker]!
       return {
-        receivedFrames: devices[SIDE_INSIDE]![RECEIVED]! + devices[SIDE_OUTSIDE]![RECEIVED]!,
+        receivedFrames: received(memory.workers[worker]!),
         takenOverFrames: ofLive[liveCounterIndex('taken-over-frames')]!,
         handedOnFrames: ofLive[liveCounterIndex('handed-on-frames')]!,
-        flows: its[FLOWS]!, restarts: restarted, flowsLost,
+        flows: its[FLOWS]!, restarts, flowsLost,
       }
     })
     return {
@@ -399,6 +290,7 @@ const OF_ALL = new Set(([
   'rules-current', 'rules-added', 'rules-ended', 'bindings-current', 'firewall-replacements',
 ] as const).map(counterIndex))
 const RECEIVED = DEVICE_COUNTERS.indexOf('received-frames')
+const received = ({ devices: [inside, outside] }: WorkerMemory) => inside[RECEIVED]! + outside[RECEIVED]!
 /** Of LIVE_COUNTERS, what is there now. */
 const GAUGES = ['neighbours-current'] as const
 

@@ -19,7 +19,7 @@ export interface WorkerSetup {
   rules: readonly FirewallRule[]
 }
 
-export interface WorkerResult { firewall: FirewallReport | null; packets: number; tableBytes: number; ruleBytes: number }
+export interface WorkerResult { firewall: FirewallReport | null; tableBytes: number; ruleBytes: number }
 
 export type ToWorker =
   | { kind: 'setup'; setup: WorkerSetup }

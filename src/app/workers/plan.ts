@@ -1,41 +1,53 @@
 /** How settings are shared out to several workers, and which settings they cannot share. */
-import { createSteering, MOST_WORKERS, STRIPE_PORTS, type SteeringOptions } from '../../channel/steering.ts'
-import { Failure, STATUS } from '../cli/status.ts'
+import { createSteering, STRIPE_PORTS, type SteeringOptions } from '../../channel/steering.ts'
 import type { Config } from '../config/config.ts'
+import type { SettingFault } from '../config/load.ts'
 
 /** The engine's tables have no fewer. */
 const LEAST_FLOWS = 16
 
-/** @throws Failure about what several workers cannot do */
-export function steeringOf(config: Config, workers: number): SteeringOptions {
-  const { nat, limits: { perHost } } = config
-  const refuse = (setting: string, why: string): never => {
-    throw new Failure(STATUS.usage, `--workers ${workers}: ${setting}: ${why}`)
+/** Why several workers cannot share these settings: nothing, or what is wrong with each. */
+export function sharingFaults(config: Pick<Config, 'nat' | 'limits'>, workers: number): SettingFault[] {
+  const { nat } = config, options = steeringOf(config, workers)
+  const faults: SettingFault[] = []
+  const found = (pointers: string[], why: string, suggestion: string) => {
+    faults.push({ pointers, message: `--workers ${workers}: ${why}`, suggestion })
   }
-  if (workers > MOST_WORKERS) refuse('workers', `at most ${MOST_WORKERS}`)
-  if (nat.nat44 && nat.pools.some(({ hostsPerAddress }) => hostsPerAddress > 0)) {
-    refuse('nat.pools.hosts-per-address', 'hosts with ports of their own on a fixed address need one worker')
+  const fixed = nat.nat44 ? nat.pools.findIndex(({ hostsPerAddress }) => hostsPerAddress > 0) : -1
+  if (fixed >= 0) {
+    found([`/nat/pools/${fixed}/hosts-per-address`], 'hosts with ports of their own on a fixed address need one worker',
+      'leave it out, or run one worker')
   }
-  const bySubnet = Object.values(perHost).some((bound) => bound > 0)
-  if (bySubnet && nat.npt6.some(({ insideBits, outsideBits }) => Math.max(insideBits, outsideBits) > 48)) {
-    refuse('limits.per-host', 'bounds of an IPv6 /64 and a prefix of nat.npt6 longer than 48 bits need one worker')
+  const long = nat.npt6.findIndex(({ insideBits, outsideBits }) => Math.max(insideBits, outsideBits) > 48)
+  if (options.bySubnet && long >= 0) {
+    found([`/nat/npt6/${long}`], 'a prefix longer than 48 bits and bounds of an IPv6 /64 (limits.per-host) need one worker',
+      'leave one of them out, or run one worker')
   }
+  if (!nat.nat44) return faults
   const { first, last } = nat.ports
-  const isInBlocks = nat.portBlock > 0
-  const options = { workers, stripeBase: isInBlocks ? first : 0, stripePorts: isInBlocks ? nat.portBlock : STRIPE_PORTS, bySubnet }
-  if (!nat.nat44) return options
-  if (isInBlocks) {
+  if (nat.portBlock > 0) {
     const blocks = Math.floor((last - first + 1) / nat.portBlock)
-    if (blocks < workers) refuse('nat.port-block', `${blocks} blocks an address are too few: a worker has at least one`)
-    return options
+    if (blocks < workers) {
+      found(['/nat/port-block'], `${blocks} blocks an address are too few: a worker has at least one`, 'write fewer ports a block')
+    }
+    return faults
   }
   const { ofPort } = createSteering(options)
   const ports = new Array<number>(workers).fill(0)
   for (let port = first; port <= last; port++) ports[ofPort(port)]!++
   if (ports.some((count) => count < STRIPE_PORTS)) {
-    refuse('nat.ports', `${last - first + 1} ports are too few: each worker has ${STRIPE_PORTS} at least`)
+    found(['/nat/ports'], `${last - first + 1} ports are too few: each worker has ${STRIPE_PORTS} at least`, 'write a longer range')
   }
-  return options
+  return faults
+}
+
+/** For settings without faults. */
+export function steeringOf({ nat, limits: { perHost } }: Pick<Config, 'nat' | 'limits'>, workers: number): SteeringOptions {
+  const isInBlocks = nat.portBlock > 0
+  return {
+    workers, stripeBase: isInBlocks ? nat.ports.first : 0, stripePorts: isInBlocks ? nat.portBlock : STRIPE_PORTS,
+    bySubnet: Object.values(perHost).some((bound) => bound > 0),
+  }
 }
 
 /**
