@@ -8,6 +8,7 @@ import { printAddress } from '../../src/base/address.ts'
 import { createNpt6, NPT6_DONE } from '../../src/channel/npt6.ts'
 import { createSteering, STRIPE_PORTS } from '../../src/channel/steering.ts'
 import { INTERFACES, MAIN, openLab, type Lab } from './lab.ts'
+import { ENVIRONMENT, NO_NET_SNMP, asUser } from '../net-snmp.ts'
 import { actorsOf, dir, found, MIDCOM_BOX, others } from './stage.ts'
 
 const OUT = '198.51.100.7', OUT6 = '2001:db8:9::7', WORKERS = 3
@@ -17,6 +18,8 @@ const wordOf = (host: string) => host.split('.').reduce((word, octet) => word <<
 const workerOf = (host: string) => steering.ofAddress4(wordOf(host))
 /** A host of each worker. */
 const ofEach = Array.from({ length: WORKERS }, (_, worker) => HOSTS.find((host) => workerOf(host) === worker)!)
+/** And one more. */
+const secondOfEach = ofEach.map((first, worker) => HOSTS.find((host) => workerOf(host) === worker && host !== first)!)
 
 if (found !== null) test('run with several workers', { skip: found.reason }, () => { /* there is no lab */ })
 else describe('run with several workers', () => {
@@ -174,6 +177,58 @@ nat:
     assert.deepEqual(report.workers!.each.map(({ restarts }) => restarts), [0, 1, 0])
     assert.ok(report.workers!.flowsLost >= 1)
     assert.ok(report.flows.opened >= 6)
+  })
+
+  test('rules that outlast a restart, of ports and of whole addresses (midcom.addresses), count in all workers before the first packet', { skip: NO_NET_SNMP }, async () => {
+    const file = path.join(dir, 'kept.yaml'), kept = path.join(dir, 'kept')
+    fs.writeFileSync(file, `${MIDCOM_BOX}  addresses: [203.0.113.9-203.0.113.11]
+  state: ${kept}
+  snmp: {listen: [127.0.0.1:1161], users: [{name: lab, agent: lab, auth: SHA-256, auth-password: labauthpass, priv: AES, priv-password: labprivpass}]}
+`)
+    const user = asUser({ name: 'lab', auth: 'labauthpass', priv: 'labprivpass' }, 1161)
+    const tools = ['env', ...Object.entries(ENVIRONMENT).filter(([name]) => /^(MIB|SNMP)/.test(name)).map(([name, value]) => `${name}=${value}`)]
+    const row = (n: number, column: string) => `midcomRule${column}."lab".7.${n}`
+    const set = (n: number, columns: Record<string, string>) => lab.must('box', ...tools, 'snmpset', ...user,
+      ...Object.entries(columns).flatMap(([column, value]) => [row(n, column), ...value.split(' ')]))
+    const shown = (n: number) => lab.must('box', ...tools, 'snmpget', '-Oqvx', ...user, row(n, 'OperStatus'), row(n, 'OutsideIpAddr'), row(n, 'OutsidePort'), row(n, 'Error'))
+      .trim().split('\n').map((line) => line.replaceAll('"', '').trim())
+    const outside = (n: number) => shown(n)[1]!.split(' ').map((octet) => parseInt(octet, 16)).join('.')
+    const rows = ofEach.map((_, n) => 1 + n), whole = ofEach.map((_, n) => 11 + n)
+    const common = { RowStatus: 'i createAndGo', StorageType: 'i nonVolatile', StorageTime: 'u 60', Lifetime: 'u 300', ExternalIpAddr: `d ${OUT}`, AdminStatus: 'i enable' }
+
+    const first = await lab.box('--config', file)
+    for (const [n, host] of ofEach.entries()) {
+      set(rows[n]!, { ...common, TransportProtocol: 'u 17', PortRange: 'i single', InternalIpAddr: `d ${host}`, InternalPort: 'u 5004', ExternalPort: 'u 6000', FlowDirection: 'i inbound' })
+      set(whole[n]!, { ...common, TransportProtocol: 'u 0', InternalIpAddr: `d ${secondOfEach[n]!}`, FlowDirection: 'i biDirectional' })
+    }
+    const was = [...rows, ...whole].map(shown)
+    assert.deepEqual(was.map(([state]) => state), was.map(() => 'enabled'), JSON.stringify(was))
+    first.child.kill('SIGKILL')
+    await first.ended
+
+    const heard = await Promise.all(ofEach.map(async (host) => {
+      const child = await serve('inside', 'listen', host, '5004'), lines: string[] = []
+      child.stdout!.setEncoding('utf8').on('data', (text: string) => lines.push(...text.trim().split('\n')))
+      return lines
+    }))
+    for (const host of secondOfEach) await serve('inside', 'echo', host, '7012')
+    await serve('outside', 'who', OUT, '7013')
+    const report = await withBox(['--config', file], async () => {
+      assert.deepEqual([...rows, ...whole].map(shown), was)
+      for (const n of ofEach.keys()) peer('outside', 'send', OUT, outside(rows[n]!), shown(rows[n]!)[2]!, '5')
+      await sleep(300)
+      assert.deepEqual(heard.map((lines) => lines.length), [5, 5, 5])
+      for (const [n, host] of secondOfEach.entries()) {
+        const address = outside(whole[n]!)
+        assert.match(address, /^203\.0\.113\.(9|10|11)$/)
+        for (const bytes of ['100', '4000']) assert.equal(peer('outside', 'ask', address, '7012', bytes, OUT), 'answered', `${host}, ${bytes} octets`)
+        assert.match(lab.must('outside', 'ping', '-c', '2', '-i', '0.1', '-W', '2', '-I', OUT, address), /2 received/)
+        assert.match(lab.must('inside', 'ping', '-c', '2', '-i', '0.1', '-W', '2', '-I', host, OUT), /2 received/)
+        assert.match(JSON.stringify(JSON.parse(peer('inside', 'hosts', host, '1', '7013', OUT))), new RegExp(`"${address} \\d+","${address} \\d+"`))
+      }
+    })
+    assert.equal(report.interfaces!.counters['handover-drops'], 0)
+    assert.equal(report.workers!.restarts, 0)
   })
 
   test('reload: new firewall rules count in all workers, and flows of all that they forbid end', async () => {

@@ -28,7 +28,9 @@ import type { PacketPath } from '../run/path.ts'
 import type { Identity } from '../run/privileges.ts'
 import { joinedFirewall, joinedLog } from './joined.ts'
 import { createKeeper, tell } from './keeper.ts'
-import { BEATS, COMMANDS_APPLIED, COMMANDS_WRITTEN, SLEEPS, layOut, stateOf, type MemoryShape, type WorkerMemory } from './memory.ts'
+import {
+  BEATS, COMMANDS_APPLIED, COMMANDS_WRITTEN, SLEEPS, layOut, stateOf, type MemoryShape, type WorkerMemory,
+} from './memory.ts'
 import { machineMs } from './messages.ts'
 import { configOfWorker, steeringOf } from './plan.ts'
 import { steeringProgram } from './program.ts'
