@@ -51,8 +51,6 @@ export interface RunningBox {
   /** Name of the line that said it was ready. */
   ready: string
   stderr(): string
-  /** However it ends. */
-  ended: Promise<Ran>
   /** Ends it by SIGTERM. */
   end(): Promise<Ran>
 }
@@ -146,7 +144,7 @@ export function openLab(driver: DriverChoice = 'auto'): Lab {
       void ran.then(() => reject(new Error(`it ended: ${stdout()}${stderr()}`)))
     })
     return {
-      child, stderr, ready: stdout().trim(), ended: ran,
+      child, stderr, ready: stdout().trim(),
       async end() {
         child.kill('SIGTERM')
         return ran
