@@ -50,7 +50,7 @@ export interface XdpCalls extends RingCalls {
   umem(buffer: ArrayBuffer, at: number, chunkBytes: number, chunks: number): void
   attach(
     number: number, index: number, queues: number, isGeneric: number, asksTag: number, mostBytes: number, mac: number[],
-    kernel4: Int32Array, kernel6: Int32Array,
+    kernel4: Int32Array, kernel6: Int32Array, vlan: number,
   ): void
   /** 1 if frames are not copied. */
   open(
@@ -65,17 +65,24 @@ export interface Addon extends RingCalls {
   link(name: string): LinkState
   /** The value, or -1 where the interface does not know the command. */
   offload(name: string, command: number, value: number): number
+  /** Of a VLAN interface of the kernel's, what is below it. */
+  vlan(name: string): { below: string; vlan: number } | undefined
+  /** A feature by the kernel's name for it: 1 on, 0 off, -1 unknown; `value` -1 leaves it as it is, 0 or 1 switches it before. */
+  feature(name: string, feature: string, value: number): number
   /** A socket with rings that receives nothing yet: its descriptor. */
   socket(name: string, slotBytes: number, rxSlots: number, txSlots: number): number
   /** Each frame goes to the socket of which the program, as words of `struct sock_filter`, says the place in the list. */
   fanout(sockets: Int32Array, program: Int32Array): void
-  /** Frames come to the socket from now on. */
-  admit(socket: number): void
+  /**
+   * Frames come to the socket from now on. Of a VLAN, unless that is 0: then none of the VLAN `other`, and what is nobody's only if
+   * it `counts` that.
+   */
+  admit(socket: number, vlan: number, other: number, counts: number): void
   /** Maps its rings; `kept` says how far the process before came, and null that there is none. The socket is the device's then. */
   open(
     number: number, buffer: ArrayBuffer, at: number, name: string, socket: number,
     slotBytes: number, rxSlots: number, txSlots: number, cutSlots: number, columns: Int32Array[], outbox: Int32Array,
-    counters: Float64Array, kept: Int32Array | null,
+    counters: Float64Array, kept: Int32Array | null, vlan: number,
   ): void
   /** For tests: cuts a joined frame by its virtio_net_hdr into slots of `into`; how many, or -1. */
   segments(

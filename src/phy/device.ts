@@ -3,8 +3,12 @@
 /** Counts of one interface; where the driver writes them, in this order. */
 export const DEVICE_COUNTERS = [
   'received-frames', 'received-bytes',
-  /** Of a VLAN: they belong to another interface. */
+  /** Of a VLAN that is none of ours: they belong to another interface. */
   'tagged-frames',
+  /** Where a VLAN is ours: without a tag, or with one that has a priority and no VLAN (802.1Q 6.9.1). */
+  'untagged-frames', 'priority-tagged-frames',
+  /** With a tag of a provider's (802.1ad), whatever its number. */
+  'service-tagged-frames',
   /** Longer than the MTU, and nothing that can be cut. */
   'oversized-frames',
   /** Joined by a sender (TSO, USO of the other end of a veth pair), and cut into frames, each of which counts as received. */
@@ -23,6 +27,7 @@ export const DEVICE_COUNTERS = [
 export type DeviceCounter = (typeof DEVICE_COUNTERS)[number]
 
 export interface Device {
+  /** Of the interface, with the VLAN if it has one. */
   readonly name: string
   /** Six octets. */
   readonly mac: readonly number[]

@@ -5,15 +5,15 @@ import { loadAddon } from './addon.ts'
 import { DeviceError, type Device } from './device.ts'
 import { libpcapDriver } from './libpcap.ts'
 import { openPacketDevices, reservePool, ringBytes } from './packet.ts'
+import type { VlanLink } from './vlan.ts'
 import { openXdpDevices, umemBytes, xdpCalls, type XdpMode } from './xdp.ts'
 
-export interface LinkOptions {
-  name: string
+export interface LinkOptions extends VlanLink {
   /** MTU that the interface has. */
   mtu: number
   /** Queues that receive. */
   queues: number
-  /** Addresses that the kernel has on it: what is sent there has to reach the kernel as well. */
+  /** Addresses that the kernel has there, in that VLAN: what is sent to them has to reach the kernel as well. */
   kernel: readonly Address[]
 }
 

@@ -5,19 +5,20 @@ import { createPrng } from '../base/prng.ts'
 import { createFrames } from '../wire/frames.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device, type DeviceCounter } from './device.ts'
 import { createLibpcapDriver, type SessionClass } from './libpcap.ts'
+import type { PacketOptions } from './packet.ts'
 
 const MAC = [2, 0, 0, 0, 0, 1], MTU = 1500
 
 /** `cap` without libpcap: frames that `arrive` gives are events of one run, and what is sent is kept. */
-function setUp() {
+function setUp(links: PacketOptions[] = [{ name: 'in0', mtu: MTU }]) {
   const sent: Buffer[] = []
-  let buffer: Buffer = Buffer.alloc(0)
+  const buffers: Buffer[] = []
   let fails = ''
   const opened: string[] = []
   class Cap {
     open(device: string, filter: string, _bytes: number, into: Buffer): string {
       opened.push(`${device}: ${filter}`)
-      buffer = into
+      buffers.push(into)
       return device === 'tun0' ? 'RAW' : 'ETHERNET'
     }
     send(from: Buffer, bytes: number): void {
@@ -28,25 +29,25 @@ function setUp() {
     // The driver puts its own in the place of this.
     emit(event: string, bytes: number): boolean { throw new Error(`${event} of ${bytes} bytes`) }
   }
-  let emit = (event: string, bytes: number): boolean => { throw new Error(`${event} of ${bytes} bytes`) }
+  const emits: ((event: string, bytes: number) => boolean)[] = []
   class Kept extends Cap {
     constructor() {
       super()
-      emit = this.emit.bind(this)
+      emits.push(this.emit.bind(this))
     }
   }
   let ms = 0
   const driver = createLibpcapDriver(() => Kept as SessionClass, () => ms, () => ({ index: 1, mtu: MTU, isUp: 1, isEthernet: 1, queues: 1, driver: '', mac: MAC }))
-  const links = [{ name: 'in0', mtu: MTU }]
   const poolBytes = driver.shareBytes(links) + 4096
   const frames = createFrames({ capacity: 256, poolBytes, buffer: driver.reserve(poolBytes) })
-  const [device] = driver.open(links, frames, 0) as [Device]
-  const arrive = (frame: Uint8Array) => {
-    buffer.set(frame)
-    emit('packet', frame.length)
+  const devices = driver.open(links, frames, 0), [device] = devices as [Device]
+  const arriveAt = (session: number, frame: Uint8Array) => {
+    buffers[session]!.set(frame)
+    emits[session]!('packet', frame.length)
   }
+  const arrive = (frame: Uint8Array) => { arriveAt(0, frame) }
   return {
-    driver, device, frames, sent, opened, arrive, scratch: poolBytes - 4096, setMs: (to: number) => { ms = to }, failWith: (what: string) => { fails = what },
+    driver, device, devices, frames, sent, opened, arrive, arriveAt, scratch: poolBytes - 4096, setMs: (to: number) => { ms = to }, failWith: (what: string) => { fails = what },
     counter: (name: DeviceCounter) => device.counters()[DEVICE_COUNTERS.indexOf(name)],
   }
 }
@@ -142,6 +143,61 @@ test('libpcap: tags of VLANs are counted and those of priority taken off; too lo
   const bare = tagged(0)
   assert.ok(got.equals(Buffer.concat([bare.subarray(0, 12), bare.subarray(16)])))
   assert.deepEqual([counter('tagged-frames'), counter('oversized-frames'), device.oversized()], [1, 1, 1])
+})
+
+/** The same with tags, each as type and control. */
+function withTags(made: Buffer, ...tags: [number, number][]): Buffer {
+  const words = Buffer.alloc(4 * tags.length)
+  for (const [i, [type, control]] of tags.entries()) {
+    words.writeUInt16BE(type, 4 * i)
+    words.writeUInt16BE(control, 4 * i + 2)
+  }
+  return Buffer.concat([made.subarray(0, 12), words, made.subarray(12)])
+}
+
+test('libpcap: of a VLAN come the frames with its tag, without it; all others are counted by what they are', () => {
+  const { device, frames, arrive, counter } = setUp([{ name: 'in0', mtu: MTU, vlan: 7 }])
+  assert.equal(device.name, 'in0:7')
+  const heard: [Buffer, DeviceCounter | null][] = [
+    [withTags(frame(1), [0x8100, 7]), null], [withTags(frame(2), [0x8100, 5 << 13 | 7]), null], [withTags(frame(3, MTU + 14), [0x8100, 7]), null],
+    [frame(4), 'untagged-frames'], [withTags(frame(5), [0x8100, 8]), 'tagged-frames'], [withTags(frame(6), [0x8100, 4095]), 'tagged-frames'],
+    [withTags(frame(7), [0x8100, 3 << 13]), 'priority-tagged-frames'], [withTags(frame(8), [0x88a8, 7]), 'service-tagged-frames'],
+    [withTags(frame(9), [0x88a8, 7], [0x8100, 7]), 'service-tagged-frames'], [withTags(frame(10, MTU + 15), [0x8100, 7]), 'oversized-frames'],
+    // Whose that is the box asks itself.
+    [withTags(frame(11), [0x8100, 7], [0x8100, 9]), null],
+  ]
+  const counts: Partial<Record<DeviceCounter, number>> = {}
+  for (const [one, why] of heard) {
+    arrive(one)
+    if (why !== null) counts[why] = (counts[why] ?? 0) + 1
+  }
+  for (const [name, many] of Object.entries(counts)) assert.equal(counter(name as DeviceCounter), many, name)
+  const rows = device.receive(0, 16)
+  const got = Array.from({ length: rows }, (_, i) => Buffer.from(frames.pool.subarray(frames.off[i], frames.off[i]! + frames.capBytes[i]!)))
+  assert.deepEqual(got, [frame(1), frame(2), frame(3, MTU + 14), withTags(frame(11), [0x8100, 9])])
+})
+
+test('libpcap: what leaves by a VLAN has its tag, and whoever records sees it without', () => {
+  const { device, frames, sent, counter, scratch } = setUp([{ name: 'in0', mtu: MTU, vlan: 0xabc }])
+  let seen: number[] = []
+  device.onSent((list, many) => { seen = [...list.subarray(0, 2 * many)] })
+  frames.pool.set(frame(9), scratch)
+  device.send(scratch, 60)
+  assert.deepEqual([...sent[0]!], [...withTags(frame(9), [0x8100, 0xabc])])
+  assert.deepEqual([seen, counter('sent-frames'), counter('sent-bytes')], [[scratch, 60], 1, 60])
+})
+
+test('libpcap: two VLANs of an interface are two devices; what is of neither is counted by the first', () => {
+  const { devices, frames, arriveAt, opened } = setUp([{ name: 'in0', mtu: MTU, vlan: 7 }, { name: 'in0', mtu: MTU, vlan: 9 }])
+  assert.deepEqual(opened.map((text) => text.split(':')[0]), ['in0', 'in0'])
+  for (const session of [0, 1]) {
+    for (const one of [withTags(frame(1), [0x8100, 7]), withTags(frame(2), [0x8100, 9]), withTags(frame(3), [0x8100, 8]), frame(4), withTags(frame(5), [0x8100, 0])]) arriveAt(session, one)
+  }
+  const counts = devices.map((device) => {
+    assert.equal(device.receive(0, 16), 1)
+    return [frames.iface[0], frames.pool[frames.off[0]! + 17], ...(['received-frames', 'tagged-frames', 'untagged-frames', 'priority-tagged-frames'] as const).map((name) => device.counters()[DEVICE_COUNTERS.indexOf(name)])]
+  })
+  assert.deepEqual(counts, [[0, 1, 1, 1, 1, 1], [1, 2, 1, 0, 0, 0]])
 })
 
 test('libpcap: what is sent is sent at once and shown to who records; failures are counted by what they are', () => {

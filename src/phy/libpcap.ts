@@ -13,6 +13,7 @@ import { DEVICE_COUNTERS, DeviceError, type Device, type DeviceCounter } from '.
 import { linkState } from './link-state.ts'
 import type { PacketOptions } from './packet.ts'
 import { completeChecksum } from './partial-checksum.ts'
+import { besideOf, linkName, type Beside } from './vlan.ts'
 
 /** Frames that wait for the box, and bytes that wait for us in the system. */
 const QUEUE_FRAMES = 1024, SYSTEM_BYTES = 32 << 20
@@ -66,7 +67,7 @@ export function createLibpcapDriver(load: () => SessionClass, nowMs: () => numbe
       let at = start
       try {
         for (const [number, link] of links.entries()) {
-          devices.push(openDevice(load(), nowMs, linkOf(link.name).mac, number, link, frames, at))
+          devices.push(openDevice(load(), nowMs, linkOf(link.name).mac, number, link, besideOf(links, number), frames, at))
           at += linkBytes(link.mtu)
         }
       } catch (error) {
@@ -81,14 +82,17 @@ export function createLibpcapDriver(load: () => SessionClass, nowMs: () => numbe
 export const libpcapDriver = createLibpcapDriver(loadCap, () => performance.now(), linkState)
 
 function openDevice(
-  Cap: SessionClass, nowMs: () => number, mac: readonly number[], number: number, { name, mtu }: PacketOptions, frames: Frames,
-  start: number,
+  Cap: SessionClass, nowMs: () => number, mac: readonly number[], number: number, one: PacketOptions, beside: Beside,
+  frames: Frames, start: number,
 ): Device {
+  const { name: device, mtu, vlan = 0 } = one, name = linkName(one)
   const { pool, view, off, capBytes, wireBytes, link, iface } = frames
   const slot = slotBytes(mtu), most = mtu + ethernet.HEADER_BYTES
   const counters = new Float64Array(DEVICE_COUNTERS.length)
   const indexOf = (counter: DeviceCounter) => DEVICE_COUNTERS.indexOf(counter)
   const RECEIVED = indexOf('received-frames'), BYTES = indexOf('received-bytes'), TAGGED = indexOf('tagged-frames')
+  const UNTAGGED = indexOf('untagged-frames'), PRIORITY = indexOf('priority-tagged-frames')
+  const SERVICE = indexOf('service-tagged-frames')
   const OVERSIZED = indexOf('oversized-frames'), COMPLETED = indexOf('completed-checksums'), FULL = indexOf('ring-full-frames')
   const SENT = indexOf('sent-frames'), SENT_BYTES = indexOf('sent-bytes')
   const SEND_FULL = indexOf('send-full-frames'), SEND_ERRORS = indexOf('send-errors')
@@ -118,7 +122,7 @@ function openDevice(
     const type = bytes >= ethernet.HEADER_BYTES ? view.getUint16(capturedAt + ethernet.TYPE) : 0
     // libpcap puts a tag back that the system has taken off. One without a number is a priority only.
     const isTagged = ethernet.isTag(type) && bytes >= ethernet.HEADER_BYTES + ethernet.TAG_BYTES
-    if (isTagged && (view.getUint16(capturedAt + ethernet.HEADER_BYTES) & TAG_ID_MASK) !== 0) return void counters[TAGGED]++
+    if ((isTagged || vlan !== 0) && !isMine(isTagged ? type : 0)) return
     const skipped = isTagged ? ethernet.TAG_BYTES : 0
     if (bytes - skipped > most) return void counters[OVERSIZED]++
     if (head - tail === QUEUE_FRAMES) return void counters[FULL]++
@@ -130,6 +134,16 @@ function openDevice(
     queuedBytes[head % QUEUE_FRAMES] = bytes - skipped
     head++
     if (head - next >= TURN_FRAMES && turn !== null) turnNow()
+  }
+
+  /** Of our VLAN, or of none? Else it is counted, by the first of an interface, if it is nobody's. */
+  function isMine(type: number): boolean {
+    const id = type === 0 ? 0 : view.getUint16(capturedAt + ethernet.HEADER_BYTES) & TAG_ID_MASK
+    const isPlain = type === ethernet.TYPE_VLAN
+    if (type === 0 ? vlan === 0 : isPlain && id === vlan) return true
+    if (!beside.counts || (isPlain && id !== 0 && id === beside.other)) return false
+    counters[type === 0 ? UNTAGGED : !isPlain ? SERVICE : id === 0 ? PRIORITY : TAGGED]++
+    return false
   }
 
   /** In the middle of a run: the loop does not come to it. */
@@ -151,9 +165,15 @@ function openDevice(
       $sent[1] = bytes
       see($sent, 1)
     }
-    pool.copyWithin(sendingAt, at, at + bytes)
+    const tagBytes = vlan === 0 ? 0 : ethernet.TAG_BYTES
+    pool.copyWithin(sendingAt + tagBytes, at, at + bytes)
+    if (vlan !== 0) {
+      pool.copyWithin(sendingAt, at, at + ethernet.TYPE)
+      view.setUint16(sendingAt + ethernet.TYPE, ethernet.TYPE_VLAN)
+      view.setUint16(sendingAt + ethernet.TYPE + 2, vlan)
+    }
     try {
-      session.send(sending, bytes)
+      session.send(sending, bytes + tagBytes)
       counters[SENT]++
       counters[SENT_BYTES] += bytes
     } catch (error) {
@@ -179,7 +199,7 @@ function openDevice(
     // What the box sends itself comes back otherwise, and what is for others on a link that all see. `inbound` would do too, but
     // only the kernel knows that: libpcap looks at the first frames after a filter is set itself, and takes none of them then.
     const filter = `not ether src ${self} and (ether dst ${self} or ether[0] & ${GROUP_BIT} != 0)`
-    const type = session.open(name, filter, SYSTEM_BYTES, captured)
+    const type = session.open(device, filter, SYSTEM_BYTES, captured)
     if (type !== 'ETHERNET') throw new DeviceError('not-ethernet', `${name} is no Ethernet interface: libpcap says ${type}`)
   } catch (error) {
     if (error instanceof DeviceError) {
@@ -190,7 +210,7 @@ function openDevice(
     if (/permission|not permitted/i.test(message)) {
       throw new DeviceError('not-permitted', `${name}: ${message}: CAP_NET_RAW is needed: run as root`, error)
     }
-    if (/No such device/i.test(message)) throw new DeviceError('no-interface', `there is no interface ${name}`, error)
+    if (/No such device/i.test(message)) throw new DeviceError('no-interface', `there is no interface ${device}`, error)
     throw new DeviceError('system', `${name}: ${message}`, error)
   }
 

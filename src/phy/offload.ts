@@ -2,8 +2,8 @@
 import { spawnSync } from 'node:child_process'
 import { loadAddon, type Addon } from './addon.ts'
 
-/** As ethtool calls them. What joins frames on their way in makes them longer than links take. */
-export type Offload = 'gro' | 'lro' | 'rxvlan'
+/** As `ethtool -K` takes them. What joins frames on their way in makes them longer than links take. */
+export type Offload = 'gro' | 'lro' | 'rxvlan' | 'rx-vlan-filter'
 
 export interface Offloads {
   isOn(name: string, what: Offload): boolean
@@ -12,11 +12,11 @@ export interface Offloads {
 }
 
 /** Commands of the ioctl, to ask and to tell, and the bit of the answer. */
-const COMMANDS: Record<Offload, { get: number; set: number; bit: number }> = {
+const COMMANDS: Record<Exclude<Offload, 'rx-vlan-filter'>, { get: number; set: number; bit: number }> = {
   gro: { get: 0x2b, set: 0x2c, bit: 1 }, lro: { get: 0x25, set: 0x26, bit: 1 << 15 }, rxvlan: { get: 0x25, set: 0x26, bit: 1 << 8 },
 }
 const LONG_NAMES: Record<Offload, string> = {
-  gro: 'generic-receive-offload', lro: 'large-receive-offload', rxvlan: 'rx-vlan-offload',
+  gro: 'generic-receive-offload', lro: 'large-receive-offload', rxvlan: 'rx-vlan-offload', 'rx-vlan-filter': 'rx-vlan-filter',
 }
 
 /** null: neither is here. */
@@ -29,13 +29,18 @@ export function openOffloads(): Offloads | null {
 }
 
 function byAddon(addon: Addon): Offloads {
-  const ask = (name: string, what: Offload) => addon.offload(name, COMMANDS[what].get, 0)
   return {
     isOn(name, what) {
-      const value = ask(name, what)
-      return value > 0 && (value & COMMANDS[what].bit) !== 0
+      // The older call has no bit for it.
+      if (what === 'rx-vlan-filter') return addon.feature(name, what, -1) === 1
+      const { get, bit } = COMMANDS[what], value = addon.offload(name, get, 0)
+      return value > 0 && (value & bit) !== 0
     },
-    switchOff(name, what) { addon.offload(name, COMMANDS[what].set, ask(name, what) & ~COMMANDS[what].bit) },
+    switchOff(name, what) {
+      if (what === 'rx-vlan-filter') return void addon.feature(name, what, 0)
+      const { get, set, bit } = COMMANDS[what]
+      addon.offload(name, set, addon.offload(name, get, 0) & ~bit)
+    },
   }
 }
 

@@ -1,13 +1,15 @@
 /**
  * Live interfaces by AF_PACKET sockets with TPACKET_V2 rings (Linux packet_mmap.rst). The rings of both interfaces lie in the pool
  * of frames itself, so that a frame is read and rewritten where the kernel put it, and copied once, to where the kernel sends it
- * from. V3 would hand frames over in blocks, a millisecond late. Frames that a sender left joined are cut, and their segments lie
+ * from. V3 would hand frames over in blocks, a millisecond late. The system takes a VLAN tag off a frame that comes, and one that
+ * leaves gets its tag with the copy, so nobody else sees any. Frames that a sender left joined are cut, and their segments lie
  * behind the rings.
  */
 import { POOL_SLACK_BYTES, type Frames } from '../wire/frames.ts'
 import { deviceError, loadAddon } from './addon.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device } from './device.ts'
 import { createRingDevice } from './rings.ts'
+import { besideOf, linkName, type VlanLink } from './vlan.ts'
 
 /** Frames that wait for the box, and for the wire: at a million a second, 4 ms of them. */
 const SLOTS = { rx: 4096, tx: 2048 }
@@ -18,8 +20,7 @@ const SLOT_HEADER_BYTES = 128, LEAST_SLOT_BYTES = 2048
 const ETHERNET_BYTES = 14 + 4
 const PAGE_BYTES = 65_536
 
-export interface PacketOptions {
-  name: string
+export interface PacketOptions extends VlanLink {
   /** MTU that the interface has. */
   mtu: number
 }
@@ -54,9 +55,9 @@ export function reservePool(poolBytes: number): ArrayBuffer {
 export function openPacketDevices(
   interfaces: readonly PacketOptions[], frames: Frames, ringStart: number, slots: Slots = SLOTS,
 ): Device[] {
-  return openRings(interfaces, frames, ringStart, (one) => {
+  return openRings(interfaces, frames, ringStart, (one, number) => {
     const socket = openSocket(one, slots)
-    loadAddon().admit(socket)
+    admit(socket, interfaces, number)
     return { socket, kept: null, counters: new Float64Array(DEVICE_COUNTERS.length) }
   }, slots)
 }
@@ -79,9 +80,9 @@ export function openPacketSockets(
     const sockets = Array.from({ length: workers }, () => openSocket(one, SLOTS))
     try {
       addon.fanout(Int32Array.from(sockets), programs[n]!)
-      for (const socket of sockets) addon.admit(socket)
+      for (const socket of sockets) admit(socket, interfaces, n)
     } catch (error) {
-      throw deviceError(one.name, error)
+      throw deviceError(linkName(one), error)
     }
     return sockets
   })
@@ -109,14 +110,15 @@ export function openRings(
   const devices: Device[] = []
   let at = ringStart
   for (const [number, one] of interfaces.entries()) {
-    const { name, mtu } = one
+    const { name, mtu, vlan = 0 } = one
     const outbox = new Int32Array(2 * capacity)
     try {
       const { mac } = addon.link(name)
       const { socket, kept, counters } = socketOf(one, number)
       addon.open(number, frames.pool.buffer as ArrayBuffer, at, name, socket, slotBytes(mtu), slots.rx, slots.tx, CUT_SLOTS,
-        [off, capBytes, wireBytes, link, iface], outbox, counters, kept)
-      devices.push(createRingDevice({ calls: addon, number, name, mac, mtu, start: ringStart, end, outbox, counters }))
+        [off, capBytes, wireBytes, link, iface], outbox, counters, kept, vlan)
+      const rings = { calls: addon, number, name: linkName(one), mac, mtu, start: ringStart, end, outbox, counters }
+      devices.push(createRingDevice(rings))
     } catch (error) {
       for (const device of devices) device.close()
       throw error instanceof DeviceError ? error : deviceError(name, error)
@@ -124,6 +126,12 @@ export function openRings(
     at += ringBytes([one], slots)
   }
   return devices
+}
+
+/** Frames of a link come to its socket from now on. */
+function admit(socket: number, links: readonly PacketOptions[], number: number): void {
+  const { other, counts } = besideOf(links, number)
+  loadAddon().admit(socket, links[number].vlan ?? 0, other, Number(counts))
 }
 
 function openSocket({ name, mtu }: PacketOptions, slots: Slots): number {

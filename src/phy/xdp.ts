@@ -2,7 +2,7 @@
  * Live interfaces by AF_XDP sockets (Linux af_xdp.rst). One UMEM for all of them lies in the pool of frames, so that a frame is
  * read and rewritten where the kernel put it, and sent from there by the other interface. A small program at each interface takes
  * what the box forwards, before the kernel has it; everything else goes the usual way, and a packet ring beside the sockets shows
- * it to the box as well: ARP, groups, tagged frames, frames that are too long, and what is for addresses of the kernel's.
+ * it to the box as well: ARP, groups, frames of other VLANs or too long, and what is for addresses of the kernel's.
  */
 import type { Address } from '../base/address.ts'
 import type { Frames } from '../wire/frames.ts'
@@ -10,6 +10,7 @@ import { deviceError, loadAddon, type Addon, type Census, type XdpCalls } from '
 import { DEVICE_COUNTERS, DeviceError, type Device } from './device.ts'
 import { openPacketDevices, ringBytes, type PacketOptions } from './packet.ts'
 import { createRingDevice } from './rings.ts'
+import { besideOf, linkName } from './vlan.ts'
 
 /** Frames that wait for the box, and for the wire, of all queues of an interface; no queue has less than the least. */
 const RX_SLOTS = 4096, TX_SLOTS = 2048, LEAST_SLOTS = 512, MOST_QUEUES = 16
@@ -53,7 +54,10 @@ function plan(links: readonly XdpOptions[]): Plan {
 
 /** Bytes of the pool that the frames of these interfaces need, from an offset that is a multiple of 64 KiB. @throws DeviceError */
 export function umemBytes(links: readonly XdpOptions[]): number {
-  for (const { name, mtu, queues, kernel } of links) {
+  for (const [number, { name, mtu, queues, kernel }] of links.entries()) {
+    if (besideOf(links, number).other !== 0) {
+      throw new DeviceError('system', `${name}: AF_XDP has all of an interface for one side, and here are both: --driver packet`)
+    }
     if (mtu > MOST_MTU) {
       throw new DeviceError('system', `${name}: AF_XDP takes no frames longer than a page, so an MTU of ${mtu} is too much for it: `
         + `ip link set ${name} mtu ${MOST_MTU}, or --driver packet`)
@@ -102,7 +106,8 @@ export function openXdpDevices(
     const modes = links.map((one, number) => attach(addon, xdp, one, number, mode, log))
     const copies = isCopy || modes.includes('generic')
     let isZeroCopy = false
-    return links.map(({ name, mtu, queues }, number) => {
+    return links.map((one, number) => {
+      const { mtu, queues } = one, name = linkName(one)
       const outbox = new Int32Array(2 * capacity), counters = new Float64Array(DEVICE_COUNTERS.length)
       try {
         const columns = [off, capBytes, wireBytes, link, iface]
@@ -145,13 +150,13 @@ class CopyNeeded extends Error {
 function attach(
   addon: Addon, xdp: XdpCalls, link: XdpOptions, number: number, mode: XdpMode, log: (line: string) => void,
 ): 'driver' | 'generic' {
-  const { name, mtu, queues, kernel } = link
+  const { name, mtu, queues, kernel, vlan = 0 } = link
   const { index, mac, driver } = addon.link(name)
   const by = (isGeneric: boolean) => {
     // Of others, live boxes ask that they leave tags where they are.
     const asksTag = !isGeneric && driver === 'veth'
     xdp.attach(number, index, queues, Number(isGeneric), Number(asksTag), mtu + ETHERNET_BYTES, mac, inPacket(kernel, 4),
-      inPacket(kernel, 6))
+      inPacket(kernel, 6), vlan)
     return isGeneric ? 'generic' : 'driver'
   }
   try {

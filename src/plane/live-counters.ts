@@ -8,6 +8,8 @@ const NAMES = [
   'echo-requests', 'own-packets-refused',
   /** To an address that the kernel has too, which answers. */
   'kernel-packets',
+  /** With a tag behind the one of their VLAN, or of a kind that has no name: whose they are cannot be told. */
+  'stacked-tag-frames',
   /** To another worker, from one, and lost on the way. */
   'handed-on-frames', 'taken-over-frames', 'handover-drops',
   /** Fragments that came before the first one of their datagram: no room, or it did not come. */

@@ -231,3 +231,22 @@ test('own: whatever comes, nothing is thrown, and each frame is either answered 
     while (rig.neighbours.undelivered() !== null) { /* handed back */ }
   }
 })
+
+test('own: where both sides are VLANs of one interface, both have its link-local address, each for its own link', () => {
+  const rig = rigOf({ addresses: [{}, {}, {}, {}, {}, { words: words('fe80::1') }] })
+  for (const side of [SIDE_INSIDE, SIDE_OUTSIDE]) {
+    assert.deepEqual(rig.hear(1, [side, ndpFrame(ndp.SOLICITATION, 'fe80::9', 'ff02::1:ff00:1', 'fe80::1')]), [])
+    const [advertised] = rig.sent(side)
+    assert.deepEqual([...advertised!.subarray(6, 12)], [...MACS[side]!])
+    assert.deepEqual(rig.hear(2, [side, echo('fe80::9', 'fe80::1')]), [])
+    assert.deepEqual([rig.sent(side).length, rig.sent(1 - side).length], [1, 0])
+  }
+})
+
+test('own: a frame with a second tag, or one of a kind that nobody has taken off, is of no link of ours: it is counted and goes no further', () => {
+  const rig = rigOf()
+  const packet = frame({ proto: 'udp', src: '10.0.0.5', dst: '198.51.100.7', srcPort: 1, dstPort: 2 })
+  const tagged = (type: number, ...more: number[]) => Uint8Array.from([...packet.subarray(0, 12), type >>> 8, type & 255, ...more, ...packet.subarray(12)])
+  const left = rig.hear(1, [SIDE_INSIDE, tagged(0x8100, 0, 9)], [SIDE_INSIDE, packet], [SIDE_INSIDE, tagged(0x9100, 0, 7)], [SIDE_OUTSIDE, tagged(0x88a8, 0, 7)])
+  assert.deepEqual([left, rig.count('stacked-tag-frames')], [[packet], 3])
+})

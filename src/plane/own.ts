@@ -82,9 +82,10 @@ export function createOwn(options: OwnOptions): Own {
     return own4.find(({ words }) => words[0] === address)
   }
 
-  function ownAt6(at: number): OwnAddress | undefined {
-    return own6.find(({ words }) => words[0] === view.getInt32(at) && words[1] === view.getInt32(at + 4)
-      && words[2] === view.getInt32(at + 8) && words[3] === view.getInt32(at + 12))
+  /** A link-local address is one on its link alone: where both sides are VLANs of one interface, both have the same. */
+  function ownAt6(at: number, on: number): OwnAddress | undefined {
+    return own6.find(({ side, words }) => words[0] === view.getInt32(at) && words[1] === view.getInt32(at + 4)
+      && words[2] === view.getInt32(at + 8) && words[3] === view.getInt32(at + 12) && (side === on || words[0] >>> 22 !== 0x3fa))
   }
 
   function take(rows: number, nowMs: number): number {
@@ -100,6 +101,9 @@ export function createOwn(options: OwnOptions): Own {
           && isOwn6(i, p, nowMs)) continue
       } else if (type === ethernet.TYPE_ARP) {
         heardArp(at + HEADER, at + bytes, iface[i], nowMs)
+        continue
+      } else if (ethernet.isTag(type)) {
+        count('stacked-tag-frames')
         continue
       }
       if (kept !== i) move(i, kept)
@@ -251,9 +255,8 @@ export function createOwn(options: OwnOptions): Own {
       }
     }
     if (isGroup) return false
-    const own = ownAt6(p + ipv6.DST)
-    // A link-local address is one only on its link.
-    if (own === undefined || (own.words[0] >>> 22 === 0x3fa && own.side !== side)) return false
+    const own = ownAt6(p + ipv6.DST, side)
+    if (own === undefined) return false
     if (own.isKernels) {
       count('kernel-packets')
       return true
@@ -285,7 +288,7 @@ export function createOwn(options: OwnOptions): Own {
   /** A source that may be answered, on the side that it comes from. */
   function isFair6(p: number, side: number): boolean {
     const w0 = ipv6.srcWord(view, p, 0), w1 = ipv6.srcWord(view, p, 1), w2 = ipv6.srcWord(view, p, 2), w3 = ipv6.srcWord(view, p, 3)
-    if (w0 >>> 24 === 0xff || ((w0 | w1 | w2) === 0 && w3 >>> 0 <= 1) || ownAt6(p + ipv6.SRC) !== undefined) return false
+    if (w0 >>> 24 === 0xff || ((w0 | w1 | w2) === 0 && w3 >>> 0 <= 1) || ownAt6(p + ipv6.SRC, side) !== undefined) return false
     return w0 >>> 22 === 0x3fa || inside.has6(w0, w1, w2, w3) !== (side === SIDE_OUTSIDE)
   }
 

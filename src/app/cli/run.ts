@@ -4,7 +4,7 @@ import { Option, type Command } from 'commander'
 import { parsePrefix, type Fault, type Parsed } from '../config/address.ts'
 import { rangeWords, sharedPool } from '../config/assemble-nat.ts'
 import {
-  insideOf, interfaceFaults, parseHostAddress, parseInterfaceAddress, parseInterfaceName, type InterfacesConfig, type LiveInterface,
+  insideOf, interfaceFaults, parseHostAddress, parseInterfaceAddress, parseLinkName, type InterfacesConfig, type LiveInterface,
 } from '../config/interfaces.ts'
 import type { Config } from '../config/config.ts'
 import { ConfigError, defaultConfig, loadConfig, type SettingFault } from '../config/load.ts'
@@ -12,6 +12,7 @@ import { scaled } from '../config/scaled.ts'
 import { usableRange } from '../config/values.ts'
 import { POOL_MOST } from '../config/written.ts'
 import { DRIVER_CHOICES, type DriverChoice } from '../../phy/drivers.ts'
+import { linkName } from '../../phy/vlan.ts'
 import { startBox, type BoxOptions } from '../run/box.ts'
 import { createConfigReader } from '../run/config-reader.ts'
 import { prepareLive } from '../run/live.ts'
@@ -52,8 +53,9 @@ export function registerRun(program: Command): void {
       + 'open for MIDCOM agents if the configuration says so.')
     .argument('[capture]', 'with --simulate: pcap or pcapng, plain or gzip: packets to forward; without it there are none')
     .option('--config <file>', 'YAML configuration')
-    .option('--inside <interface,address>', 'the inside interface and its addresses, as in in0,10.0.0.1/24, repeatable; with '
-      + '--simulate a prefix of the inside network. Instead of those of the configuration', texts, [])
+    .option('--inside <interface,address>', 'the inside interface and its addresses, as in in0,10.0.0.1/24, or in0:7,10.0.0.1/24 '
+      + 'for VLAN 7 of it, repeatable; with --simulate a prefix of the inside network. Instead of those of the configuration',
+    texts, [])
     .option('--outside <interface,address>', 'the outside interface and its addresses, as in out0,203.0.113.1/24, repeatable',
       texts, [])
     .option('--pool <addresses>', 'outside addresses of the NAT, as in 203.0.113.1-203.0.113.4, repeatable', texts, [])
@@ -150,7 +152,7 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   }
   const onHangup = () => { void reload() }
   process.on('SIGHUP', onHangup)
-  const path = live === null ? [] : [live.links.map(({ name }) => name).join(' to ')]
+  const path = live === null ? [] : [live.links.map(linkName).join(' to ')]
   // Whoever reads records or a report gets nothing else there.
   const told = flags.report === '-' || flags.logMappings === '-' ? process.stderr : process.stdout
   const ready = `ready: ${[...path, ...box.doors].join(', ') || 'no door'}\n`
@@ -244,16 +246,17 @@ function interfacesOf(flags: RunFlags, configured: InterfacesConfig | null): Int
       return configured[option]
     }
     const parts = list.map((text) => text.split(','))
-    const name = parsed(option, parts[0][0], parseInterfaceName)
-    const other = parts.find(([first]) => first !== name)
+    const [[text]] = parts
+    const link = parsed(option, text, parseLinkName)
+    const other = parts.find(([first]) => first !== text)
     if (other !== undefined) {
       throw new Failure(STATUS.usage, `--${option}: ${other[0]} is a second interface, and there is one on each side`)
     }
     const addresses = parts.flatMap(([, ...rest]) => rest.map((text) => parsed(option, text, parseInterfaceAddress)))
     if (addresses.length === 0) {
-      throw new Failure(STATUS.usage, `--${option} ${name} has no address; write as in ${EXAMPLES[option]}`)
+      throw new Failure(STATUS.usage, `--${option} ${text} has no address; write as in ${EXAMPLES[option]}`)
     }
-    return { name, addresses }
+    return { ...link, addresses }
   }
   return {
     inside: one('inside', inside), outside: one('outside', outside), routes: configured?.routes ?? [],

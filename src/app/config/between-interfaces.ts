@@ -2,13 +2,17 @@
 import type { Address, Prefix } from '../../base/address.ts'
 import { parsePrefix } from './address.ts'
 import type { Found } from './document.ts'
-import { interfaceFaults, parseHostAddress, parseInterfaceAddress, type InterfacesConfig } from './interfaces.ts'
+import { interfaceFaults, parseHostAddress, parseInterfaceAddress, parseVlan, type InterfacesConfig } from './interfaces.ts'
 import { setting } from './schema.ts'
 import { usableRange } from './values.ts'
 import { entries } from './written.ts'
 
 export function betweenInterfaces(data: unknown, found: Found): void {
   const name = (side: string) => String(setting(data, `interfaces.${side}.name`))
+  const vlan = (side: string) => {
+    const parsed = parseVlan(String(setting(data, `interfaces.${side}.vlan`)))
+    return parsed.ok ? parsed.value : 0
+  }
   const isNamed = name('inside') !== '' || name('outside') !== ''
   const addresses = (side: string) => entries(data, `interfaces.${side}.addresses`, parseInterfaceAddress).map(({ value }) => value)
   const gateways = entries(data, 'interfaces.gateways', parseHostAddress).map(({ value }) => value)
@@ -25,8 +29,8 @@ export function betweenInterfaces(data: unknown, found: Found): void {
     return
   }
   const interfaces: InterfacesConfig = {
-    inside: { name: name('inside'), addresses: addresses('inside') },
-    outside: { name: name('outside'), addresses: addresses('outside') },
+    inside: { name: name('inside'), vlan: vlan('inside'), addresses: addresses('inside') },
+    outside: { name: name('outside'), vlan: vlan('outside'), addresses: addresses('outside') },
     gateways, routes: routes.flatMap(routeOf), driver: 'auto',
   }
   const pool = setting(data, 'nat.nat44') === false ? [] : entries(data, 'nat.pool', usableRange).map(({ value }) => value)

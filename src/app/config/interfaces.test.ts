@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { printPrefix } from '../../base/address.ts'
-import { insideOf, parseHostAddress, parseInterfaceAddress, parseInterfaceName } from './interfaces.ts'
+import { insideOf, parseHostAddress, parseInterfaceAddress, parseInterfaceName, parseLinkName } from './interfaces.ts'
 import { checkConfig } from './load.ts'
 
 const GOOD = { inside: '{name: in0, addresses: [10.0.0.1/24]}', outside: '{name: out0, addresses: [203.0.113.1/24]}' }
@@ -34,6 +34,36 @@ test('interfaces: what does not fit is told where it stands', () => {
     [file({ rest: '  routes: [{to: 10.1.0.0/16, via: 10.2.0.2}]' }), '4:35 interfaces.routes[0].via: 10.2.0.2 is on neither link'],
   ]
   for (const [text, problem] of cases) assert.deepEqual(problems(text), [problem], text)
+})
+
+test('interfaces: a VLAN has a number from 1 to 4094, and both sides may be VLANs of one interface (802.1Q 9.6)', () => {
+  const both = (inside: string, outside: string) => file({ inside: `{${inside}, addresses: [10.0.0.1/24]}`, outside: `{${outside}, addresses: [203.0.113.1/24]}` })
+  for (const [inside, outside] of [['name: in0, vlan: 1', 'name: out0, vlan: 4094'], ['name: in0, vlan: 7', 'name: in0, vlan: 9'], ['name: in0, vlan: "7"', 'name: out0, vlan: none']] as const) {
+    const { problems: found, config } = checkConfig(both(inside, outside))
+    assert.deepEqual(found, [])
+    assert.equal(config!.interfaces!.inside.vlan, inside.endsWith(' 1') ? 1 : 7)
+    assert.equal(config!.interfaces!.outside.vlan, outside.endsWith('4094') ? 4094 : outside.endsWith('9') ? 9 : 0)
+  }
+  const cases: [string, string, string][] = [
+    ['name: in0, vlan: 0', 'name: out0', '2:29 interfaces.inside.vlan: a tag with 0 has a priority, and is of no VLAN'],
+    ['name: in0', 'name: out0, vlan: 4095', '3:31 interfaces.outside.vlan: VLAN 4095 is reserved (802.1Q)'],
+    ['name: in0, vlan: 4096', 'name: out0', '2:29 interfaces.inside.vlan: VLAN 4096 is too many: a tag has 12 bits'],
+    ['name: in0, vlan: -7', 'name: out0', '2:29 interfaces.inside.vlan: \'-7\' is not the number of a VLAN'],
+    ['name: in0, vlan: 7.5', 'name: out0', '2:29 interfaces.inside.vlan: the number of a VLAN is needed here, not 7.5'],
+    ['name: in0, vlan: blue', 'name: out0', '2:29 interfaces.inside.vlan: \'blue\' is not the number of a VLAN'],
+    ['name: "in0:7"', 'name: out0', '2:18 interfaces.inside.name: \'in0:7\' is no name of an interface'],
+    ['name: in0, vlan: 7', 'name: in0, vlan: 7', '3:30 interfaces.outside.vlan: in0:7 is inside already'],
+    ['name: in0, vlan: 7', 'name: in0', '3:19 interfaces.outside.name: both sides are on in0, and the outside one has no VLAN'],
+    ['name: in0', 'name: in0, vlan: 7', '2:18 interfaces.inside.name: both sides are on in0, and the inside one has no VLAN'],
+  ]
+  for (const [inside, outside, problem] of cases) assert.deepEqual(problems(both(inside, outside)), [problem])
+  assert.equal(checkConfig(both('name: "in0:7"', 'name: out0')).problems[0]!.suggestion, 'did you mean {name: in0, vlan: 7}?')
+})
+
+test('interfaces: on the command line a VLAN stands behind a colon, which is in no name', () => {
+  assert.deepEqual(parseLinkName('in0'), { ok: true, value: { name: 'in0', vlan: 0 } })
+  assert.deepEqual(parseLinkName('eth0.7:4094'), { ok: true, value: { name: 'eth0.7', vlan: 4094 } })
+  for (const text of ['in0:', 'in0:0', 'in0:4095', 'in0:4096', 'in0:x', 'in0:7:9', 'in 0:7', `${'a'.repeat(16)}:7`]) assert.equal(parseLinkName(text).ok, false, text)
 })
 
 test('interfaces: inside is what is reached by the inside interface', () => {

@@ -4,12 +4,18 @@ import {
 } from '../../base/address.ts'
 import { fault, type Parsed, type Range } from './address.ts'
 import { DRIVER_CHOICES, type DriverChoice } from '../../phy/drivers.ts'
+import { LAST_VLAN, linkName } from '../../phy/vlan.ts'
 import { choice, item, list, section, sections, value } from './setting.ts'
 
 /** An address with the length of the prefix that is on its link. */
 export interface InterfaceAddress extends Address { prefixBits: number }
 
-export interface LiveInterface { name: string; addresses: InterfaceAddress[] }
+export interface LiveInterface {
+  name: string
+  /** 0: frames without a tag. */
+  vlan: number
+  addresses: InterfaceAddress[]
+}
 
 export interface InterfacesConfig {
   inside: LiveInterface
@@ -21,9 +27,17 @@ export interface InterfacesConfig {
 }
 
 const NAME_MOST_BYTES = 15
+/** In place of a number: frames without a tag. */
+const NO_VLAN = 'none'
 
 const one = (what: string, example: string) => section(what, {
-  name: value('interface', example, 'The name that the system has for it; a VLAN is one of the system\'s too, such as eth0.7.', ''),
+  name: value('interface', example, 'The name that the system has for it.', ''),
+  vlan: {
+    type: ['integer', 'string'], default: NO_VLAN, examples: [7], pattern: `^([0-9]+|${NO_VLAN})$`,
+    description: 'The VLAN of that interface (802.1Q) that is meant: of no others are frames taken, and those sent have its tag. '
+      + 'Both sides may have one of the same interface. The system need not have an interface for it.',
+    'x-value': { kind: 'vlan', min: '1', max: String(LAST_VLAN), word: NO_VLAN },
+  },
   addresses: list(item('interface-address', '10.0.0.1/24', 'An address, and how long the prefix of its link is.'), 16, [],
     [['10.0.0.1/24', '2001:db8:1::1/64']],
     'Addresses of the box there, IPv4 and IPv6. The system need not have them, and must not where nat.pool has them too.'),
@@ -44,10 +58,33 @@ export const INTERFACES = section(
 
 export function parseInterfaceName(text: string): Parsed<string> {
   if (text === '') return { ok: true, value: text }
+  const [, name, vlan] = /^([^:]+):(\d+)$/.exec(text) ?? []
+  if (name !== undefined) {
+    return fault(`'${text}' is no name of an interface`, `did you mean {name: ${name}, vlan: ${vlan}}?`)
+  }
   if (Buffer.byteLength(text) > NAME_MOST_BYTES || /[\s/:]/.test(text) || text === '.' || text === '..') {
     return fault(`'${text}' is no name of an interface`, `\`ip link\` lists them; they have at most ${NAME_MOST_BYTES} bytes`)
   }
   return { ok: true, value: text }
+}
+
+/** A number that a tag may have; 0 is none. */
+export function parseVlan(text: string): Parsed<number> {
+  const number = /^\d{1,9}$/.test(text) ? Number(text) : NaN
+  if (Number.isNaN(number)) return fault(`'${text}' is not the number of a VLAN`, `write one from 1 to ${LAST_VLAN}`)
+  if (number === 0) return fault('a tag with 0 has a priority, and is of no VLAN', `write ${NO_VLAN} for frames without a tag`)
+  if (number === LAST_VLAN + 1) return fault(`VLAN ${number} is reserved (802.1Q)`, `write one from 1 to ${LAST_VLAN}`)
+  if (number > LAST_VLAN) return fault(`VLAN ${number} is too many: a tag has 12 bits`, `write one from 1 to ${LAST_VLAN}`)
+  return { ok: true, value: number }
+}
+
+/** `in0`, or `in0:7`: VLAN 7 of it. */
+export function parseLinkName(text: string): Parsed<Pick<LiveInterface, 'name' | 'vlan'>> {
+  const at = text.indexOf(':')
+  const name = parseInterfaceName(at < 0 ? text : text.slice(0, at)), vlan = at < 0 ? null : parseVlan(text.slice(at + 1))
+  if (!name.ok) return name
+  if (vlan === null) return { ok: true, value: { name: name.value, vlan: 0 } }
+  return vlan.ok ? { ok: true, value: { name: name.value, vlan: vlan.value } } : vlan
 }
 
 /** `10.0.0.1/24`, `2001:db8:1::1/64`. */
@@ -129,7 +166,13 @@ export function interfaceFaults(interfaces: InterfacesConfig, pool: readonly Ran
     if (addresses.length === 0) found(side, `${name || `the ${side} interface`} has no address`, 'write one such as 10.0.0.1/24')
   }
   if (inside.name === outside.name && inside.name !== '') {
-    found('outside.name', `${inside.name} is inside already`, 'name another one')
+    const other = inside.vlan === 0 ? 'inside' : 'outside'
+    if (inside.vlan === outside.vlan) {
+      found(inside.vlan === 0 ? 'outside.name' : 'outside.vlan', `${linkName(inside)} is inside already`,
+        inside.vlan === 0 ? 'name another one, or a VLAN for each side' : 'name another VLAN')
+    } else if (inside.vlan === 0 || outside.vlan === 0) {
+      found(`${other}.name`, `both sides are on ${inside.name}, and the ${other} one has no VLAN`, 'name a VLAN for each side')
+    }
   }
   const seen = new Set<string>()
   for (const [side, { addresses }] of [['inside', inside], ['outside', outside]] as const) {

@@ -293,7 +293,7 @@ test('config: every setting is read', () => {
   const config = good(`
 inside: [100.64.0.0/10, "2001:db8::/32"]
 interfaces:
-  inside: {name: in0, addresses: [10.0.0.1/24]}
+  inside: {name: in0, vlan: 7, addresses: [10.0.0.1/24]}
   outside: {name: eth0.7, addresses: [192.0.2.9/29, "2001:db8::9/64"]}
   gateways: [192.0.2.10]
   routes: [{to: 10.1.0.0/16, via: 10.0.0.2}]
@@ -367,9 +367,9 @@ midcom:
       { version: 6, words: Int32Array.of(0x20010db8, 0, 0, 0), prefixBits: 32, hostBits: false },
     ],
     interfaces: {
-      inside: { name: 'in0', addresses: [{ version: 4, words: Int32Array.of(0x0a000001), prefixBits: 24 }] },
+      inside: { name: 'in0', vlan: 7, addresses: [{ version: 4, words: Int32Array.of(0x0a000001), prefixBits: 24 }] },
       outside: {
-        name: 'eth0.7',
+        name: 'eth0.7', vlan: 0,
         addresses: [
           { version: 4, words: Int32Array.of(0xc0000209 | 0), prefixBits: 29 },
           { version: 6, words: Int32Array.of(0x20010db8, 0, 0, 9), prefixBits: 64 },

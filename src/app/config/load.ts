@@ -179,8 +179,13 @@ function assemble(data: unknown, folder: string, lineOf: (pointer: string) => nu
 
 function assembleInterfaces(data: unknown): InterfacesConfig | null {
   const { plain, value, list } = reader(data, '')
-  const link = (side: string) =>
-    ({ name: value<string>(`interfaces.${side}.name`), addresses: list<InterfaceAddress>(`interfaces.${side}.addresses`)! })
+  const link = (side: string) => {
+    const vlan = value<number | string>(`interfaces.${side}.vlan`)
+    return {
+      name: value<string>(`interfaces.${side}.name`), vlan: typeof vlan === 'number' ? vlan : 0,
+      addresses: list<InterfaceAddress>(`interfaces.${side}.addresses`)!,
+    }
+  }
   const inside = link('inside'), outside = link('outside')
   if (inside.name === '' && outside.name === '') return null
   return {

@@ -175,7 +175,8 @@ const KINDS: Record<ValueRule['kind'], string> = {
   subtree: 'an object identifier',
   hosts: 'an address or a prefix', span: 'an address with ports',
   end: 'an address, a prefix or an address with ports',
-  interface: 'a name of an interface', 'interface-address': 'an address with a prefix length', address: 'an address',
+  interface: 'a name of an interface', vlan: 'the number of a VLAN', 'interface-address': 'an address with a prefix length',
+  address: 'an address',
   rule: 'a rule', 'rule-part': 'a text, a number or a list of them',
 }
 

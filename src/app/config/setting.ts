@@ -8,7 +8,7 @@ import { COUNT_PATTERN, DURATION_PATTERN, PORTS_PATTERN } from './quantity.ts'
 export interface ValueRule {
   kind: 'duration' | 'count' | 'ports' | 'prefix' | 'range' | 'ipv4' | 'ipv6' | 'endpoint' | 'protocol' | 'key' | 'certificate'
     | 'hosts' | 'span' | 'end' | 'url' | 'name' | 'text' | 'instant' | 'tuple' | 'password' | 'engine-id' | 'subtree'
-    | 'rule' | 'rule-part' | 'interface' | 'interface-address' | 'address'
+    | 'rule' | 'rule-part' | 'interface' | 'vlan' | 'interface-address' | 'address'
   min?: string
   max?: string
   /** Who sets the limit, to be cited, or what is counted. */

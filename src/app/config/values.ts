@@ -4,7 +4,7 @@ import { parseProtocol } from '../../control/simco/agent-endpoint.ts'
 import { fault, parseIpv4, parseIpv6, parsePrefix, parseRange, type Parsed, type Range } from './address.ts'
 import { parseEnd, parseHosts, parseSpan } from './ends.ts'
 import { parseRuleText } from './firewall.ts'
-import { parseHostAddress, parseInterfaceAddress, parseInterfaceName } from './interfaces.ts'
+import { parseHostAddress, parseInterfaceAddress, parseInterfaceName, parseVlan } from './interfaces.ts'
 import { durationToText, parseCount, parseDuration, parseInstant, parsePorts } from './quantity.ts'
 import type { ValueRule } from './setting.ts'
 import { parseEngineId, parsePassword, parseSubtree } from './snmp-values.ts'
@@ -37,6 +37,7 @@ export function parseValue(rule: ValueRule, written: string | number): Parsed<un
     case 'subtree': return parseSubtree(String(written))
     case 'rule': return parseRuleText(String(written))
     case 'interface': return parseInterfaceName(String(written))
+    case 'vlan': return parseVlan(String(written))
     case 'interface-address': return parseInterfaceAddress(String(written))
     case 'address': return parseHostAddress(String(written))
     case 'rule-part': throw new Error('a part of a rule needs its path')
@@ -45,7 +46,7 @@ export function parseValue(rule: ValueRule, written: string | number): Parsed<un
 
 /** Where a number may stand in place of a text. */
 export function takesNumber({ kind }: ValueRule): boolean {
-  return kind === 'count' || kind === 'protocol' || kind === 'text' || kind === 'rule-part'
+  return kind === 'count' || kind === 'protocol' || kind === 'text' || kind === 'rule-part' || kind === 'vlan'
 }
 
 function withinLimits(rule: ValueRule, parsed: Parsed<number>, written: string | number): Parsed<number> {

@@ -5,48 +5,89 @@ import { parseAddress, print4, printAddress, type Address } from '../../base/add
 import type { LinkState } from '../../phy/addon.ts'
 import { DeviceError } from '../../phy/device.ts'
 import type { DriverName } from '../../phy/drivers.ts'
-import { linkState } from '../../phy/link-state.ts'
-import { openOffloads, type Offload } from '../../phy/offload.ts'
+import { kernelVlan, linkState } from '../../phy/link-state.ts'
+import { openOffloads, type Offload, type Offloads } from '../../phy/offload.ts'
+import { linkName } from '../../phy/vlan.ts'
 import { Failure, STATUS } from '../cli/status.ts'
 import { sharedPool } from '../config/assemble-nat.ts'
 import type { Config } from '../config/config.ts'
+import type { LiveInterface } from '../config/interfaces.ts'
 
 export interface SystemLink {
+  /** Of the interface. */
   name: string
+  /** 0: frames without a tag. */
+  vlan: number
   state: LinkState
-  /** Addresses that the kernel has on it, by how we print them. */
+  /** The kernel's interface that has the same frames: of a VLAN, one above `name`, or null. */
+  kernelName: string | null
+  /** Addresses that the kernel has there, by how we print them. */
   kernel: Map<string, Address>
 }
 
 const JOINS = 'joins frames to some that no link takes'
-/** A program in the driver sees no tag that the hardware has taken off; veth it can ask. */
-const WHY: Record<Offload, string> = { gro: JOINS, lro: JOINS, rxvlan: 'takes VLAN tags off before XDP sees them' }
+const WHY: Record<Offload, string> = {
+  gro: JOINS, lro: JOINS,
+  // A program sees no tag that the hardware has taken off; that in the driver of veth asks for it.
+  rxvlan: 'takes VLAN tags off before XDP sees them',
+  'rx-vlan-filter': 'keeps frames of VLANs off that the kernel has no interface for',
+}
+const LABELS: Record<Offload, string> = { gro: 'GRO', lro: 'LRO', rxvlan: 'RXVLAN', 'rx-vlan-filter': 'its VLAN filter' }
 
 export interface CheckOptions {
   fixOffload: boolean
   log: (line: string) => void
 }
 
+/** What is asked of the system: tests have one of their own. */
+export interface System {
+  linkState: (name: string) => LinkState
+  kernelVlan: (name: string, vlan: number) => string | null | undefined
+  addresses: (name: string) => Map<string, Address>
+  /** Of a setting below /proc/sys/net, as it stands there; null: there is none. */
+  setting: (path: string) => string | null
+  offloads: () => Offloads | null
+}
+
+const SYSTEM: System = { linkState, kernelVlan, addresses: kernelAddresses, setting: kernelSetting, offloads: openOffloads }
+
 /** @returns the two links, by SIDE_ constant. @throws DeviceError, Failure */
-export function checkSystem(config: Config, driver: DriverName, options: CheckOptions): SystemLink[] {
+export function checkSystem(config: Config, driver: DriverName, options: CheckOptions, system = SYSTEM): SystemLink[] {
   const { inside, outside } = config.interfaces!
-  const links = [inside.name, outside.name].map((name) => ({ name, state: usableLink(name), kernel: kernelAddresses(name) }))
-  for (const { name, state, kernel } of links) {
-    checkForwarding(name, 'ipv4')
-    if ([...inside.addresses, ...outside.addresses].some(({ version }) => version === 6)) checkForwarding(name, 'ipv6')
-    checkOffloads(name, ['gro', 'lro'], options)
-    if ((driver === 'xdp' || driver === 'xdpdrv') && state.driver !== 'veth') checkOffloads(name, ['rxvlan'], options)
+  const links = [inside, outside].map((one) => systemLink(one, options, system))
+  const hasSix = [...inside.addresses, ...outside.addresses].some(({ version }) => version === 6)
+  for (const { name, vlan, state, kernelName, kernel } of links) {
+    if (kernelName !== null) {
+      checkForwarding(kernelName, 'ipv4', system)
+      if (hasSix) checkForwarding(kernelName, 'ipv6', system)
+    }
+    const offloads: Offload[] = ['gro', 'lro']
+    if (driver.startsWith('xdp') && state.driver !== 'veth') offloads.push('rxvlan')
+    if (vlan !== 0 && kernelName === null) offloads.push('rx-vlan-filter')
+    checkOffloads(name, offloads, options, system)
     const taken = outsideOf(config).map(print4).find((address) => kernel.has(address))
     if (taken !== undefined) {
-      throw new Failure(STATUS.usage, `the kernel has ${taken} on ${name} too, and would reset the connections of inside hosts `
-        + `that use it: ip address del ${taken} dev ${name}`)
+      throw new Failure(STATUS.usage, `the kernel has ${taken} on ${kernelName} too, and would reset the connections of inside `
+        + `hosts that use it: ip address del ${taken} dev ${kernelName}`)
     }
   }
   return links
 }
 
-function usableLink(name: string): LinkState {
-  const state = linkState(name)
+/** Where the kernel has an interface for the VLAN it takes its packets up the stack; where it has none it drops them. */
+function systemLink({ name, vlan }: LiveInterface, { log }: CheckOptions, system: System): SystemLink {
+  const state = usableLink(name, system)
+  const kernelName = vlan === 0 ? name : system.kernelVlan(name, vlan)
+  if (kernelName === undefined) {
+    log(`${linkName({ name, vlan })}: whether the kernel has an interface for this VLAN cannot be seen without the compiled driver `
+      + 'or root')
+  }
+  const kernel = typeof kernelName === 'string' ? system.addresses(kernelName) : new Map<string, Address>()
+  return { name, vlan, state, kernelName: kernelName ?? null, kernel }
+}
+
+function usableLink(name: string, system: System): LinkState {
+  const state = system.linkState(name)
   if (state.isEthernet === 0) throw new DeviceError('not-ethernet', `${name} is no Ethernet interface`)
   if (state.isUp === 0) throw new DeviceError('interface-down', `${name} is down: ip link set ${name} up`)
   return state
@@ -61,27 +102,29 @@ function kernelAddresses(name: string): Map<string, Address> {
 }
 
 /** The kernel would forward what the box forwards, a second time and without NAT. */
-function checkForwarding(name: string, family: 'ipv4' | 'ipv6'): void {
-  let text: string
-  try {
-    text = readFileSync(`/proc/sys/net/${family}/conf/${name}/forwarding`, 'utf8')
-  } catch {
-    // Without this family there is nothing that forwards.
-    return
-  }
-  if (text.trim() !== '0') {
+function checkForwarding(name: string, family: 'ipv4' | 'ipv6', system: System): void {
+  // Without this family there is nothing that forwards.
+  if ((system.setting(`${family}/conf/${name}/forwarding`) ?? '0') !== '0') {
     throw new Failure(STATUS.usage, `the kernel itself forwards ${family === 'ipv4' ? 'IPv4' : 'IPv6'} packets of ${name}: `
       + `sysctl -w net.${family}.conf.${name.replaceAll('.', '/')}.forwarding=0`)
   }
 }
 
-function checkOffloads(name: string, list: readonly Offload[], { fixOffload, log }: CheckOptions): void {
-  const offloads = openOffloads()
+function kernelSetting(path: string): string | null {
+  try {
+    return readFileSync(`/proc/sys/net/${path}`, 'utf8').trim()
+  } catch {
+    return null
+  }
+}
+
+function checkOffloads(name: string, list: readonly Offload[], { fixOffload, log }: CheckOptions, system: System): void {
+  const offloads = system.offloads()
   if (offloads === null) return log(`${name}: whether GRO is off cannot be seen without the compiled driver or ethtool`)
   for (const what of list) {
     if (!offloads.isOn(name, what)) continue
     if (!fixOffload) {
-      throw new Failure(STATUS.usage, `${name}: ${what.toUpperCase()} ${WHY[what]}: `
+      throw new Failure(STATUS.usage, `${name}: ${LABELS[what]} ${WHY[what]}: `
         + `ethtool -K ${name} ${what} off, or --fix-offload`)
     }
     try {

@@ -3,6 +3,7 @@ import type { Prefix } from '../../base/address.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device, type DeviceCounter } from '../../phy/device.ts'
 import { chooseDriver, type Driver, type DriverName, type LinkOptions } from '../../phy/drivers.ts'
 import type { RecordedLink } from '../../phy/recording.ts'
+import { linkName } from '../../phy/vlan.ts'
 import { createLiveCounters, LIVE_COUNTERS, type LiveCounter } from '../../plane/live-counters.ts'
 import type { Neighbours } from '../../plane/neighbours.ts'
 import { SIDE_INSIDE, SIDE_OUTSIDE, type Frames } from '../../wire/frames.ts'
@@ -58,12 +59,13 @@ export function prepareLive(given: Config, options: CheckOptions): Prepared {
 }
 
 export function linkOptions(links: readonly SystemLink[]): LinkOptions[] {
-  return links.map(({ name, state, kernel }) => ({ name, mtu: state.mtu, queues: state.queues, kernel: [...kernel.values()] }))
+  return links.map(({ name, vlan, state, kernel }) =>
+    ({ name, vlan, mtu: state.mtu, queues: state.queues, kernel: [...kernel.values()] }))
 }
 
 /** As they stand in a recording. */
 export function recordedLinks({ links }: Pick<Prepared, 'links'>): RecordedLink[] {
-  return links.map(({ name, state }) => ({ name, mac: state.mac }))
+  return links.map((link) => ({ name: linkName(link), mac: link.state.mac }))
 }
 
 /** One packet path between the interfaces. `counters` in the order of LIVE_COUNTERS. */
@@ -87,7 +89,7 @@ export function createLive({ config, links, driver, log }: Omit<Prepared, 'drive
 
   return {
     config,
-    names: [interfaces.inside.name, interfaces.outside.name],
+    names: [linkName(interfaces.inside), linkName(interfaces.outside)],
     inside: insideOf(interfaces),
     frames: {
       shareBytes: shareBytes + liveBytes(links),

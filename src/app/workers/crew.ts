@@ -16,6 +16,7 @@ import type { FirewallRule } from '../../engine/firewall-rule.ts'
 import { loadAddon } from '../../phy/addon.ts'
 import { DEVICE_COUNTERS, DeviceError, type DeviceCounter } from '../../phy/device.ts'
 import { openPacketSockets, type PacketSockets } from '../../phy/packet.ts'
+import { linkName } from '../../phy/vlan.ts'
 import { LIVE_COUNTERS, liveCounterIndex, type LiveCounter } from '../../plane/live-counters.ts'
 import { HEADER_BYTES } from '../../wire/ethernet.ts'
 import { SIDE_INSIDE, SIDE_OUTSIDE } from '../../wire/frames.ts'
@@ -262,8 +263,8 @@ export function openCrew(options: CrewOptions): PacketPath {
 
   function interfacesReport(): LiveReport {
     return {
-      links: ends.map(({ name }, side) => ({
-        name, counters: sums<DeviceCounter>(DEVICE_COUNTERS, memory.workers.map(({ devices }) => devices[side]!)),
+      links: ends.map((link, side) => ({
+        name: linkName(link), counters: sums<DeviceCounter>(DEVICE_COUNTERS, memory.workers.map(({ devices }) => devices[side]!)),
       })),
       counters: sums<LiveCounter>(LIVE_COUNTERS, memory.workers.map((one) => one.live)),
     }

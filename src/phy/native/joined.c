@@ -1,6 +1,7 @@
 /* The queue of joined frames: see joined.h. */
 #define _GNU_SOURCE
 #include "joined.h"
+#include "tag.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
@@ -20,7 +21,7 @@
 /* A frame is looked for among what was read, and so many more: if the queue had no room for it, those behind it are not lost. */
 enum { AHEAD = 2, QUEUE_BYTES = 4 << 20, DISCARDED_AT_ONCE = 256 };
 
-int open_joined_queue(struct joined_queue *q, const char *name, uint32_t most_bytes, const char **what) {
+int open_joined_queue(struct joined_queue *q, const char *name, uint32_t vlan, uint32_t most_bytes, const char **what) {
   memset(q, 0, sizeof *q);
   q->fd = -1;
   *what = "no such interface";
@@ -37,7 +38,7 @@ int open_joined_queue(struct joined_queue *q, const char *name, uint32_t most_by
   if (setsockopt(q->fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0) {
     setsockopt(q->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
   }
-  /* Of the frames that the ring takes, those that are too long for the link, and of no VLAN. */
+  /* Of the frames that the ring takes, those that are too long for the link, and of no VLAN, or of this one. */
   struct sock_filter code[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
     BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, most_bytes, 0, 5),
@@ -45,10 +46,20 @@ int open_joined_queue(struct joined_queue *q, const char *name, uint32_t most_by
     BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, PACKET_MULTICAST, 3, 0),
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG)),
     BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0xfff, 1, 0),
-    BPF_STMT(BPF_RET | BPF_K, 0x40000),
+    BPF_STMT(BPF_RET | BPF_K, WHOLE),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+  }, code_of_vlan[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, most_bytes, 0, 10),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
+    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, PACKET_MULTICAST, 8, 0),
+    LOAD_TAG_OR_SKIP(2),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, vlan, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, WHOLE),
     BPF_STMT(BPF_RET | BPF_K, 0),
   };
   struct sock_fprog filter = { .len = sizeof code / sizeof *code, .filter = code };
+  if (vlan != 0) filter = (struct sock_fprog){ .len = sizeof code_of_vlan / sizeof *code_of_vlan, .filter = code_of_vlan };
   *what = "SO_ATTACH_FILTER";
   return setsockopt(q->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) < 0 ? errno : 0;
 }

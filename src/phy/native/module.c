@@ -2,6 +2,7 @@
 #include "driver.h"
 #include <linux/ethtool.h>
 #include <linux/if_arp.h>
+#include <linux/if_vlan.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -132,6 +133,83 @@ static napi_value offload(napi_env env, napi_callback_info info) {
   return failed != 0 ? fail(env, "ethtool", failed) : number_of(env, value.data);
 }
 
+/* vlan(name): of a VLAN interface of the kernel's, the interface below and the number, as `below` and `vlan`; else undefined. */
+
+static napi_value vlan_of(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value argument, result, text;
+  char name[IFNAMSIZ] = "";
+  napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+  if (read_name(env, argument, name) != 0) return NULL;
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fail(env, "socket", errno);
+  struct vlan_ioctl_args below = { .cmd = GET_VLAN_REALDEV_NAME_CMD }, vlan = { .cmd = GET_VLAN_VID_CMD };
+  memcpy(below.device1, name, sizeof name);
+  memcpy(vlan.device1, name, sizeof name);
+  int failed = ioctl(fd, SIOCGIFVLAN, &below) < 0 || ioctl(fd, SIOCGIFVLAN, &vlan) < 0;
+  close(fd);
+  if (failed) return NULL;
+  napi_create_object(env, &result);
+  napi_create_string_utf8(env, below.u.device2, NAPI_AUTO_LENGTH, &text);
+  napi_set_named_property(env, result, "below", text);
+  set(env, result, "vlan", vlan.u.VID);
+  return result;
+}
+
+/*
+ * feature(name, feature, value): a feature of `ethtool -k` by the name that the kernel has for it: 1 if it is on, 0 if not, -1 if it is
+ * unknown. A `value` of 0 or 1 switches it before that, as far as the interface lets it.
+ */
+
+static int place_of(const char *name, const char *feature, uint32_t *features) {
+  struct { struct ethtool_sset_info info; uint32_t count; } sets = { .info = { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1 << ETH_SS_FEATURES } };
+  struct ifreq ask = { .ifr_data = (void *)&sets };
+  if (control(name, SIOCETHTOOL, &ask) != 0 || sets.info.sset_mask == 0) return -1;
+  *features = sets.count;
+  struct ethtool_gstrings *strings = calloc(1, sizeof *strings + (size_t)sets.count * ETH_GSTRING_LEN);
+  if (strings == NULL) return -1;
+  *strings = (struct ethtool_gstrings){ .cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_FEATURES, .len = sets.count };
+  ask = (struct ifreq){ .ifr_data = (void *)strings };
+  int place = -1;
+  if (control(name, SIOCETHTOOL, &ask) == 0) {
+    for (uint32_t i = 0; i < sets.count && place < 0; i++) {
+      if (strncmp((char *)strings->data + i * ETH_GSTRING_LEN, feature, ETH_GSTRING_LEN) == 0) place = i;
+    }
+  }
+  free(strings);
+  return place;
+}
+
+static napi_value feature(napi_env env, napi_callback_info info) {
+  enum { MOST_BLOCKS = 8 };
+  size_t count = 3;
+  napi_value a[3];
+  char name[IFNAMSIZ] = "", wanted[ETH_GSTRING_LEN] = "";
+  uint32_t features = 0;
+  napi_get_cb_info(env, info, &count, a, NULL, NULL);
+  napi_get_value_string_utf8(env, a[1], wanted, sizeof wanted, NULL);
+  int value = int_of(env, a[2]), place = read_name(env, a[0], name) != 0 ? -1 : place_of(name, wanted, &features);
+  uint32_t blocks = (features + 31) / 32;
+  if (place < 0 || blocks > MOST_BLOCKS) return number_of(env, -1);
+  struct ifreq ask;
+  if (value >= 0) {
+    struct { struct ethtool_sfeatures head; struct ethtool_set_features_block blocks[MOST_BLOCKS]; } to = {
+      .head = { .cmd = ETHTOOL_SFEATURES, .size = blocks },
+    };
+    to.blocks[place / 32].valid = 1u << place % 32;
+    to.blocks[place / 32].requested = (uint32_t)(value != 0) << place % 32;
+    ask = (struct ifreq){ .ifr_data = (void *)&to };
+    int failed = control(name, SIOCETHTOOL, &ask);
+    if (failed != 0) return fail(env, "ethtool", failed);
+  }
+  struct { struct ethtool_gfeatures head; struct ethtool_get_features_block blocks[MOST_BLOCKS]; } is = {
+    .head = { .cmd = ETHTOOL_GFEATURES, .size = blocks },
+  };
+  ask = (struct ifreq){ .ifr_data = (void *)&is };
+  if (control(name, SIOCETHTOOL, &ask) != 0) return number_of(env, -1);
+  return number_of(env, is.blocks[place / 32].active >> place % 32 & 1);
+}
+
 /* Arrays of JavaScript. */
 
 void shared_open(napi_env env, struct shared *s, napi_value columns, napi_value outbox, napi_value counters) {
@@ -219,7 +297,7 @@ void add_functions(napi_env env, napi_value object, const struct function *funct
 
 NAPI_MODULE_INIT() {
   static const struct function functions[] = {
-    { "reserve", reserve }, { "link", link_of }, { "offload", offload },
+    { "reserve", reserve }, { "link", link_of }, { "offload", offload }, { "vlan", vlan_of }, { "feature", feature },
   };
   add_functions(env, exports, functions, sizeof functions / sizeof *functions);
   add_packet(env, exports);

@@ -9,6 +9,7 @@
 #include "checksum.h"
 #include "joined.h"
 #include "segment.h"
+#include "tag.h"
 #include <arpa/inet.h>
 #include <linux/filter.h>
 #include <linux/if_packet.h>
@@ -33,7 +34,8 @@ struct device {
   uint32_t slot_bytes, rx_slots, tx_slots, cut_slots;
   uint32_t head, tail;            /* of the RX ring: next to look at, first that is not given back */
   uint32_t tx_head;
-  uint32_t most_bytes;            /* of a frame that the link takes */
+  uint32_t most_bytes;            /* of a frame that the link takes, without its tag */
+  uint32_t vlan;                  /* 0: none */
   struct joined_queue queue;
   struct joined joined;           /* that is cut now */
   uint32_t cut_head;              /* slots that hold segments */
@@ -50,16 +52,38 @@ static struct device *device_of(napi_env env, napi_callback_info info) { return 
 
 /* socket(name, slotBytes, rxSlots, txSlots): one that has rings, is bound, and receives nothing yet; its descriptor. */
 
+static int attach_filter(int fd, struct sock_filter *code, size_t count) {
+  struct sock_fprog program = { .len = count, .filter = code };
+  return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0 ? errno : 0;
+}
+
 static int filter(int fd, int isOpen) {
   /* Frames that are not for this box, when somebody has made the interface promiscuous, and those that it sends itself. */
   struct sock_filter code[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
     BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, PACKET_MULTICAST, 0, 1),
     BPF_STMT(BPF_RET | BPF_K, 0),
-    BPF_STMT(BPF_RET | BPF_K, isOpen ? 0x40000 : 0),
+    BPF_STMT(BPF_RET | BPF_K, isOpen ? WHOLE : 0),
   };
-  struct sock_fprog program = { .len = sizeof code / sizeof *code, .filter = code };
-  return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0 ? errno : 0;
+  return attach_filter(fd, code, sizeof code / sizeof *code);
+}
+
+/*
+ * The same for a VLAN: its frames; none of the VLAN `other`, which has a socket of its own, or 0; and of all else as much as is
+ * counted, or nothing if another socket does that.
+ */
+static int filter_vlan(int fd, uint32_t vlan, uint32_t other, int counts) {
+  struct sock_filter code[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
+    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, PACKET_MULTICAST, 10, 0),
+    LOAD_TAG_OR_SKIP(3),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, vlan, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, WHOLE),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, other == 0 ? NO_VLAN : other, 1, 0),
+    BPF_STMT(BPF_RET | BPF_K, counts ? COUNTED : 0),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+  };
+  return attach_filter(fd, code, sizeof code / sizeof *code);
 }
 
 static int open_socket(int fd, struct tpacket_req *rx, struct tpacket_req *tx, const char *name, const char **what) {
@@ -111,9 +135,13 @@ static napi_value socket_of(napi_env env, napi_callback_info info) {
   return fail(env, what, failed);
 }
 
-/* admit(socket): frames come from now on. */
+/* admit(socket, vlan, other, counts): frames come from now on, of a VLAN if it is not 0: see `filter_vlan`. */
 static napi_value admit(napi_env env, napi_callback_info info) {
-  int failed = filter(only_argument(env, info), 1);
+  size_t count = 4;
+  napi_value a[4];
+  napi_get_cb_info(env, info, &count, a, NULL, NULL);
+  int fd = int_of(env, a[0]), vlan = int_of(env, a[1]);
+  int failed = vlan == 0 ? filter(fd, 1) : filter_vlan(fd, vlan, int_of(env, a[2]), int_of(env, a[3]));
   return failed == 0 ? NULL : fail(env, "SO_ATTACH_FILTER", failed);
 }
 
@@ -148,8 +176,8 @@ static napi_value fanout(napi_env env, napi_callback_info info) {
 }
 
 /*
- * open(number, buffer, at, name, socket, slotBytes, rxSlots, txSlots, cutSlots, columns, outbox, counters, kept): maps the rings of a
- * socket. If somebody had them before, `kept` says how far he came; null: nobody did, and nobody will. Only then joined frames are
+ * open(number, buffer, at, name, socket, slotBytes, rxSlots, txSlots, cutSlots, columns, outbox, counters, kept, vlan): maps the rings of
+ * a socket. If somebody had them before, `kept` says how far he came; null: nobody did, and nobody will. Only then joined frames are
  * cut: a queue of them has those of all sockets.
  */
 
@@ -205,8 +233,8 @@ static void unmap(struct device *d) {
 }
 
 static napi_value open_device(napi_env env, napi_callback_info info) {
-  size_t count = 13;
-  napi_value a[13];
+  size_t count = 14;
+  napi_value a[14];
   napi_valuetype kind;
   char name[IFNAMSIZ] = "";
   void *pool = NULL;
@@ -228,12 +256,13 @@ static napi_value open_device(napi_env env, napi_callback_info info) {
   d->rx_slots = int_of(env, a[6]);
   d->tx_slots = int_of(env, a[7]);
   d->cut_slots = int_of(env, a[8]);
+  d->vlan = int_of(env, a[13]);
   uint64_t slots = (uint64_t)d->rx_slots + d->tx_slots + d->cut_slots;
   if (at < 0 || at + (int64_t)(slots * d->slot_bytes) > (int64_t)bytes) return fail(env, "open", EINVAL);
   const char *what = "";
   int is_kept = napi_typeof(env, a[12], &kind) == napi_ok && kind == napi_object;
   int failed = map_rings(d, d->pool + at, name, &what);
-  if (failed == 0 && !is_kept) failed = open_joined_queue(&d->queue, name, d->most_bytes, &what);
+  if (failed == 0 && !is_kept) failed = open_joined_queue(&d->queue, name, d->vlan, d->most_bytes, &what);
   if (failed != 0) {
     unmap(d);
     return fail(env, what, failed);
@@ -255,6 +284,15 @@ static inline void write_row(struct device *d, int32_t row, const uint8_t *frame
   columns[COLUMN_CAPTURED][row] = columns[COLUMN_WIRE][row] = bytes;
   columns[COLUMN_LINK][row] = 1;
   columns[COLUMN_INTERFACE][row] = d->number;
+}
+
+/* A frame that the device takes? If not, it is counted. The system has taken the tag off, wherever it was. */
+static int is_mine(struct device *d, const struct tpacket2_hdr *slot, uint32_t status) {
+  uint32_t type = (status & TP_STATUS_VLAN_VALID) == 0 ? 0 : (status & TP_STATUS_VLAN_TPID_VALID) != 0 ? slot->tp_vlan_tpid : ETH_P_8021Q;
+  int refused = refusal_of(type, slot->tp_vlan_tci, d->vlan);
+  if (refused == 0) return 1;
+  d->shared.counters[refused]++;
+  return 0;
 }
 
 /* Finds a frame that is too long for the link, to be cut. */
@@ -309,10 +347,7 @@ static napi_value receive(napi_env env, napi_callback_info info) {
       break;
     }
     d->head++;
-    if ((status & TP_STATUS_VLAN_VALID) != 0 && (slot->tp_vlan_tci & 0xfff) != 0) {
-      counters[TAGGED]++;
-      continue;
-    }
+    if (((status & TP_STATUS_VLAN_VALID) != 0 || d->vlan != 0) && !is_mine(d, slot, status)) continue;
     if (slot->tp_len > d->most_bytes || slot->tp_snaplen < slot->tp_len) {
       begin_cut(d, slot);
       if (d->is_cutting) row = cut(d, row, end);
@@ -375,12 +410,15 @@ static napi_value stage(napi_env env, napi_callback_info info) {
       kick_now(d);
       slot = free_slot(d);
     }
-    if (slot == NULL || bytes > d->slot_bytes - TX_DATA) {
+    if (slot == NULL || bytes + TAG_BYTES > d->slot_bytes - TX_DATA) {
       d->shared.counters[SEND_DROPS]++;
       continue;
     }
-    memcpy((uint8_t *)slot + TX_DATA, d->pool + d->shared.outbox[2 * i], bytes);
-    slot->tp_len = bytes;
+    uint8_t *to = (uint8_t *)slot + TX_DATA;
+    const uint8_t *frame = d->pool + d->shared.outbox[2 * i];
+    if (d->vlan == 0) memcpy(to, frame, bytes);
+    else copy_tagged(to, frame, bytes, d->vlan);
+    slot->tp_len = d->vlan == 0 ? bytes : bytes + TAG_BYTES;
     __atomic_store_n(&slot->tp_status, TP_STATUS_SEND_REQUEST, __ATOMIC_RELEASE);
     d->tx_head++;
     if (d->kept != NULL) d->kept[1] = d->tx_head;

@@ -1,9 +1,10 @@
 /*
  * Assembled here, by hand, for the addresses of one interface, so that neither a compiler for BPF nor a library is needed. What it
- * does not take goes the usual way up the stack, where the box sees it beside the kernel: ARP, groups, other protocols, tagged
- * frames, what is for others, and what is for addresses of the kernel's own.
+ * does not take goes the usual way up the stack, where the box sees it beside the kernel: ARP, groups, other protocols, frames of
+ * other VLANs, what is for others, and what is for addresses of the kernel's own.
  */
 #include "program.h"
+#include "tag.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/bpf.h>
@@ -68,8 +69,8 @@ static void need(struct assembly *a, int bytes) {
 
 static void load(struct assembly *a, uint8_t code, int offset) { put(a, code, VALUE, DATA, offset, 0); }
 
-/* Passes frames of a VLAN whose tag is not in them. It ends the life of DATA and END. */
-static void ask_tag(struct assembly *a, int function) {
+/* Passes frames whose tag beside them is another one: `vlan` 0 is none. It ends the life of DATA and END. */
+static void ask_tag(struct assembly *a, int function, uint32_t vlan) {
   enum { PROTOCOL = -8, TAG = -16 };
   put(a, BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, PROTOCOL, 0);
   put(a, BPF_ST | BPF_MEM | BPF_DW, BPF_REG_10, 0, TAG, 0);
@@ -80,34 +81,28 @@ static void ask_tag(struct assembly *a, int function) {
   put(a, ADD, BPF_REG_3, 0, 0, TAG);
   put(a, BPF_JMP | BPF_CALL, 0, CALL_KERNEL, 0, function);
   put(a, LOAD16, VALUE, BPF_REG_10, TAG, 0);
-  put(a, BPF_ALU64 | BPF_AND | BPF_K, VALUE, 0, 0, 0xfff);
-  pass_if(a, DIFFERENT, VALUE, 0, 0);
+  put(a, BPF_ALU64 | BPF_AND | BPF_K, VALUE, 0, 0, VID_MASK);
+  pass_if(a, DIFFERENT, VALUE, 0, vlan);
+  if (vlan == 0) return;
+  put(a, LOAD16, VALUE, BPF_REG_10, PROTOCOL, 0);
+  pass_if(a, DIFFERENT, VALUE, 0, htons(ETH_P_8021Q));
 }
 
-static void assemble(struct assembly *a, const struct taken *t, int map, int tag_function) {
-  memset(a, 0, sizeof *a);
-  put(a, MOVE, CONTEXT, BPF_REG_1, 0, 0);
-  put(a, LOAD32, DATA, CONTEXT, offsetof(struct xdp_md, data), 0);
-  put(a, LOAD32, END, CONTEXT, offsetof(struct xdp_md, data_end), 0);
-  need(a, ETH_HLEN + 20);
+/* Passes what the box does not take of frames whose Ethernet header, with a tag or without, has so many bytes, and which have the tag `beside` them. */
+static void assemble_packet(struct assembly *a, const struct taken *t, int header, int tag_function, uint32_t beside) {
+  if (header > ETH_HLEN) need(a, header + 20);
   put(a, MOVE, AT, DATA, 0, 0);
-  put(a, ADD, AT, 0, 0, t->most_bytes);
+  put(a, ADD, AT, 0, 0, t->most_bytes + header - ETH_HLEN);
   pass_if(a, BELOW, AT, END, 0);
-  load(a, LOAD32, 0);
-  pass_if(a, DIFFERENT, VALUE, 0, word_at(t->mac));
-  load(a, LOAD16, 4);
-  uint16_t rest;
-  memcpy(&rest, t->mac + 4, sizeof rest);
-  pass_if(a, DIFFERENT, VALUE, 0, rest);
-  load(a, LOAD16, offsetof(struct ethhdr, h_proto));
+  load(a, LOAD16, header - 2);
   int to_ipv4 = a->count;
   put(a, SAME, VALUE, 0, 0, htons(ETH_P_IP));
   pass_if(a, DIFFERENT, VALUE, 0, htons(ETH_P_IPV6));
-  need(a, ETH_HLEN + 40);
+  need(a, header + 40);
   for (uint32_t i = 0; i < t->count6; i++) {
     int others[4];
     for (int word = 0; word < 4; word++) {
-      load(a, LOAD32, ETH_HLEN + 24 + 4 * word);
+      load(a, LOAD32, header + 24 + 4 * word);
       others[word] = a->count;
       if (word < 3) put(a, DIFFERENT, VALUE, 0, 0, t->kernel6[i][word]);
       else pass_if(a, SAME, VALUE, 0, t->kernel6[i][word]);
@@ -117,10 +112,43 @@ static void assemble(struct assembly *a, const struct taken *t, int map, int tag
   int to_taken = a->count;
   put(a, BPF_JMP | BPF_JA, 0, 0, 0, 0);
   a->code[to_ipv4].off = a->count - to_ipv4 - 1;
-  load(a, LOAD32, ETH_HLEN + 16);
+  load(a, LOAD32, header + 16);
   for (uint32_t i = 0; i < t->count4; i++) pass_if(a, SAME, VALUE, 0, t->kernel4[i]);
   a->code[to_taken].off = a->count - to_taken - 1;
-  if (tag_function != 0) ask_tag(a, tag_function);
+  if (tag_function != 0) ask_tag(a, tag_function, beside);
+}
+
+static void assemble(struct assembly *a, const struct taken *t, int map, int tag_function) {
+  memset(a, 0, sizeof *a);
+  put(a, MOVE, CONTEXT, BPF_REG_1, 0, 0);
+  put(a, LOAD32, DATA, CONTEXT, offsetof(struct xdp_md, data), 0);
+  put(a, LOAD32, END, CONTEXT, offsetof(struct xdp_md, data_end), 0);
+  need(a, ETH_HLEN + 20);
+  load(a, LOAD32, 0);
+  pass_if(a, DIFFERENT, VALUE, 0, word_at(t->mac));
+  load(a, LOAD16, 4);
+  uint16_t rest;
+  memcpy(&rest, t->mac + 4, sizeof rest);
+  pass_if(a, DIFFERENT, VALUE, 0, rest);
+  int to_beside = 0, to_taken = 0;
+  if (t->vlan != 0) {
+    load(a, LOAD16, offsetof(struct ethhdr, h_proto));
+    to_beside = a->count;
+    /* Where nobody tells of tags beside frames, untagged ones are none of the VLAN. */
+    if (tag_function != 0) put(a, DIFFERENT, VALUE, 0, 0, htons(ETH_P_8021Q));
+    else pass_if(a, DIFFERENT, VALUE, 0, htons(ETH_P_8021Q));
+    load(a, LOAD16, ETH_HLEN);
+    put(a, BPF_ALU64 | BPF_AND | BPF_K, VALUE, 0, 0, htons(VID_MASK));
+    pass_if(a, DIFFERENT, VALUE, 0, htons(t->vlan));
+    assemble_packet(a, t, ETH_HLEN + TAG_BYTES, tag_function, 0);
+  } else assemble_packet(a, t, ETH_HLEN, tag_function, 0);
+  if (t->vlan != 0 && tag_function != 0) {
+    to_taken = a->count;
+    put(a, BPF_JMP | BPF_JA, 0, 0, 0, 0);
+    a->code[to_beside].off = a->count - to_beside - 1;
+    assemble_packet(a, t, ETH_HLEN, tag_function, t->vlan);
+    a->code[to_taken].off = a->count - to_taken - 1;
+  }
   put(a, BPF_LD | BPF_DW | BPF_IMM, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, map);
   put(a, 0, 0, 0, 0, 0);
   put(a, LOAD32, BPF_REG_2, CONTEXT, offsetof(struct xdp_md, rx_queue_index), 0);

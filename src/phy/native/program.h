@@ -9,10 +9,11 @@ enum { MOST_KERNEL_ADDRESSES = 128 };
 /* What the box takes: packets of IP to this Ethernet address that no address of the kernel is the destination of. */
 struct taken {
   uint8_t mac[6];
-  uint32_t most_bytes;            /* of a frame; longer ones are not taken */
+  uint32_t most_bytes;            /* of a frame without its tag; longer ones are not taken */
+  uint32_t vlan;                  /* 0: untagged frames; else those with this tag */
   int index;                      /* of the interface */
   int is_generic;                 /* not in its driver */
-  int asks_tag;                   /* the driver may keep a VLAN tag beside the frame: it is asked, and tagged ones are not taken */
+  int asks_tag;                   /* the driver may keep a VLAN tag beside the frame: it is asked */
   uint32_t count4, count6;
   uint32_t kernel4[MOST_KERNEL_ADDRESSES];      /* as they lie in the packet */
   uint32_t kernel6[MOST_KERNEL_ADDRESSES][4];

@@ -13,6 +13,7 @@
 #include "driver.h"
 #include "checksum.h"
 #include "program.h"
+#include "tag.h"
 #include <linux/if_xdp.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -56,6 +57,8 @@ struct device {
   struct queue queues[MOST_QUEUES];
   struct attached program;
   int index;
+  uint32_t vlan;                  /* 0: none */
+  uint8_t mac[ETH_ALEN];
   uint32_t *held, held_count;     /* chunks that `receive` has given */
   uint64_t drops;
   struct shared shared;
@@ -178,11 +181,11 @@ static napi_value set_umem(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-/* attach(number, index, queues, isGeneric, asksTag, mostBytes, mac, kernel4, kernel6): a program that takes frames for its sockets. */
+/* attach(number, index, queues, isGeneric, asksTag, mostBytes, mac, kernel4, kernel6, vlan): a program that takes frames for its sockets. */
 
 static napi_value attach(napi_env env, napi_callback_info info) {
-  size_t count = 9, count4 = 0, count6 = 0;
-  napi_value a[9], octet;
+  size_t count = 10, count4 = 0, count6 = 0;
+  napi_value a[10], octet;
   static struct taken taken;
   void *kernel4 = NULL, *kernel6 = NULL;
   napi_get_cb_info(env, info, &count, a, NULL, NULL);
@@ -200,8 +203,9 @@ static napi_value attach(napi_env env, napi_callback_info info) {
   taken.most_bytes = int_of(env, a[5]);
   for (int i = 0; i < 6; i++) {
     napi_get_element(env, a[6], i, &octet);
-    taken.mac[i] = int_of(env, octet);
+    d->mac[i] = taken.mac[i] = int_of(env, octet);
   }
+  d->vlan = taken.vlan = int_of(env, a[9]);
   napi_get_typedarray_info(env, a[7], NULL, &count4, &kernel4, NULL, NULL);
   napi_get_typedarray_info(env, a[8], NULL, &count6, &kernel6, NULL, NULL);
   taken.count4 = count4;
@@ -330,20 +334,27 @@ static int32_t receive_queue(struct device *d, struct queue *q, uint8_t home, in
     const struct xdp_desc *entry = &entries[(at + i) & mask];
     uint32_t chunk = entry->addr / umem.chunk_bytes;
     uint8_t *frame = umem.memory + entry->addr;
+    uint32_t length = entry->len;
     umem.state[chunk] = HELD;
     umem.home[chunk] = home;
     d->held[d->held_count++] = chunk;
+    /* The program takes no other tag, and those beside frames are none of ours to take off. */
+    if (d->vlan != 0 && frame[MAC_BYTES] == ETH_P_8021Q >> 8 && frame[MAC_BYTES + 1] == (ETH_P_8021Q & 255)) {
+      memmove(frame + TAG_BYTES, frame, MAC_BYTES);
+      frame += TAG_BYTES;
+      length -= TAG_BYTES;
+    }
     /* XDP does not say whether a checksum is complete, as veth and virtio leave it to us; but it shows. */
     struct checksummed c;
-    if (find_checksum(frame, entry->len, &c) && is_incomplete(&c)) {
+    if (find_checksum(frame, length, &c) && is_incomplete(&c)) {
       complete(&c);
       completed++;
     }
     columns[COLUMN_OFF][row] = frame - umem.pool;
-    columns[COLUMN_CAPTURED][row] = columns[COLUMN_WIRE][row] = entry->len;
+    columns[COLUMN_CAPTURED][row] = columns[COLUMN_WIRE][row] = length;
     columns[COLUMN_LINK][row] = 1;
     columns[COLUMN_INTERFACE][row] = d->number;
-    *bytes += entry->len;
+    *bytes += length;
   }
   consumed(&q->rx, count);
   q->lent -= count;
@@ -430,19 +441,30 @@ static napi_value stage(napi_env env, napi_callback_info info) {
     uint32_t chunk = at / umem.chunk_bytes;
     int is_ours = frame >= umem.memory && at < size && umem.state[chunk] == HELD;
     struct queue *q = &d->queues[is_ours ? umem.home[chunk] % d->queue_count : 0];
-    uint32_t begin = is_ours ? at % umem.chunk_bytes : 0;
-    if (!has_slot(d, q) || begin + bytes > umem.chunk_bytes || (!is_ours && umem.free_count == 0)) {
+    uint32_t begin = is_ours ? at % umem.chunk_bytes : 0, tag = d->vlan == 0 ? 0 : TAG_BYTES;
+    /* Behind the kernel's headroom a frame has room for a tag before it. */
+    if (!has_slot(d, q) || begin + bytes > umem.chunk_bytes || (is_ours && begin < tag)
+      || (!is_ours && (umem.free_count == 0 || bytes + tag > umem.chunk_bytes))) {
       d->shared.counters[SEND_DROPS]++;
       continue;
     }
     if (!is_ours) {
       chunk = umem.free[--umem.free_count];
       at = (size_t)chunk * umem.chunk_bytes;
-      memcpy(umem.memory + at, frame, bytes);
+      if (tag == 0) memcpy(umem.memory + at, frame, bytes);
+      else {
+        copy_tagged(umem.memory + at, frame, bytes, d->vlan);
+        /* Where the same frame has left before, that tag lies on its sender, who is always this one. */
+        memcpy(umem.memory + at + ETH_ALEN, d->mac, ETH_ALEN);
+      }
+    } else if (tag != 0) {
+      memmove(frame - tag, frame, MAC_BYTES);
+      put_tag(frame - tag, d->vlan);
+      at -= tag;
     }
     umem.state[chunk] = SENT_AWAY;
     struct xdp_desc *entries = q->tx.entries;
-    entries[q->tx.ours++ & q->tx.mask] = (struct xdp_desc){ .addr = at, .len = bytes };
+    entries[q->tx.ours++ & q->tx.mask] = (struct xdp_desc){ .addr = at, .len = bytes + tag };
     q->sent++;
     sent++;
     all += bytes;
