@@ -5,7 +5,7 @@
  * them. A message that was read is encoded to the very octets it was read from.
  */
 import {
-  BADLY_FORMED, BFM, CAPABILITIES, CHALLENGE, FORMATS, FULL, GID, HEADER_BYTES, LIFETIME, MAX_CHALLENGE_BYTES, MAX_OWNER_BYTES,
+  ARE, BADLY_FORMED, BFM, CAPABILITIES, CHALLENGE, FORMATS, FULL, GID, HEADER_BYTES, LIFETIME, MAX_CHALLENGE_BYTES, MAX_OWNER_BYTES,
   MAX_PAYLOAD_BYTES, NEGATIVE_REPLY, NOTIFICATION, OWNER, PER_SET, PID, PROTOCOLS_ONLY, PRR_SET, REQUEST, TOKEN, TUPLE, VERSION,
   WRONG_BASIC_TYPE, WRONG_SUB_TYPE, tupleBit, type Message, type Step, type WireTuple,
 } from './messages.ts'
@@ -331,6 +331,18 @@ export function encodeHeader(out: Output, type: number, tid: number): void {
   out.view.setInt32(out.end, type << 16)
   out.view.setInt32(out.end + 4, tid)
   out.end += HEADER_BYTES
+}
+
+/** ARE: what other agents do is told to many, so its octets are written at once. */
+export const EVENT_BYTES = HEADER_BYTES + 2 * 8
+
+/** Appends an ARE (RFC 4540 5.3.19). */
+export function encodeEvent(out: Output, tid: number, pid: number, lifetimeSec: number): void {
+  ensure(out, EVENT_BYTES)
+  const { view, end } = out
+  view.setInt32(end, ARE << 16 | EVENT_BYTES - HEADER_BYTES)
+  view.setInt32(end + 4, tid)
+  out.end = writeWord(view, writeWord(view, end + HEADER_BYTES, PID, pid), LIFETIME, lifetimeSec)
 }
 
 /** What a message can take that holds neither byte strings nor a list. */

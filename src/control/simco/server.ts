@@ -65,6 +65,8 @@ const SWEEP_MS = 250
  * that is a quarter more PERs a second than a write after each, and no less with 16. More would leave the agents idle meanwhile.
  */
 const MESSAGES_PER_FLUSH = 64
+/** So many sessions are told what others did, however long the sessions have worked. */
+const TOLD_AT_LEAST = 16
 /** All sessions together work so long, and then packets have their turn. */
 const TURN_MS = 4
 const KEEP_ALIVE_MS = 60_000
@@ -155,10 +157,11 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
 
   /*
    * Sessions that have answers to send, that have notifications, that wait for the data plane, and whose turn comes again. Answers
-   * to several chunks leave together, and the data plane is pumped once for them. Where a request has caused notifications, its
-   * answer leaves at once, so that it comes before them (RFC 4540 8.9).
+   * to several chunks leave together, and the data plane is pumped once for them. Notifications leave when all answers have, so
+   * that whoever caused one has its answer before anybody hears of it (RFC 4540 8.9).
    */
-  let answering: SimcoSession[] = [], awake: SimcoSession[] = [], held: SimcoSession[] = []
+  let answering: SimcoSession[] = [], held: SimcoSession[] = []
+  const awake: SimcoSession[] = []
   const late: SimcoSession[] = []
   let unanswered = 0, isFlushDue = false, isContinuationDue = false
   /** When the sessions' turn is over; null: it has not begun. */
@@ -180,7 +183,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
       unanswered += messages
       if (!session.isAnswering) answering.push(session)
       session.isAnswering = true
-      if (awake.length > 0 || unanswered >= MESSAGES_PER_FLUSH) flush(session)
+      if (unanswered >= MESSAGES_PER_FLUSH) flush()
       else flushLater()
     },
     later(session) {
@@ -211,24 +214,27 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   function flushLater(): void {
     if (isFlushDue) return
     isFlushDue = true
-    setImmediate(flush, undefined)
+    setImmediate(() => {
+      isFlushDue = false
+      flush()
+    })
   }
 
-  /** Sends what may leave: answers, those of `last` behind the others, then notifications. */
-  function flush(last: SimcoSession | undefined): void {
-    if (last === undefined) isFlushDue = false
+  /** Sends what may leave: answers, then notifications. */
+  function flush(): void {
     if ((policy.appliedTicket() - policy.ticket() | 0) < 0) policy.pump()
-    const first = answering, then = awake
+    const first = answering
     answering = []
-    awake = []
     unanswered = 0
     for (const session of first) {
       session.isAnswering = false
-      // Behind its answer there may be a notification that the last request has caused.
-      if (!session.isAwake || session === last) send(session)
+      send(session)
     }
-    for (const session of then) {
+    for (let told = 0; awake.length > 0; told++) {
+      if (told >= TOLD_AT_LEAST && shared.isTimeUp()) return flushLater()
+      const session = awake.shift()!
       session.isAwake = false
+      session.tellEvents()
       send(session)
     }
   }
@@ -252,7 +258,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   function sweep(): void {
     const nowMs = timers.nowMs()
     for (const [session, connection] of connections) sweepOne(session, connection, nowMs)
-    flush(undefined)
+    flush()
     sweeper = connections.size > 0 ? timers.after(SWEEP_MS, sweep) : null
   }
 

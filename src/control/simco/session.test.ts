@@ -295,7 +295,7 @@ test('a success is told when the data plane has done it, and holds back what sta
   rig.policy.isRemote = true
   assert.deepEqual(rig.say(PRL, PER, '0121000800000003 0005000400000099').map(reply => reply.slice(0, 4)), ['0222'])
   rig.policy.apply()
-  rig.session.send()
+  rig.send()
   assert.deepEqual(rig.heard().map(reply => reply.slice(0, 4)), ['0212', '0343'])
 })
 
@@ -306,10 +306,10 @@ test('what one ticket allows leaves, and the rest waits for the next', () => {
   const applied = rig.policy.ticket()
   rig.say(PER.replace('00000011', '00000012'), '0121000800000003 0005000400000099')
   rig.policy.appliedTicket = () => applied
-  rig.session.send()
+  rig.send()
   assert.deepEqual(rig.heard().map(reply => reply.slice(0, 4) + reply.slice(8, 16)), ['021200000011'])
   rig.policy.appliedTicket = () => rig.policy.ticket()
-  rig.session.send()
+  rig.send()
   assert.deepEqual(rig.heard().map(reply => reply.slice(0, 4) + reply.slice(8, 16)), ['021200000012', '034300000003'])
 })
 
@@ -367,29 +367,39 @@ test('AREs go to other open sessions, not to the requester, the same agent inclu
   const policy = createFakePolicy(), requester = new Rig({ policy }).open(), standby = new Rig({ policy }).open()
   const closed = new Rig({ policy })
   assert.equal(requester.say(PER).length, 1)
-  standby.session.send()
+  standby.send()
   assert.deepEqual(standby.heard(), ['0403001000000001' + '0005000400000001' + '000700040000012c'])
   assert.match(requester.say('0115001000000020 0005000400000001 0007000400000000')[0]!, /^0216/)
-  standby.session.send()
+  standby.send()
   assert.deepEqual(standby.heard(), ['0403001000000002' + '0005000400000001' + '0007000400000000'])
   requester.say(PER.replace('00000011', '00000021'))
   policy.expire(2)
   for (const rig of [requester, standby]) {
-    rig.session.send()
+    rig.send()
     assert.match(rig.heard().at(-1)!, /^04030010000000..00050004000000020007000400000000$/)
   }
   assert.deepEqual(closed.heard(), [])
+})
+
+test('what many requests cause is told in one write, behind the answers that were given meanwhile (RFC 4540 8.9)', () => {
+  const policy = createFakePolicy(), requester = new Rig({ policy }).open(), standby = new Rig({ policy }).open()
+  for (let tid = 100; tid < 150; tid++) requester.say(PER.replace('00000011', tid.toString(16).padStart(8, '0')))
+  assert.deepEqual(standby.heard(), [])
+  const { writes } = standby, [answer, ...events] = standby.say(PER)
+  assert.match(answer!, /^0212/)
+  assert.deepEqual(events.map(event => event.slice(0, 16)), Array.from({ length: 50 }, (_, n) => '04030010' + (n + 1).toString(16).padStart(8, '0')))
+  assert.equal(standby.writes - writes, 2, 'answers, notifications')
 })
 
 test('an ARE waits for the same ticket as the reply that caused it', () => {
   const policy = createFakePolicy(), requester = new Rig({ policy }).open(), other = new Rig({ policy }).open()
   policy.isRemote = true
   assert.deepEqual(requester.say(PER), [])
-  other.session.send()
+  other.send()
   assert.deepEqual(other.heard(), [])
   policy.apply()
-  requester.session.send()
-  other.session.send()
+  requester.send()
+  other.send()
   assert.equal(requester.heard().length + other.heard().length, 2)
 })
 
@@ -404,7 +414,7 @@ test('a client that does not read: nothing more is read from it, then notificati
   assert.ok(rig.session.outbox.queuedBytes <= 32_768 + 1000, `${rig.session.outbox.queuedBytes}`)
   assert.equal(rig.session.state, OPEN)
   for (let i = 0; i < 3000; i++) policy.listeners.forEach(listener => listener.ruleEvent(1, 60, 'agent'))
-  rig.session.send()
+  rig.send()
   assert.equal(rig.session.state, ENDED)
   assert.equal(rig.counters['drop-not-reading-connections'], 1)
   const most = rig.session.outbox.queuedBytes

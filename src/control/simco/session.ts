@@ -4,11 +4,11 @@
  * closures, unless policy answers with a promise; then the messages behind it wait, and nothing more is read.
  */
 import {
-  ARE, AST, AUTHENTICATION_FAILED, BAD, BFM, BROKEN, CHALLENGE, INSUFFICIENT_SECURITY, LACK_OF_RESOURCES,
+  AST, AUTHENTICATION_FAILED, BAD, BFM, BROKEN, CHALLENGE, INSUFFICIENT_SECURITY, LACK_OF_RESOURCES,
   MAX_OPENING_PAYLOAD_BYTES, MORE, NOT_APPLICABLE, NO_AUTHORIZATION, PDR_REQUEST, PLC_REQUEST, PRL_REQUEST, PRR_REQUEST,
   PRS_REQUEST, REQUEST, SA_REPLY, SA_REQUEST, SE_REPLY, SE_REQUEST, ST_REPLY, ST_REQUEST, TOKEN, VERSION_3_0, VERSION_MISMATCH,
   WRONG_BASIC_TYPE, WRONG_SUB_TYPE, BADLY_FORMED, CONFIGURATION_FAILED, INCONSISTENT,
-  createDecoder, createMessage, encode, encodeHeader, type Decoder, type Message,
+  EVENT_BYTES, createDecoder, createMessage, encode, encodeEvent, encodeHeader, type Decoder, type Message,
 } from './codec.ts'
 import { NONCE_BYTES, composeChallenge, composeToken, readCredential, verifyToken } from './authentication.ts'
 import { Outbox, type Link, type OutputPool } from './outbox.ts'
@@ -31,7 +31,6 @@ const MESSAGES_PER_LOOK = 16
 const OPENING_QUEUED_BYTES = 4096
 
 /** An ARE on the wire. */
-const EVENT_BYTES = 24
 
 /** What the layers below say about the other end. */
 export interface Peer {
@@ -121,8 +120,8 @@ export class SimcoSession implements SessionListener {
   private isFull = false
   private isLate = false
   private isPaused = false
-  /** Rules and lifetimes of notifications that wait for it, too. */
-  private readonly pendingEvents: number[] = []
+  /** Rules and lifetimes of notifications that are not encoded. */
+  private readonly events: number[] = []
   /** An end that waits for the answer of policy. */
   private pendingEnd: string | undefined
   private isOverLimit = false
@@ -198,7 +197,10 @@ export class SimcoSession implements SessionListener {
   /** The client has closed its half: what it is owed is still sent. */
   halfClosed(): void {
     if (this.isAsking) this.endLater('closed by the client')
-    else this.finish('closed by the client')
+    else {
+      this.tellEvents()
+      this.finish('closed by the client')
+    }
     this.send()
   }
 
@@ -206,6 +208,7 @@ export class SimcoSession implements SessionListener {
   terminate(detail: string): void {
     if (this.state === ENDED) return
     if (this.isAsking) return this.endLater(detail)
+    this.tellEvents()
     if (this.state !== CLOSED) this.notify(AST)
     this.finish(detail)
     this.shared.wake(this)
@@ -214,38 +217,35 @@ export class SimcoSession implements SessionListener {
   /** The rest of a message does not come (RFC 4540 6): BFM, and AST if the session is open. */
   breakOff(detail: string): void {
     this.shared.log({ event: 'bad-message', connection: this.peer.id, remote: this.peer.remote, detail })
+    this.tellEvents()
     this.notify(BFM)
     if (this.state === OPEN) this.notify(AST)
     this.finish(detail)
     this.shared.wake(this)
   }
 
-  /** What policy tells (RFC 4540 8.9). While a request of this session is at policy it may be its work: the reply goes first. */
+  /**
+   * What policy tells (RFC 4540 8.9). It waits for `tellEvents`: whoever caused it has its answer first, and what many requests
+   * cause leaves in one write. With fifty sessions of one agent a write each took nine tenths of the time: 1,400 PER/s, not 14,800.
+   */
   ruleEvent(rule: number, lifetimeSec: number): void {
     if (this.state !== OPEN) return
-    if (this.isAsking) {
-      this.pendingEvents.push(rule, lifetimeSec)
-      if (this.pendingEvents.length * EVENT_BYTES / 2 > this.shared.limits.queuedBytes) this.isOverLimit = true
-    } else this.tell(rule, lifetimeSec)
+    this.events.push(rule, lifetimeSec)
+    if (this.events.length * EVENT_BYTES / 2 > this.shared.limits.queuedBytes) this.isOverLimit = true
+    this.shared.wake(this)
   }
 
-  private tell(rule: number, lifetimeSec: number): void {
+  /** Puts what policy has told behind the answers; not before the one that is being worked on. */
+  tellEvents(): void {
+    const { events, shared } = this
+    if (this.isAsking || events.length === 0) return
     const { output } = this.outbox, start = output.end
-    $out.type = ARE
-    $out.tid = this.nextTid()
-    $out.pid = rule
-    $out.lifetimeSec = lifetimeSec
-    encode(output, $out)
-    // Not before the reply to the request that caused it.
-    this.outbox.holdFrom(start, this.shared.policy.ticket())
-    this.shared.counters['out-event-messages']++
-    this.woken()
-  }
-
-  private tellPending(): void {
-    const { pendingEvents } = this
-    for (let i = 0; i < pendingEvents.length; i += 2) this.tell(pendingEvents[i]!, pendingEvents[i + 1]!)
-    pendingEvents.length = 0
+    for (let i = 0; i < events.length; i += 2) encodeEvent(output, this.nextTid(), events[i]!, events[i + 1]!)
+    // Not before the replies to the requests that caused them.
+    this.outbox.holdFrom(start, shared.policy.ticket())
+    shared.counters['out-event-messages'] += events.length / 2
+    events.length = 0
+    if (this.outbox.queuedBytes > shared.limits.queuedBytes) this.isOverLimit = true
   }
 
   /** SIMCO has no group notifications: members were told one by one. */
@@ -257,12 +257,6 @@ export class SimcoSession implements SessionListener {
     if (this.pendingEnd !== undefined) return
     this.pendingEnd = detail
     this.endedMs = this.shared.nowMs()
-  }
-
-  private woken(): void {
-    // The listener is no place to end a session of policy: the limit is looked at when it is sent.
-    if (this.outbox.queuedBytes > this.shared.limits.queuedBytes) this.isOverLimit = true
-    this.shared.wake(this)
   }
 
   private run(): void {
@@ -344,7 +338,6 @@ export class SimcoSession implements SessionListener {
     if (isPromise(result)) return this.await(type, tid, result)
     this.isAsking = false
     this.answer(type, tid, result)
-    if (this.pendingEvents.length > 0) this.tellPending()
     if (this.pendingEnd !== undefined) this.terminate(this.pendingEnd)
   }
 
@@ -371,7 +364,7 @@ export class SimcoSession implements SessionListener {
     this.isAsking = false
     this.lastOctetMs = this.lastRequestMs = this.shared.nowMs()
     if (this.lost) return
-    if (this.state === OPEN) this.tellPending()
+    if (this.events.length > 0) this.shared.wake(this)
     const { pendingEnd } = this
     if (pendingEnd !== undefined) this.terminate(pendingEnd)
     this.run()
@@ -497,6 +490,7 @@ export class SimcoSession implements SessionListener {
 
   /** ST (RFC 4540 7.4): always granted; what comes behind it is ignored. */
   private close(tid: number): void {
+    this.tellEvents()
     encodeHeader(this.outbox.output, ST_REPLY, tid)
     this.shared.counters['out-positive-messages']++
     this.finish('closed by the agent')

@@ -284,6 +284,7 @@ export class Rig {
   /** Octets the client does not take. */
   stuckBytes = 0
   isStuck = false
+  writes = 0
   private sent: Buffer[] = []
 
   constructor(options: RigOptions = {}) {
@@ -292,6 +293,10 @@ export class Rig {
     const flush = () => {
       this.policy.pump()
       for (const session of awake) session.send()
+      for (const session of awake) {
+        session.tellEvents()
+        session.send()
+      }
     }
     this.shared = {
       policy: this.policy, limits: { ...DEFAULT_LIMITS, ...options.limits }, counters: this.counters, pool: new OutputPool(),
@@ -308,6 +313,7 @@ export class Rig {
     }
     const connection: Connection = {
       write: bytes => {
+        this.writes++
         this.sent.push(Buffer.from(bytes))
         if (this.isStuck) this.stuckBytes += bytes.length
       },
@@ -323,6 +329,12 @@ export class Rig {
       isThrottled: () => this.isThrottled, authenticationFailed: () => { this.failures++ }, ...options.peer,
     }
     this.session = new SimcoSession(this.shared, connection, peer)
+  }
+
+  /** What the server does when all answers have left. */
+  send(): void {
+    this.session.tellEvents()
+    this.session.send()
   }
 
   /** Octets sent since the last call. */
