@@ -15,6 +15,8 @@ export interface Ordered<T> {
   first(): T | undefined
   /** Enters what is not there yet. */
   add(entry: T): void
+  /** The entry that compares alike; if there is none, this one, entered. */
+  enter(entry: T): T
   /** Takes out what is there. */
   remove(entry: T): void
   /** All, in order; the list must not change meanwhile. */
@@ -55,33 +57,64 @@ export function createOrdered<T>(order: (a: T, b: T) => number): Ordered<T> {
     return piece?.[placeIn(piece, compare)]
   }
 
-  function add(entry: T): void {
-    const compare = (other: T) => order(other, entry)
-    size++
-    if (pieces.length === 0) {
-      pieces.push([entry])
-      return
+  /* The same two for an entry, without a closure. */
+  function pieceFor(entry: T): number {
+    let low = 0, high = pieces.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const piece = pieces[middle]
+      if (order(piece[piece.length - 1], entry) < 0) low = middle + 1
+      else high = middle
     }
-    const index = Math.min(pieceOf(compare), pieces.length - 1)
-    const piece = pieces[index]
-    piece.splice(placeIn(piece, compare), 0, entry)
+    return low
+  }
+
+  function placeFor(piece: readonly T[], entry: T): number {
+    let low = 0, high = piece.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (order(piece[middle], entry) < 0) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  function enter(entry: T): T {
+    const index = pieceFor(entry)
+    if (index === pieces.length) {
+      append(entry)
+      return entry
+    }
+    const piece = pieces[index], place = placeFor(piece, entry), there = piece[place]
+    if (order(there, entry) === 0) return there
+    size++
+    piece.splice(place, 0, entry)
     if (piece.length > MOST) pieces.splice(index + 1, 0, piece.splice(MOST >>> 1))
+    return entry
+  }
+
+  /** Behind all others, where most come that are numbered; a full piece stays full. */
+  function append(entry: T): void {
+    size++
+    const last = pieces.at(-1)
+    if (last === undefined || last.length === MOST) pieces.push([entry])
+    else last.push(entry)
   }
 
   function remove(entry: T): void {
-    const compare = (other: T) => order(other, entry)
-    const index = pieceOf(compare)
-    const piece = pieces[index]
-    const place = piece === undefined ? 0 : placeIn(piece, compare)
+    const index = pieceFor(entry), piece = pieces[index]
+    const place = piece === undefined ? 0 : placeFor(piece, entry)
     if (piece?.[place] !== entry) return
-    piece.splice(place, 1)
+    if (place === piece.length - 1) piece.pop()
+    else piece.splice(place, 1)
     if (piece.length === 0) pieces.splice(index, 1)
     size--
   }
 
   return {
     get size() { return size },
-    from, add, remove,
+    from, enter, remove,
+    add(entry) { enter(entry) },
     find(compare) {
       const entry = from(compare)
       return entry !== undefined && compare(entry) === 0 ? entry : undefined

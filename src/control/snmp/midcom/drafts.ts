@@ -90,7 +90,7 @@ export function draft(
     if (name.table === 'group') {
       const group = rows.findGroup(name.suffix)
       if (group === undefined) return fault(INCONSISTENT_NAME)
-      if ([...group.rows].some(({ isPending }) => isPending)) return fault(INCONSISTENT_VALUE)
+      if (rows.members(group).some(({ isPending }) => isPending)) return fault(INCONSISTENT_VALUE)
       lifetimes.push({ row: null, group, lifetimeSec: value.value as number, at: i })
       continue
     }

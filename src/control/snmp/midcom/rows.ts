@@ -21,7 +21,7 @@ export interface Group {
   readonly index: number
   /** Group of policy that holds the rules of its rows; 0: none of them is established. */
   policyGroup: number
-  readonly rows: Set<Row>
+  rows: number
   /** Rows that are established. */
   live: number
 }
@@ -75,6 +75,8 @@ export interface Row {
   order: number
   /** A request about it waits for the authorizer. */
   isPending: boolean
+  /** It has been removed. */
+  isGone: boolean
   /** When it goes, on the clock of the box; Infinity unless it is over. */
   removeAtMs: number
 }
@@ -135,8 +137,13 @@ export interface Rows {
   ofRule(rule: number): Row | undefined
   ofPolicyGroup(group: number): Group | undefined
   owner(name: string): Owner | undefined
+  /** In order of their indices. */
+  members(group: Group): Row[]
   /** Makes a row that is not there, in state newEntry. */
   add(owner: string, group: number, index: number): Row
+  /** The same in a group that is there, or that is not. */
+  addTo(group: Group, index: number): Row
+  addGroup(owner: string, group: number): Group
   remove(row: Row): void
   /** It has not been removed. */
   has(row: Row): boolean
@@ -181,29 +188,36 @@ export function createRows(): Rows {
     return groups.find((other) => compareOwners(other.owner, owner) || other.index - index)
   }
 
-  function groupFor(owner: Owner, index: number): Group {
-    let group = groupOf(owner, index)
-    if (group === undefined) {
-      group = { owner, index, policyGroup: 0, rows: new Set(), live: 0 }
-      groups.add(group)
-    }
+  function addGroup(ownerName: string, index: number): Group {
+    const group: Group = { owner: ownerOf(ownerName), index, policyGroup: 0, rows: 0, live: 0 }
+    groups.add(group)
     return group
   }
 
-  function add(ownerName: string, groupIndexOf: number, index: number): Row {
-    const owner = ownerOf(ownerName)
-    const group = groupFor(owner, groupIndexOf)
+  function add(ownerName: string, group: number, index: number): Row {
+    return addTo(groupOf(ownerOf(ownerName), group) ?? addGroup(ownerName, group), index)
+  }
+
+  function addTo(group: Group, index: number): Row {
+    const { owner } = group
     const row: Row = {
       group, index, serial: ++serial, rowStatus: ACTIVE, adminStatus: NOT_SET, operStatus: NEW_ENTRY, storageType: VOLATILE,
       storageTimeSec: 0, error: '', wanted: DEFAULTS, granted: null, rule: 0, isUnread: false, order: 0, isPending: false,
-      removeAtMs: Infinity,
+      isGone: false, removeAtMs: Infinity,
     }
     rows.add(row)
-    group.rows.add(row)
+    group.rows++
     owner.rows++
     owner.idleRows++
     counts[NEW_ENTRY]!++
     return row
+  }
+
+  function members(group: Group): Row[] {
+    const found: Row[] = []
+    let row = rows.from((other) => compareGroups(other.group, group))
+    for (; row !== undefined && row.group === group; row = rows.after(row)) found.push(row)
+    return found
   }
 
   /** The rule is over, or never was. */
@@ -225,8 +239,8 @@ export function createRows(): Rows {
     if (row.removeAtMs !== Infinity) leaving.remove(row)
     counts[row.operStatus]!--
     rows.remove(row)
-    group.rows.delete(row)
-    if (group.rows.size === 0) groups.remove(group)
+    row.isGone = true
+    if (--group.rows === 0) groups.remove(group)
     owner.idleRows--
     if (--owner.rows === 0) owners.delete(owner.name)
   }
@@ -273,8 +287,8 @@ export function createRows(): Rows {
   }
 
   return {
-    rows, groups, add, remove, enter, establish, keep, purge,
-    has: (row) => row.group.rows.has(row),
+    rows, groups, members, add, addTo, addGroup, remove, enter, establish, keep, purge,
+    has: (row) => !row.isGone,
     find: (index) => rows.find((row) => compareRow(row, index)),
     findGroup: (index) => groups.find((group) => compareGroup(group, index)),
     groupOf,

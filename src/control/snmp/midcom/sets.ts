@@ -213,7 +213,7 @@ export function createSets({ policy, table, box, limits, nowMs, wake }: SetsOpti
         continue
       }
       told.push(table.tellGroup(group!, lifetimeSec))
-      for (const member of [...group!.rows]) {
+      for (const member of rows.members(group!)) {
         if (!isEstablished(member.operStatus)) continue
         if (lifetimeSec === 0) table.finish(member, TERMINATED_ON_REQUEST)
         else table.changed(member)

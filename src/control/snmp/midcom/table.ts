@@ -172,11 +172,12 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
     const owner = rows.owner(name)
     if (owner === undefined && Buffer.byteLength(name) > MOST_OWNER_OCTETS) return
     const shown = rows.ofPolicyGroup(policyGroup)
-    const number = shown !== undefined && shown.owner === owner ? shown.index
-      : freeIndex(OTHERS + policyGroup, (index) => owner !== undefined && rows.groupOf(owner, index) !== undefined)
-    const group = owner === undefined ? undefined : rows.groupOf(owner, number)
-    const index = freeIndex(OTHERS + rule, (taken) => group !== undefined && rows.rowOf(group, taken) !== undefined)
-    const row = rows.add(name, number, index)
+    const known = shown !== undefined && shown.owner === owner ? shown : undefined
+    const group = known ?? rows.addGroup(name, freeIndex(OTHERS + policyGroup, (index) => {
+      return owner !== undefined && rows.groupOf(owner, index) !== undefined
+    }))
+    const row = rows.addTo(group, known === undefined ? OTHERS + rule
+      : freeIndex(OTHERS + rule, (taken) => rows.rowOf(known, taken) !== undefined))
     row.adminStatus = action === 'reserve' ? RESERVE : ENABLE
     row.order = ++orders
     row.isUnread = true
@@ -243,7 +244,7 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
 
   function groupLeftSec(group: Group): number {
     let most = 0
-    for (const row of group.rows) if (row.rule !== 0) most = Math.max(most, book.lifetimeSec(row.rule))
+    for (const row of rows.members(group)) if (row.rule !== 0) most = Math.max(most, book.lifetimeSec(row.rule))
     return most
   }
 

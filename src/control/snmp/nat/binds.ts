@@ -4,7 +4,7 @@
  * them: they come and go on the packet path, which nobody here asks.
  */
 import { createOrdered, type Ordered } from '../../../storage/ordered.ts'
-import type { Book, SavedRule } from '../../../policy/api.ts'
+import type { Book } from '../../../policy/api.ts'
 import type { Oid } from '../oid.ts'
 
 /** NatBindMode. */
@@ -12,11 +12,14 @@ export const ADDRESS_BIND = 1, ADDRESS_PORT_BIND = 2
 /** Interfaces of the box: A0 is bound to A2 at the outside one, A3 to A1 at the inside one. */
 const INSIDE_IF = 1, OUTSIDE_IF = 2
 const IPV4 = 1, OCTETS = 4, TCP = 6, UDP = 17
+/** What SavedRule says of A2 and A1. */
+const BY_PORTS = 1, BY_ADDRESS = 2
 /** NatProtocolType. */
 const NAT_UDP = 4, NAT_TCP = 5
 
 export interface Bind {
-  readonly id: number
+  /** Given when it is entered. */
+  id: number
   readonly mode: number
   readonly interface: number
   /** Towards the inside: A0, or A1; as an unsigned number, like all addresses here. */
@@ -57,72 +60,67 @@ function order(a: Bind, b: Bind): number {
     || natProtocol(a.protocol) - natProtocol(b.protocol)
 }
 
-/** What a rule binds: `count` ports from `port` on, or the whole address with 0. */
-interface Run {
-  interface: number; count: number; protocol: number; local: number; localPort: number; global: number; globalPort: number
-}
-
-function runsOf(saved: SavedRule): Run[] {
-  const { internal, external, outsideBy, outsideAddress, outsidePort, insideBy, insideAddress, insidePort, protocol } = saved
-  if (internal === null || external === null) return []
-  const runs: Run[] = []
-  if (outsideBy === 1 || outsideBy === 2) {
-    const count = outsideBy === 1 ? internal.range : 0
-    runs.push({
-      interface: OUTSIDE_IF, count, protocol, local: internal.word0, localPort: internal.port, global: outsideAddress,
-      globalPort: outsidePort,
-    })
-  }
-  if (insideBy === 1 || insideBy === 2) {
-    const count = insideBy === 1 ? external.range : 0
-    runs.push({
-      interface: INSIDE_IF, count, protocol, local: insideAddress, localPort: insidePort, global: external.word0,
-      globalPort: external.port,
-    })
-  }
-  return runs
-}
-
 function natProtocol(protocol: number): number { return protocol === UDP ? NAT_UDP : protocol === TCP ? NAT_TCP : protocol }
 
 export function createBinds(book: Book): Binds {
   const addresses = createOrdered(order), ports = createOrdered(order)
-  const ofRule = new Map<number, Bind[]>()
+  /** Most rules hold one. */
+  const ofRule = new Map<number, Bind | Bind[]>()
   let lastId = 0, changes = 0
 
-  function hold(table: Ordered<Bind>, run: Run, offset: number): Bind {
-    const { interface: at, count, local, global } = run
-    const wanted: Bind = {
-      id: 0, mode: count === 0 ? ADDRESS_BIND : ADDRESS_PORT_BIND, interface: at, local: local >>> 0, global: global >>> 0,
-      localPort: count === 0 ? 0 : run.localPort + offset, globalPort: count === 0 ? 0 : run.globalPort + offset,
-      protocol: count === 0 ? 0 : run.protocol, holders: 0,
-    }
-    let bind = table.find((other) => order(other, wanted))
-    if (bind === undefined) {
-      lastId = lastId === 0xffff_ffff ? 1 : lastId + 1
-      bind = { ...wanted, id: lastId }
-      table.add(bind)
+  function hold(rule: number, wanted: Bind): void {
+    const bind = (wanted.mode === ADDRESS_BIND ? addresses : ports).enter(wanted)
+    if (bind === wanted) {
+      bind.id = lastId = lastId === 0xffff_ffff ? 1 : lastId + 1
       changes++
     }
     bind.holders++
-    return bind
+    const held = ofRule.get(rule)
+    if (held === undefined) ofRule.set(rule, bind)
+    else if (Array.isArray(held)) held.push(bind)
+    else ofRule.set(rule, [held, bind])
+  }
+
+  /** `count` ports from these on, or with 0 the whole addresses. */
+  function holdRun(
+    rule: number, at: number, count: number, protocol: number, local: number, localPort: number, global: number, globalPort: number,
+  ): void {
+    const mode = count === 0 ? ADDRESS_BIND : ADDRESS_PORT_BIND
+    for (let n = 0; n < Math.max(1, count); n++) {
+      hold(rule, {
+        id: 0, mode, interface: at, local: local >>> 0, localPort: count === 0 ? 0 : localPort + n,
+        protocol: count === 0 ? 0 : protocol, global: global >>> 0, globalPort: count === 0 ? 0 : globalPort + n, holders: 0,
+      })
+    }
   }
 
   function enter(rule: number): void {
     if (ofRule.has(rule)) return
     const saved = book.save(rule)
     if (saved === undefined || saved.action !== 'enable') return
-    const binds = runsOf(saved).flatMap((run) => run.count === 0 ? [hold(addresses, run, 0)]
-      : Array.from({ length: run.count }, (_, offset) => hold(ports, run, offset)))
-    if (binds.length > 0) ofRule.set(rule, binds)
+    const { internal, external, outsideBy, insideBy, protocol } = saved
+    if (internal === null || external === null) return
+    if (outsideBy === BY_PORTS || outsideBy === BY_ADDRESS) {
+      const count = outsideBy === BY_PORTS ? internal.range : 0
+      holdRun(rule, OUTSIDE_IF, count, protocol, internal.word0, internal.port, saved.outsideAddress, saved.outsidePort)
+    }
+    if (insideBy === BY_PORTS || insideBy === BY_ADDRESS) {
+      const count = insideBy === BY_PORTS ? external.range : 0
+      holdRun(rule, INSIDE_IF, count, protocol, saved.insideAddress, saved.insidePort, external.word0, external.port)
+    }
+  }
+
+  function letGo(bind: Bind): void {
+    if (--bind.holders > 0) return
+    ;(bind.mode === ADDRESS_BIND ? addresses : ports).remove(bind)
+    changes++
   }
 
   function leave(rule: number): void {
-    for (const bind of ofRule.get(rule) ?? []) {
-      if (--bind.holders > 0) continue
-      ;(bind.mode === ADDRESS_BIND ? addresses : ports).remove(bind)
-      changes++
-    }
+    const held = ofRule.get(rule)
+    if (held === undefined) return
+    if (Array.isArray(held)) held.forEach(letGo)
+    else letGo(held)
     ofRule.delete(rule)
   }
 
@@ -132,7 +130,10 @@ export function createBinds(book: Book): Binds {
     else leave(rule)
   })
 
-  const at = (rule: number, where: number) => ofRule.get(rule)?.find((bind) => bind.interface === where)
+  function at(rule: number, where: number): Bind | undefined {
+    const held = ofRule.get(rule)
+    return Array.isArray(held) ? held.find((bind) => bind.interface === where) : held?.interface === where ? held : undefined
+  }
   return {
     addresses, ports, changes: () => changes,
     outsideOf: (rule) => at(rule, OUTSIDE_IF), insideOf: (rule) => at(rule, INSIDE_IF),
