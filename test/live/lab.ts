@@ -4,6 +4,8 @@
  *
  *   inside eth0 10.0.0.5 --- in0 10.0.0.1  box  203.0.113.1 out0 --- eth0 203.0.113.254 outside, 198.51.100.7 behind it
  *          2001:db8:1::5         :1::1              :2::1                 2001:db8:2::fe        2001:db8:9::7
+ *
+ * With a switch in a fourth, both hosts and in0 of the box are at that, and there is no out0: what parts the sides are VLANs.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -17,7 +19,7 @@ export const INTERFACES = [
   '--inside', 'in0,10.0.0.1/24,2001:db8:1::1/64', '--outside', 'out0,203.0.113.1/24,2001:db8:2::1/64',
   '--pool', '203.0.113.1-203.0.113.4', '--gateway', '203.0.113.254', '--gateway', '2001:db8:2::fe',
 ]
-export type Place = 'inside' | 'box' | 'outside'
+export type Place = 'inside' | 'box' | 'outside' | 'switch'
 
 /** Why there is no lab here, or null; `isFault`: there should be one. */
 export function obstacle(): { reason: string; isFault: boolean } | null {
@@ -74,8 +76,9 @@ export interface Lab {
   close(): void
 }
 
-/** @param driver of its boxes */
-export function openLab(driver: DriverChoice = 'auto'): Lab {
+/** @param driver of its boxes; `hasSwitch`: both hosts are at a switch, as the box is */
+export function openLab(driver: DriverChoice = 'auto', hasSwitch = false): Lab {
+  const places: Place[] = ['inside', 'box', 'outside', ...hasSwitch ? ['switch'] as const : []]
   const name = (where: Place) => `pinhole-${where}-${process.pid}`
   const started: ChildProcess[] = []
   // Doors for recordings are no part of a namespace: other boxes are not met there.
@@ -108,17 +111,28 @@ export function openLab(driver: DriverChoice = 'auto'): Lab {
     return { ran, stdout: () => stdout, stderr: () => stderr }
   }
 
-  for (const where of ['inside', 'box', 'outside'] as const) {
+  for (const where of places) {
     const { status, stderr } = spawnSync('ip', ['netns', 'add', name(where)], { encoding: 'utf8' })
     if (status !== 0) throw new Error(stderr)
     must(where, 'ip', 'link', 'set', 'lo', 'up')
     // A kernel answers one address with six errors, and then with one a second: how many a test may provoke depended on its pace.
     must(where, 'sysctl', '-qw', 'net.ipv4.icmp_ratelimit=0', 'net.ipv6.icmp.ratelimit=0')
   }
+  if (hasSwitch) {
+    must('switch', 'sh', '-c', 'for all in all default; do echo 1 > /proc/sys/net/ipv6/conf/$all/disable_ipv6; done')
+    must('switch', 'ip', 'link', 'add', 'br0', 'type', 'bridge')
+    must('switch', 'ip', 'link', 'set', 'br0', 'up')
+  }
+  const pair = (here: Place, end: string, where: Place, other: string) => {
+    must(here, 'ip', 'link', 'add', end, 'type', 'veth', 'peer', 'name', other, 'netns', name(where))
+    must(here, 'ip', 'link', 'set', end, 'up')
+    must(where, 'ip', 'link', 'set', other, 'up')
+    if (here === 'switch') must(here, 'ip', 'link', 'set', end, 'master', 'br0')
+  }
+  if (hasSwitch) pair('switch', 'to-box', 'box', 'in0')
   for (const [end, where] of [['in0', 'inside'], ['out0', 'outside']] as const) {
-    must('box', 'ip', 'link', 'add', end, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name(where))
-    must('box', 'ip', 'link', 'set', end, 'up')
-    must(where, 'ip', 'link', 'set', 'eth0', 'up')
+    if (hasSwitch) pair('switch', `to-${where}`, where, 'eth0')
+    else pair('box', end, where, 'eth0')
     // What a network card does for a host that shares its memory with the box is undone: frames are as on a wire.
     must(where, process.execPath, OFFLOAD, 'eth0', '0')
   }
@@ -165,7 +179,7 @@ export function openLab(driver: DriverChoice = 'auto'): Lab {
     close() {
       for (const child of started) child.kill('SIGKILL')
       rmSync(runtime, { recursive: true, force: true })
-      for (const where of ['inside', 'box', 'outside'] as const) {
+      for (const where of places) {
         spawnSync('ip', ['netns', 'del', name(where)])
         rmSync(path.join('/etc/netns', name(where)), { recursive: true, force: true })
       }

@@ -10,7 +10,7 @@
  *   who ADDRESS PORT             answers datagrams with where they came from
  *   hosts FROM COUNT PORT SERVER…  from so many addresses, one socket each asks all servers twice; what was answered, as JSON
  *   listen ADDRESS PORT          prints each datagram that comes, with its sender
- *   tagged MAC COUNT             frames of VLAN 7
+ *   tagged MAC COUNT [HEX]       frames of IPv4 of VLAN 7, or with those octets between addresses and type
  *   flood MAC COUNT              frames of IPv4, with nothing in them
  *   send FROM TO PORT COUNT      datagrams, ten a second
  */
@@ -176,7 +176,7 @@ switch (command) {
     break
   }
   case 'tagged': {
-    await send(args[0]!, Number(args[1]), [0x81, 0, 0, 7, 0x08, 0])
+    await send(args[0]!, Number(args[1]), [...Buffer.from(args[2] ?? '81000007', 'hex'), 0x08, 0, 0x45])
     break
   }
   case 'flood': {

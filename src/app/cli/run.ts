@@ -145,6 +145,7 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
       box.reload(next)
       log(`reloaded what ${next.midcom.agents.length} agents may do, and ${next.firewall.rules.length} firewall rules; keys, `
         + 'doors and all other settings count from the next start')
+      if (live !== null) tellUnmoved(flags, live.config.interfaces!, next.interfaces, log)
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
       process.stderr.write(`${error.message}\npinhole: ${flags.config} is not used; the box goes on as it was\n`)
@@ -165,6 +166,15 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   const report = createRunReport(options, result, { version, configFile: flags.config ?? null })
   told.write(runSummary(report) + '\n')
   if (flags.report !== undefined) writeReport(flags.report, JSON.stringify(report, null, 2) + '\n')
+}
+
+/** Says where the file has another interface or VLAN than the box has, unless the command line decides that. */
+function tellUnmoved(flags: RunFlags, now: InterfacesConfig, next: InterfacesConfig | null, log: Log): void {
+  for (const side of ['inside', 'outside'] as const) {
+    if (next === null || flags[side].length > 0) continue
+    const [wanted, has] = [linkName(next[side]), linkName(now[side])]
+    if (wanted !== has) log(`interfaces.${side}: ${wanted} counts from the next start; the box goes on with ${has}`)
+  }
 }
 
 type Setup = Pick<BoxOptions, 'config' | 'live' | 'inside'>
