@@ -9,10 +9,10 @@ import {
   META_PEER_BITS, META_ZONES, MULTIPLIERS, NEVER, PEER_PORTS, PLANES, portEntry, SHARED_RANK, SHIFT, SHORT_MASK, T_BEST,
   T_BEST_RULE, T_LOCAL, T_PEER, T_PORTS, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES, WILD, ZONES,
 } from './classifier-layout.ts'
-import type { Kernel4Helpers } from './classifier-kernel4.ts'
+import type { Kernel4Imports } from './classifier-kernel4.ts'
 import type { Rules } from './classifier-rules.ts'
 
-export interface Finder4 extends Kernel4Helpers {
+export interface Finder4 extends Kernel4Imports {
   lookup4(zone: number, protocol: number, local: number, peer: number, ports: number): number
   lookupBatch4(count: number, zones: Uint8Array, protocols: Uint8Array, locals: Int32Array, peers: Int32Array, ports: Int32Array,
     answers: Int32Array): void

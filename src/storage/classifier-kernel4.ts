@@ -61,7 +61,7 @@ export function kernelMemory(layout: Layout): { buffer: ArrayBuffer } | null {
   }
 }
 
-export interface Kernel4Helpers {
+export interface Kernel4Imports {
   /** The better of record `found` and the first in the trie of record `r`. */
   searchTrie(r: number, found: number, zone: number, protocol: number, local: number, peer: number, ports: number): number
 }
@@ -77,13 +77,13 @@ type BatchLookup4 = (
 
 /** As `Classifier.lookupBatch4`; null where there are no vectors. `memory` is that of `kernelMemory`, with the rules in it. */
 export function createBatch4(
-  memory: { buffer: ArrayBuffer }, { words, layout }: { words: Int32Array; layout: Layout }, helpers: Kernel4Helpers,
+  memory: { buffer: ArrayBuffer }, { words, layout }: { words: Int32Array; layout: Layout }, imports: Kernel4Imports,
 ): BatchLookup4 | null {
   const room = kernelRoom(layout), { buffer } = memory
   const column = (at: number) => new Int32Array(buffer, at, RUN), bytes = (at: number) => new Uint8Array(buffer, at, RUN)
   const localColumn = column(room.locals), peerColumn = column(room.peers), portColumn = column(room.ports)
   const zoneColumn = bytes(room.zones), protocolColumn = bytes(room.protocols), answerColumn = column(room.answers)
-  const run = createKernel4(memory, words, layout, helpers)
+  const run = createKernel4(memory, words, layout, imports)
   if (run === null) return null
   return (count, zones, protocols, locals, peers, ports, answers) => {
     if (words[COUNT] === 0) {
@@ -112,7 +112,7 @@ function copy(from: Int32Array | Uint8Array, start: number, end: number, to: Int
 
 /** Finds the answers of the first `count` ≤ RUN packets in the columns. */
 function createKernel4(
-  memory: object, words: Int32Array, layout: Layout, { searchTrie }: Kernel4Helpers,
+  memory: object, words: Int32Array, layout: Layout, { searchTrie }: Kernel4Imports,
 ): ((count: number) => void) | null {
   const bytes = moduleOf({ searchTrie: 7 }, [roundsCode(words, layout), runCode(words, layout)])
   if (!WebAssembly!.validate(bytes)) return null
@@ -151,7 +151,7 @@ function candidates(
     load(plus(plane, shiftLeft(shiftRightUnsigned(times(and(address, mask), multiplier), shift), 2)), FIELDS + n * fieldWords << 2),
     wild(n))
   const ofPort = (value: Value, entries: number): Code =>
-    [...set(port, value), ...load(plus(plane, shiftLeft(portEntryOf(get(port)), 2)), entries << 2)]
+    [set(port, value), load(plus(plane, shiftLeft(portEntryOf(get(port)), 2)), entries << 2)]
   const localMultiplier = w[MULTIPLIERS + 1], peerMultiplier = w[MULTIPLIERS + 5]
   return and(
     field(0, local, SHORT_MASK, localMultiplier), field(1, local, LONG_MASK, localMultiplier),
@@ -168,16 +168,16 @@ interface Vectors { rule: number; wanted: number }
 function firstRecord({ heads }: Layout, w: Int32Array, $: Work, bucketMask: Value, buckets: Value, ports: Value): Code {
   const ofTable = (word: number) => load(get($.table), word << 2), field = (at: number) => load(get($.packet), at)
   return [
-    ...set($.hash, plus(
+    set($.hash, plus(
       plus(ofTable(T_SALT), times(and(ports, ofTable(T_PORTS)), w[MULTIPLIERS])),
       plus(times(and(field(LOCAL), ofTable(T_LOCAL)), w[MULTIPLIERS + 1]),
         times(and(field(PEER), ofTable(T_PEER)), w[MULTIPLIERS + 5])))),
-    ...set($.hash, times(xor(get($.hash), shiftRightUnsigned(get($.hash), 15)), 0x2c1b3c6d)),
-    ...set($.hash, xor(get($.hash), shiftRightUnsigned(get($.hash), 13))),
-    ...set($.bucket, and(get($.hash), bucketMask)),
-    ...set($.bucket, select(lessUnsigned(get($.bucket), buckets), get($.bucket),
+    set($.hash, times(xor(get($.hash), shiftRightUnsigned(get($.hash), 15)), 0x2c1b3c6d)),
+    set($.hash, xor(get($.hash), shiftRightUnsigned(get($.hash), 13))),
+    set($.bucket, and(get($.hash), bucketMask)),
+    set($.bucket, select(lessUnsigned(get($.bucket), buckets), get($.bucket),
       and(get($.bucket), shiftRightUnsigned(bucketMask, 1)))),
-    ...shiftLeft(and(load(shiftLeft(get($.bucket), 2), heads << 2), HEAD_RECORD), RECORD_BITS),
+    shiftLeft(and(load(shiftLeft(get($.bucket), 2), heads << 2), HEAD_RECORD), RECORD_BITS),
   ]
 }
 
@@ -191,24 +191,24 @@ function applies($: Work, v: Vectors): Code {
     minus(leadingZeros(wordOf(difference, lane)), and(shiftRightUnsigned(get($.meta), bitsAt), 63))
   const field = (at: number) => load(get($.packet), at), range = (lane: number) => wordOf(get(v.rule), lane)
   return [
-    ...set(v.rule, loadVector(get($.r))), ...set(v.wanted, loadVector(get($.packet))),
-    ...set($.meta, load(get($.r), R_META)),
-    ...set($.bad, or(
+    set(v.rule, loadVector(get($.r))), set(v.wanted, loadVector(get($.packet))),
+    set($.meta, load(get($.r), R_META)),
+    set($.bad, or(
       beyond(0, META_LOCAL_BITS), beyond(1, META_PEER_BITS),
       minus(and(get($.meta), ANY_PROTOCOL), and(xor(get($.meta), shiftRightUnsigned(field(KIND), KIND_PROTOCOL)), 0xff)),
       xor(shiftLeft(get($.meta), field(KIND)), -1),
     )),
     // How far the two ports are apart, in the few that go in pairs.
-    ...when(and(get($.meta), META_PAIRED),
+    when(and(get($.meta), META_PAIRED),
       set($.hash, minus(
         minus(and(field(LOCAL_PORT), 0xffff), shiftRightUnsigned(range(2), 16)),
         minus(and(field(PEER_PORT), 0xffff), shiftRightUnsigned(range(3), 16)))),
       set($.bad, or(get($.bad), get($.hash), minus(0, get($.hash))))),
-    ...and(atLeast(get($.bad), 0), isFullBehind(atLeastHalves(xorVectors(get(v.rule), LOW_ENDS), get(v.wanted)))),
+    and(atLeast(get($.bad), 0), isFullBehind(atLeastHalves(xorVectors(get(v.rule), LOW_ENDS), get(v.wanted)))),
   ]
 }
 
-/** Arguments that the helpers want of the packet at $.packet. */
+/** Arguments that what is imported wants of the packet at $.packet. */
 function argumentsOf({ packet }: { packet: number }): Code[] {
   const field = (at: number) => load(get(packet), at)
   return [
@@ -243,11 +243,11 @@ function roundsCode(w: Int32Array, layout: Layout): FunctionCode {
   const onwards: Code[] = [
     toTable,
     set($.go, and(get($.go), atMost(ofTable(T_SUFFIX), get($.best)))),
-    ...append($.second, $.packet, and(get($.go), isZero(get($.mask)), get($.hasSecond))),
+    append($.second, $.packet, and(get($.go), isZero(get($.mask)), get($.hasSecond))),
   ]
 
   const compare: Code[] = [
-    ...begin,
+    begin,
     set($.r, field(RECORD)),
     set($.applies, applies($, v)),
     set($.priority, ofRecord(R_PRIORITY)),
@@ -266,14 +266,14 @@ function roundsCode(w: Int32Array, layout: Layout): FunctionCode {
     set($.best, select(get($.hit), get($.priority), get($.best))),
     store(get($.packet), FOUND, select(get($.hit), get($.r), get($.found))),
     store(get($.packet), RECORD, get($.next)),
-    ...append($.recordEnd, $.packet, get($.go)),
+    append($.recordEnd, $.packet, get($.go)),
     set($.go, xor(get($.go), 1)),
-    ...onwards,
-    ...append($.tableEnd, $.packet, and(get($.go), notEqual(get($.mask), 0))),
+    onwards,
+    append($.tableEnd, $.packet, and(get($.go), notEqual(get($.mask), 0))),
   ]
 
   const visit: Code[] = [
-    ...begin,
+    begin,
     toTable,
     set($.mask, and(get($.mask), minus(get($.mask), 1))),
     store(get($.packet), MASK, get($.mask)),
@@ -283,9 +283,9 @@ function roundsCode(w: Int32Array, layout: Layout): FunctionCode {
       lessUnsigned(shiftLeft(ofTable(T_BEST_RULE), RECORD_BITS), minus(get($.found), 1)))), get($.r), 0)),
     store(get($.packet), RECORD, get($.r)),
     set($.go, isZero(get($.r))),
-    ...append($.recordEnd, $.packet, xor(get($.go), 1)),
-    ...onwards,
-    ...append($.end, $.packet, and(get($.go), notEqual(get($.mask), 0))),
+    append($.recordEnd, $.packet, xor(get($.go), 1)),
+    onwards,
+    append($.end, $.packet, and(get($.go), notEqual(get($.mask), 0))),
   ]
 
   const body = [
@@ -302,7 +302,7 @@ function roundsCode(w: Int32Array, layout: Layout): FunctionCode {
         repeatWhile(less(get($.list), get($.end)), ...compare, set($.list, plus(get($.list), 4))))),
     get($.second),
   ]
-  return { parameters: 5, locals: many - 5, vectors: 2, returns: true, body: body.flat() }
+  return { parameters: 5, locals: many - 5, vectors: 2, returns: true, body }
 }
 
 function runCode(w: Int32Array, layout: Layout): FunctionCode {
@@ -360,11 +360,11 @@ function runCode(w: Int32Array, layout: Layout): FunctionCode {
     set($.best, ofRecord(R_PRIORITY)),
     store(get($.packet), RECORD, get($.list)),
     store(get($.packet), FOUND, get($.r)),
-    ...append($.recordEnd, $.packet, notEqual(get($.list), 0)),
+    append($.recordEnd, $.packet, notEqual(get($.list), 0)),
     toTable,
     set($.go, and(isZero(get($.list)), atMost(load(get($.table), T_SUFFIX << 2), get($.best)))),
-    ...append($.second, $.packet, and(get($.go), isZero(get($.mask)), get($.hasSecond))),
-    ...append($.tableEnd, $.packet, and(get($.go), notEqual(get($.mask), 0))),
+    append($.second, $.packet, and(get($.go), isZero(get($.mask)), get($.hasSecond))),
+    append($.tableEnd, $.packet, and(get($.go), notEqual(get($.mask), 0))),
   ]
 
   /** Those for whom the tables before had no more, if what follows has better. */
@@ -372,10 +372,10 @@ function runCode(w: Int32Array, layout: Layout): FunctionCode {
     set($.list, forSecond), set($.tableEnd, atTable),
     repeatWhile(less(get($.list), get($.second)),
       set($.packet, load(get($.list))),
-      ...masked,
+      masked,
       store(get($.packet), MASK, get($.mask)),
       toTable,
-      ...append($.tableEnd, $.packet, and(notEqual(get($.mask), 0), atMost(
+      append($.tableEnd, $.packet, and(notEqual(get($.mask), 0), atMost(
         load(get($.table), T_SUFFIX << 2), load(field(FOUND), R_PRIORITY)))),
       set($.list, plus(get($.list), 4))),
     set($.second, call(ROUNDS, get($.tables), atRecord, get($.tableEnd), forSecond, get($.hasSecond))),
@@ -407,20 +407,20 @@ function runCode(w: Int32Array, layout: Layout): FunctionCode {
     set($.plane, plus(get($.base), PLANES << 2)),
     set($.bucketMask, state(BUCKET_MASK)), set($.buckets, state(BUCKETS)),
     set($.packetEnd, plus(packets, shiftLeft(get($.count), PACKET_BITS))),
-    ...loadWilds,
-    ...each(...mask),
-    ...each(...visit),
+    loadWilds,
+    each(...mask),
+    each(...visit),
     set($.recordEnd, atRecord), set($.tableEnd, atTable), set($.second, forSecond),
-    ...each(...look),
+    each(...look),
     set($.second, call(ROUNDS, get($.tables), get($.recordEnd), get($.tableEnd), get($.second), get($.hasSecond))),
     when(greater(get($.second), forSecond),
-      ...nextTables,
+      nextTables,
       set($.plane, plus(get($.plane), layout.planeWords << 2)),
-      ...loadWilds,
-      ...inSecond,
+      loadWilds,
+      inSecond,
       when(greater(get($.second), forSecond),
         repeatWhile(greater(get($.second), forSecond), ...nextTables, ...inRest))),
-    ...each(...answer),
+    each(...answer),
   ]
-  return { parameters: 1, locals: many - 1, vectors: 2, returns: false, body: body.flat() }
+  return { parameters: 1, locals: many - 1, vectors: 2, returns: false, body }
 }

@@ -3,8 +3,9 @@
  * over one memory needs. Values are i32, but for some vectors (v128). Types are not checked here: what is wrong does not validate.
  */
 
-/** Instructions that leave a value, or none. A number stands for a constant where a value is wanted. */
-export type Code = readonly number[]
+/** Instructions that leave a value, or none, as bytes in lists of lists: each byte is copied once, when the module is made. A number
+ * stands for a constant where a value is wanted. */
+export type Code = readonly (number | Code)[]
 export type Value = Code | number
 
 /** LEB128. */
@@ -24,8 +25,8 @@ function push(value: Value): Code {
   return typeof value === 'number' ? [0x41, ...signed(value | 0)] : value
 }
 
-const unary = (opcode: number) => (a: Value): Code => [...push(a), opcode]
-const binary = (opcode: number) => (a: Value, b: Value): Code => [...push(a), ...push(b), opcode]
+const unary = (opcode: number) => (a: Value): Code => [push(a), opcode]
+const binary = (opcode: number) => (a: Value, b: Value): Code => [push(a), push(b), opcode]
 
 export const isZero = unary(0x45), leadingZeros = unary(0x67), trailingZeros = unary(0x68)
 export const equal = binary(0x46), notEqual = binary(0x47), less = binary(0x48), lessUnsigned = binary(0x49)
@@ -44,25 +45,25 @@ export function or(...values: [Value, ...Value[]]): Code {
 
 /** `a` if the condition is not 0, else `b`; both are computed. */
 export function select(condition: Value, a: Value, b: Value): Code {
-  return [...push(a), ...push(b), ...push(condition), 0x1b]
+  return [push(a), push(b), push(condition), 0x1b]
 }
 
 /** Memory at `address` + `offset`, both in bytes. A word is aligned. */
 export function load(address: Value, offset = 0): Code {
-  return [...push(address), 0x28, 2, ...unsigned(offset)]
+  return [push(address), 0x28, 2, ...unsigned(offset)]
 }
 
 export function loadByte(address: Value, offset = 0): Code {
-  return [...push(address), 0x2d, 0, ...unsigned(offset)]
+  return [push(address), 0x2d, 0, ...unsigned(offset)]
 }
 
 export function store(address: Value, offset: number, value: Value): Code {
-  return [...push(address), ...push(value), 0x36, 2, ...unsigned(offset)]
+  return [push(address), push(value), 0x36, 2, ...unsigned(offset)]
 }
 
 /** Of vectors: the address is a multiple of 4. */
 export function loadVector(address: Value, offset = 0): Code {
-  return [...push(address), 0xfd, 0x00, 2, ...unsigned(offset)]
+  return [push(address), 0xfd, 0x00, 2, ...unsigned(offset)]
 }
 
 /** Four words as a vector. */
@@ -71,22 +72,22 @@ export function vectorOf(...words: [number, number, number, number]): Code {
 }
 
 export function xorVectors(a: Code, b: Code): Code {
-  return [...a, ...b, 0xfd, 0x51]
+  return [a, b, 0xfd, 0x51]
 }
 
 /** Of eight halves of words, unsigned: all ones where a ≥ b. */
 export function atLeastHalves(a: Code, b: Code): Code {
-  return [...a, ...b, 0xfd, 0x36]
+  return [a, b, 0xfd, 0x36]
 }
 
 /** Word `lane` of a vector. */
 export function wordOf(vector: Code, lane: number): Code {
-  return [...vector, 0xfd, 0x1b, lane]
+  return [vector, 0xfd, 0x1b, lane]
 }
 
 /** 1 if the last two words of a vector are all ones. */
 export function isFullBehind(vector: Code): Code {
-  return [...vector, 0xfd, 0x1d, 1, 0x42, 0x7f, 0x51]
+  return [vector, 0xfd, 0x1d, 1, 0x42, 0x7f, 0x51]
 }
 
 export function get(local: number): Code {
@@ -94,20 +95,20 @@ export function get(local: number): Code {
 }
 
 export function set(local: number, value: Value): Code {
-  return [...push(value), 0x21, ...unsigned(local)]
+  return [push(value), 0x21, ...unsigned(local)]
 }
 
 export function call(functionIndex: number, ...values: Value[]): Code {
-  return [...values.flatMap(push), 0x10, ...unsigned(functionIndex)]
+  return [values.map(push), 0x10, ...unsigned(functionIndex)]
 }
 
 /** The body runs again while the condition is not 0 at its end. */
 export function repeatWhile(condition: Value, ...body: Code[]): Code {
-  return [0x03, 0x40, ...body.flat(), ...push(condition), 0x0d, 0, 0x0b]
+  return [0x03, 0x40, body, push(condition), 0x0d, 0, 0x0b]
 }
 
 export function when(condition: Value, ...body: Code[]): Code {
-  return [...push(condition), 0x04, 0x40, ...body.flat(), 0x0b]
+  return [push(condition), 0x04, 0x40, body, 0x0b]
 }
 
 export interface FunctionCode {
@@ -122,16 +123,25 @@ export interface FunctionCode {
 
 const I32 = 0x7f, V128 = 0x7b, FUNCTION = 0x60
 
+/** The bytes of some code, behind those that are there. */
+function write(code: Code, bytes: number[]): number[] {
+  for (const one of code) {
+    if (typeof one === 'number') bytes.push(one)
+    else write(one, bytes)
+  }
+  return bytes
+}
+
 function vector(items: readonly Code[]): number[] {
-  return [...unsigned(items.length), ...items.flat()]
+  return write(items, unsigned(items.length))
 }
 
 function name(text: string): number[] {
   return [...unsigned(text.length), ...Array.from(text, letter => letter.charCodeAt(0))]
 }
 
-function section(id: number, bytes: readonly number[]): number[] {
-  return [id, ...unsigned(bytes.length), ...bytes]
+function section(id: number, bytes: readonly number[]): Code {
+  return [id, unsigned(bytes.length), bytes]
 }
 
 /**
@@ -151,14 +161,13 @@ export function moduleOf(imports: Record<string, number>, functions: readonly Fu
     ...foreign.map(([text], n) => [...name('env'), ...name(text), 0, ...unsigned(n)]),
   ]
   const bodies = functions.map(({ locals, vectors, body }) => {
-    const code = [...vector([[...unsigned(locals), I32], [...unsigned(vectors), V128]]), ...body, 0x0b]
-    return [...unsigned(code.length), ...code]
+    const code = write([body, 0x0b], vector([[...unsigned(locals), I32], [...unsigned(vectors), V128]]))
+    return [unsigned(code.length), code]
   })
-  return Uint8Array.from([
-    0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
-    ...section(1, vector(types)), ...section(2, vector(imported)),
-    ...section(3, vector(functions.map((_, n) => unsigned(foreign.length + n)))),
-    ...section(7, vector([[...name('run'), 0, ...unsigned(types.length - 1)]])),
-    ...section(10, vector(bodies)),
-  ])
+  return Uint8Array.from(write([
+    section(1, vector(types)), section(2, vector(imported)),
+    section(3, vector(functions.map((_, n) => unsigned(foreign.length + n)))),
+    section(7, vector([[...name('run'), 0, ...unsigned(types.length - 1)]])),
+    section(10, vector(bodies)),
+  ], [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]))
 }
