@@ -6,7 +6,7 @@
 import {
   ACTIVE, ANY_PROTOCOL, COUNT, fieldBitsFor, FIELDS, HIGH, HOME_TABLE, IS_TRIE, LOCAL_PORTS, LONG_BITS, LONG_MASK,
   META_LOCAL_BITS, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, NEVER, PEER_PORTS, PLANES, portEntry, SHARED_RANK, SHIFT,
-  SHORT_BITS, SHORT_MASK, SPREAD_BITS, T_BEST, T_BEST_RULE, T_LOCAL, T_PEER, T_PORTS, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES,
+  SHORT_BITS, SHORT_MASK, SPREAD_BITS, T_BEST, T_BEST_RULE, T_LOCAL, T_MASKS_4, T_PEER, T_PORTS, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES,
   WILD, ZONES, type Layout, type Tables,
 } from './classifier-layout.ts'
 
@@ -72,6 +72,11 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     for (let word = 0; word < width; word++) {
       w[d + T_LOCAL + word] = tables.localMasks[table * width + word]
       w[d + T_PEER + word] = tables.peerMasks[table * width + word]
+    }
+    if (width === 1) {
+      w[d + T_MASKS_4 + 1] = tables.peerMasks[table]
+      w[d + T_MASKS_4 + 2] = tables.portMasks[table] >>> 16
+      w[d + T_MASKS_4 + 3] = tables.portMasks[table] & 0xffff
     }
     w[d + T_PORTS] = tables.portMasks[table]
     w[d + T_SALT] = tables.salt[table]

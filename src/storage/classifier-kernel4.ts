@@ -12,11 +12,13 @@
 import {
   ACTIVE, ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, FIELDS, HEAD_RECORD, LOCAL_PORTS, LONG_MASK, META_LOCAL_BITS,
   META_PAIRED, META_PEER_BITS, META_ZONES, MULTIPLIERS, NEVER, PEER_PORTS, PLANES, SHIFT, SHORT_MASK, T_BEST,
-  T_BEST_RULE, T_LOCAL, T_PEER, T_PORTS, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES, WILD, type Layout,
+  T_BEST_RULE, T_MASKS_4, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES, WILD, type Layout,
 } from './classifier-layout.ts'
 import {
-  and, atLeast, atLeastHalves, atMost, call, equal, get, greater, isFullBehind, isZero, leadingZeros, less, lessUnsigned, load,
-  loadByte, loadVector, minus, moduleOf, notEqual, or, plus, repeatWhile, select, set, shiftLeft, shiftRightUnsigned, store, times,
+  allLanes, and, andVectors, atLeastHalves, atMost, bytesAsWords, bytesByNumber, call, equal, get, greater, interleaveHigh,
+  interleaveLow, isZero, leadingZeros, leastLanes, less, lessLanes, lessUnsigned, load, loadFourBytes, loadLane, loadVector, minus,
+  moduleOf, notEqual, or, orVectors, pairHigh, pairLow, plus, plusLanes, repeatWhile, select, set, shiftLeft, shiftLeftLanes,
+  shiftRight, shiftRightUnsigned, shiftRightUnsignedLanes, signsOfBytes, store, storeLane, storeVector, times, timesLanes,
   trailingZeros, vectorOf, when, wordOf, xor, xorVectors, type Code, type FunctionCode, type Value,
 } from './wasm-code.ts'
 
@@ -35,20 +37,22 @@ export const RUN = 256
 // record yet. Records are named by their addresses.
 const LOCAL = 0, PEER = 4, LOCAL_PORT = 8, PEER_PORT = 12, KIND = 16, MASK = 20, RECORD = 24, FOUND = 28
 const PACKET_BITS = 5
-/** KIND: by how much the word of a rule is shifted to make the bit of the zone its sign, then the protocol. */
-const KIND_PROTOCOL = 8
+/** KIND: the protocol, and the bit of the zone where META has it. */
+const KIND_ZONE_BYTES = vectorOf(0x08040201, 0x80402010 | 0, 0, 0)
 /** Some table without a bit of its own may be worth a look. */
 const KIND_SHARED = 1 << 31
 
 /**
- * Behind the rules: packets, columns of the caller, and lists of packets: at a record, at a table, for the second plane.
+ * Behind the rules: packets, columns of the caller, and lists of packets: at a record, at a table, for the second plane; a word that is
+ * written and not read.
  */
 export function kernelRoom({ words }: Layout) {
   const packets = (words + 7 & -8) << 2
   const locals = packets + (RUN << PACKET_BITS), peers = locals + 4 * RUN, ports = peers + 4 * RUN, answers = ports + 4 * RUN
   const zones = answers + 4 * RUN, protocols = zones + RUN
   const atRecord = protocols + RUN, atTable = atRecord + 4 * RUN, forSecond = atTable + 4 * RUN
-  return { packets, locals, peers, ports, answers, zones, protocols, atRecord, atTable, forSecond, end: forSecond + 4 * RUN }
+  const sink = forSecond + 4 * RUN
+  return { packets, locals, peers, ports, answers, zones, protocols, atRecord, atTable, forSecond, sink, end: sink + 4 }
 }
 
 /** Memory for a classifier's half and the room of its kernel; null where WebAssembly is not to be had. */
@@ -137,42 +141,53 @@ function append(end: number, packet: number, condition: Value): Code[] {
   return [store(get(end), 0, get(packet)), set(end, plus(get(end), shiftLeft(condition, 2)))]
 }
 
-/** The entry of a field of ports, see portEntry. */
-function portEntryOf(port: Value): Code {
-  return select(less(port, 4096), port, plus(shiftRightUnsigned(port, 5), 3968))
+const FIELD_MASKS = [SHORT_MASK, LONG_MASK, SHORT_MASK, LONG_MASK]
+
+/** What addresses are multiplied with. */
+function multipliers(w: Int32Array): { local: number; peer: number; ports: number } {
+  return { local: w[MULTIPLIERS + 1], peer: w[MULTIPLIERS + 5], ports: w[MULTIPLIERS] }
 }
 
 /** The tables that a packet's fields leave, in the plane at `plane`. Its protocol would leave few less, so it is not asked. */
 function candidates(
-  { fieldWords }: Layout, w: Int32Array, plane: Value, shift: Value, local: Value, peer: Value, ports: Value, port: number,
-  wild: (n: number) => Value,
+  { fieldWords }: Layout, w: Int32Array, plane: Value, shift: Value, addresses: [local: Value, peer: Value], ports: Value,
+  port: number, wild: (n: number) => Value,
 ): Code {
-  const field = (n: number, address: Value, mask: number, multiplier: number) => or(
-    load(plus(plane, shiftLeft(shiftRightUnsigned(times(and(address, mask), multiplier), shift), 2)), FIELDS + n * fieldWords << 2),
-    wild(n))
-  const ofPort = (value: Value, entries: number): Code =>
-    [set(port, value), load(plus(plane, shiftLeft(portEntryOf(get(port)), 2)), entries << 2)]
-  const localMultiplier = w[MULTIPLIERS + 1], peerMultiplier = w[MULTIPLIERS + 5]
-  return and(
-    field(0, local, SHORT_MASK, localMultiplier), field(1, local, LONG_MASK, localMultiplier),
-    field(2, peer, SHORT_MASK, peerMultiplier), field(3, peer, LONG_MASK, peerMultiplier),
-    ofPort(shiftRightUnsigned(ports, 16), LOCAL_PORTS), ofPort(and(ports, 0xffff), PEER_PORTS),
-  )
+  const { local, peer } = multipliers(w)
+  const fields = FIELD_MASKS.map((mask, n) => or(
+    load(plus(plane, shiftLeft(shiftRightUnsigned(times(and(addresses[n >> 1], mask), n < 2 ? local : peer), shift), 2)),
+      FIELDS + n * fieldWords << 2),
+    wild(n)))
+  // As portEntry: of the two ways to number them, the right one gives less.
+  const ofPort = (value: Value, entries: number): Code => [
+    set(port, value),
+    load(plus(plane, shiftLeft(select(less(get(port), 4096), get(port), plus(shiftRightUnsigned(get(port), 5), 3968)), 2)),
+      entries << 2),
+  ]
+  return and(fields[0], fields[1], fields[2], fields[3],
+    ofPort(shiftRightUnsigned(ports, 16), LOCAL_PORTS), ofPort(and(ports, 0xffff), PEER_PORTS))
 }
 
 /** Locals that are set on the way to the bucket of a table, and to the comparison with a record. */
-interface Work { packet: number; table: number; hash: number; bucket: number; r: number; meta: number; bad: number }
+interface Work { packet: number; table: number; hash: number; bucket: number; r: number; meta: number; kind: number; bad: number }
 interface Vectors { rule: number; wanted: number }
 
+/** What the words of a packet, masked as a table wants it, are multiplied with before they are added up. Of a port the last sixteen
+ * bits are left. */
+function hashMultipliers(w: Int32Array): Code {
+  const { local, peer, ports } = multipliers(w)
+  return vectorOf(local, peer, ports << 16, ports)
+}
+
+const MIXED_WITH = 0x2c1b3c6d
+
 /** The first record in the bucket of the table at $.table, or 0. */
-function firstRecord({ heads }: Layout, w: Int32Array, $: Work, bucketMask: Value, buckets: Value, ports: Value): Code {
-  const ofTable = (word: number) => load(get($.table), word << 2), field = (at: number) => load(get($.packet), at)
+function firstRecord({ heads }: Layout, w: Int32Array, $: Work, { wanted }: Vectors, bucketMask: Value, buckets: Value): Code {
   return [
-    set($.hash, plus(
-      plus(ofTable(T_SALT), times(and(ports, ofTable(T_PORTS)), w[MULTIPLIERS])),
-      plus(times(and(field(LOCAL), ofTable(T_LOCAL)), w[MULTIPLIERS + 1]),
-        times(and(field(PEER), ofTable(T_PEER)), w[MULTIPLIERS + 5])))),
-    set($.hash, times(xor(get($.hash), shiftRightUnsigned(get($.hash), 15)), 0x2c1b3c6d)),
+    set(wanted, timesLanes(andVectors(loadVector(get($.packet)), loadVector(get($.table), T_MASKS_4 << 2)), hashMultipliers(w))),
+    set(wanted, plusLanes(get(wanted), pairHigh(get(wanted), get(wanted)))),
+    set($.hash, plus(plus(wordOf(get(wanted), 0), wordOf(get(wanted), 1)), load(get($.table), T_SALT << 2))),
+    set($.hash, times(xor(get($.hash), shiftRightUnsigned(get($.hash), 15)), MIXED_WITH)),
     set($.hash, xor(get($.hash), shiftRightUnsigned(get($.hash), 13))),
     set($.bucket, and(get($.hash), bucketMask)),
     set($.bucket, select(lessUnsigned(get($.bucket), buckets), get($.bucket),
@@ -183,20 +198,24 @@ function firstRecord({ heads }: Layout, w: Int32Array, $: Work, bucketMask: Valu
 
 /** Flips the low ends of ranges, so that a port must not be above either end: as it is, or flipped too. */
 const LOW_ENDS = vectorOf(0, 0, -65536, -65536)
+/** The signs of both ports' bytes. */
+const PORTS_SIGNS = 0xff00
 
-/** 1 if the record at $.r applies to the packet at $.packet. */
-function applies($: Work, v: Vectors): Code {
+/** 0 if the record at $.r applies to the packet at $.packet, else -1. */
+function differs($: Work, v: Vectors): Code {
   const difference = xorVectors(get(v.rule), get(v.wanted))
   const beyond = (lane: number, bitsAt: number) =>
     minus(leadingZeros(wordOf(difference, lane)), and(shiftRightUnsigned(get($.meta), bitsAt), 63))
   const field = (at: number) => load(get($.packet), at), range = (lane: number) => wordOf(get(v.rule), lane)
   return [
     set(v.rule, loadVector(get($.r))), set(v.wanted, loadVector(get($.packet))),
-    set($.meta, load(get($.r), R_META)),
+    set($.meta, load(get($.r), R_META)), set($.kind, field(KIND)),
+    // Each of these is negative if it does not hold.
     set($.bad, or(
       beyond(0, META_LOCAL_BITS), beyond(1, META_PEER_BITS),
-      minus(and(get($.meta), ANY_PROTOCOL), and(xor(get($.meta), shiftRightUnsigned(field(KIND), KIND_PROTOCOL)), 0xff)),
-      xor(shiftLeft(get($.meta), field(KIND)), -1),
+      minus(and(get($.meta), ANY_PROTOCOL), and(xor(get($.meta), get($.kind)), 0xff)),
+      minus(and(get($.meta), get($.kind)), 1 << META_ZONES),
+      minus(and(signsOfBytes(atLeastHalves(xorVectors(get(v.rule), LOW_ENDS), get(v.wanted))), PORTS_SIGNS), PORTS_SIGNS),
     )),
     // How far the two ports are apart, in the few that go in pairs.
     when(and(get($.meta), META_PAIRED),
@@ -204,7 +223,7 @@ function applies($: Work, v: Vectors): Code {
         minus(and(field(LOCAL_PORT), 0xffff), shiftRightUnsigned(range(2), 16)),
         minus(and(field(PEER_PORT), 0xffff), shiftRightUnsigned(range(3), 16)))),
       set($.bad, or(get($.bad), get($.hash), minus(0, get($.hash))))),
-    and(atLeast(get($.bad), 0), isFullBehind(atLeastHalves(xorVectors(get(v.rule), LOW_ENDS), get(v.wanted)))),
+    shiftRight(get($.bad), 31),
   ]
 }
 
@@ -212,7 +231,7 @@ function applies($: Work, v: Vectors): Code {
 function argumentsOf({ packet }: { packet: number }): Code[] {
   const field = (at: number) => load(get(packet), at)
   return [
-    minus(31 - META_ZONES, and(field(KIND), 0xff)), and(shiftRightUnsigned(field(KIND), KIND_PROTOCOL), 0xff),
+    minus(trailingZeros(and(field(KIND), 0xff << META_ZONES)), META_ZONES), and(field(KIND), 0xff),
     field(LOCAL), field(PEER), portsOf(packet),
   ]
 }
@@ -223,13 +242,13 @@ function portsOf(packet: number): Code {
 
 /**
  * From the tables at `tables` on: packets that are at a record, up to `recordEnd`, or at a table, up to `tableEnd`, until none is
- * left. Those for whom the first plane has no more go to the list for the second, if `hasSecond` is 1. Returns the end of that
- * list, which is `second` before.
+ * left. One at a table may have no more of them: then, if `hasSecond` is 1, it goes to the list for the second plane. Returns the
+ * end of that list, which is `second` before.
  */
 function roundsCode(w: Int32Array, layout: Layout): FunctionCode {
   const room = kernelRoom(layout), { atRecord, atTable } = room
-  const $ = locals('tables', 'recordEnd', 'tableEnd', 'second', 'hasSecond', 'list', 'end', 'packet', 'r', 'meta', 'bad', 'applies',
-    'priority', 'best', 'found', 'hit', 'next', 'mask', 'table', 'go', 'hash', 'bucket', 'bucketMask', 'buckets')
+  const $ = locals('tables', 'recordEnd', 'tableEnd', 'second', 'hasSecond', 'list', 'end', 'packet', 'r', 'meta', 'kind', 'bad',
+    'applies', 'priority', 'best', 'found', 'hit', 'next', 'mask', 'table', 'go', 'hash', 'bucket', 'bucketMask', 'buckets')
   const many = Object.keys($).length, v = { rule: many, wanted: many + 1 }
   const field = (offset: number) => load(get($.packet), offset)
   const ofRecord = (offset: number) => load(get($.r), offset)
@@ -239,17 +258,11 @@ function roundsCode(w: Int32Array, layout: Layout): FunctionCode {
     set($.best, load(get($.found), R_PRIORITY)),
   ]
   const toTable = set($.table, plus(get($.tables), shiftLeft(trailingZeros(get($.mask)), DESCRIPTOR_BITS)))
-  /** What follows for a packet that is not at a record any more: `go` if something better may come. */
-  const onwards: Code[] = [
-    toTable,
-    set($.go, and(get($.go), atMost(ofTable(T_SUFFIX), get($.best)))),
-    append($.second, $.packet, and(get($.go), isZero(get($.mask)), get($.hasSecond))),
-  ]
 
   const compare: Code[] = [
     begin,
     set($.r, field(RECORD)),
-    set($.applies, applies($, v)),
+    set($.applies, plus(differs($, v), 1)),
     set($.priority, ofRecord(R_PRIORITY)),
     when(and(get($.applies), less(ofRecord(R_VALUE), 0), atMost(get($.priority), get($.best))),
       set($.found, call(SEARCH_TRIE, shiftRightUnsigned(get($.r), 2),
@@ -267,24 +280,25 @@ function roundsCode(w: Int32Array, layout: Layout): FunctionCode {
     store(get($.packet), FOUND, select(get($.hit), get($.r), get($.found))),
     store(get($.packet), RECORD, get($.next)),
     append($.recordEnd, $.packet, get($.go)),
-    set($.go, xor(get($.go), 1)),
-    onwards,
-    append($.tableEnd, $.packet, and(get($.go), notEqual(get($.mask), 0))),
+    toTable,
+    append($.tableEnd, $.packet, and(xor(get($.go), 1), atMost(ofTable(T_SUFFIX), get($.best)))),
   ]
 
   const visit: Code[] = [
     begin,
     toTable,
+    set($.go, notEqual(get($.mask), 0)),
     set($.mask, and(get($.mask), minus(get($.mask), 1))),
     store(get($.packet), MASK, get($.mask)),
-    set($.r, firstRecord(layout, w, $, get($.bucketMask), get($.buckets), portsOf($.packet))),
-    // Can the table hold something better?
-    set($.r, select(or(less(ofTable(T_BEST), get($.best)), and(equal(ofTable(T_BEST), get($.best)),
-      lessUnsigned(shiftLeft(ofTable(T_BEST_RULE), RECORD_BITS), minus(get($.found), 1)))), get($.r), 0)),
+    set($.r, firstRecord(layout, w, $, v, get($.bucketMask), get($.buckets))),
+    // Is there a table, and can it hold something better?
+    set($.r, select(and(get($.go), or(less(ofTable(T_BEST), get($.best)), and(equal(ofTable(T_BEST), get($.best)),
+      lessUnsigned(shiftLeft(ofTable(T_BEST_RULE), RECORD_BITS), minus(get($.found), 1))))), get($.r), 0)),
     store(get($.packet), RECORD, get($.r)),
-    set($.go, isZero(get($.r))),
-    append($.recordEnd, $.packet, xor(get($.go), 1)),
-    onwards,
+    append($.recordEnd, $.packet, notEqual(get($.r), 0)),
+    toTable,
+    set($.go, and(isZero(get($.r)), atMost(ofTable(T_SUFFIX), get($.best)))),
+    append($.second, $.packet, and(get($.go), isZero(get($.mask)), get($.hasSecond))),
     append($.end, $.packet, and(get($.go), notEqual(get($.mask), 0))),
   ]
 
@@ -306,65 +320,111 @@ function roundsCode(w: Int32Array, layout: Layout): FunctionCode {
 }
 
 function runCode(w: Int32Array, layout: Layout): FunctionCode {
-  const room = kernelRoom(layout), { packets, atRecord, atTable, forSecond } = room
+  const room = kernelRoom(layout), { packets, atRecord, atTable, forSecond } = room, { fieldWords, heads } = layout
   const $ = locals('count', 'base', 'plane', 'shift', 'place', 'four', 'packet', 'packetEnd', 'local', 'peer', 'ports', 'port',
     'mask', 'tables', 'hasSecond', 'recordEnd', 'tableEnd', 'second', 'list', 'wild0', 'wild1', 'wild2', 'wild3', 'table', 'hash',
-    'bucket', 'meta', 'bad', 'r', 'applies', 'isTrie', 'best', 'go', 'bucketMask', 'buckets', 'tablesLeft')
-  const many = Object.keys($).length, v = { rule: many, wanted: many + 1 }
+    'bucket', 'meta', 'kind', 'bad', 'r', 'differs', 'isTrie', 'best', 'bucketMask', 'buckets', 'tablesLeft', 'touched')
+  const many = Object.keys($).length
+  const [rule, wanted, locals4, peers4, ports4, localPort, peerPort, low, high, sums, ...fields] =
+    Array.from({ length: 14 }, (_, n) => many + n)
+  const v = { rule, wanted }
   const wilds = [$.wild0, $.wild1, $.wild2, $.wild3]
   const loadWilds = wilds.map((one, n) => set(one, load(get($.plane), WILD + n << 2)))
-  const field = (offset: number) => load(get($.packet), offset), column = (at: number) => load(get($.four), at)
+  const field = (offset: number) => load(get($.packet), offset)
   const ofRecord = (offset: number) => load(get($.r), offset)
   const left = candidates(
-    layout, w, get($.plane), get($.shift), get($.local), get($.peer), get($.ports), $.port, n => get(wilds[n]),
+    layout, w, get($.plane), get($.shift), [get($.local), get($.peer)], get($.ports), $.port, n => get(wilds[n]),
   )
   const toTable = set($.table, plus(get($.tables), shiftLeft(trailingZeros(get($.mask)), DESCRIPTOR_BITS)))
-  /** For each packet and, at `four`, its place in the columns. */
-  const each = (...body: Code[]) => [
+  const forEach = (packetsAtOnce: number, body: Code[]) => [
     set($.packet, packets), set($.four, 0),
     repeatWhile(less(get($.packet), get($.packetEnd)), ...body,
-      set($.packet, plus(get($.packet), 1 << PACKET_BITS)), set($.four, plus(get($.four), 4))),
+      set($.packet, plus(get($.packet), packetsAtOnce << PACKET_BITS)), set($.four, plus(get($.four), 4 * packetsAtOnce))),
   ]
+  /** For each packet and, at `four`, its place in the columns. */
+  const each = (...body: Code[]) => forEach(1, body)
+  /** For four packets at a time: behind the last one there may be some that nobody asks about. */
+  const eachFour = (...body: Code[]) => forEach(4, body)
+  const ofFour = (code: (lane: number) => Code | Code[]): Code => [0, 1, 2, 3].map(code)
+  const ofPacket = (lane: number, at: number) => (lane << PACKET_BITS) + at
+  /** Addresses of words of the plane, by their numbers. */
+  const inPlane = (entries: Code) => plusLanes(shiftLeftLanes(entries, 2), allLanes(get($.plane)))
   /** A port, and above it the same flipped. */
-  const asCompared = (port: Value) => xor(times(port, 0x10001), -65536)
+  const asCompared = (above: Code, port: Code) => xorVectors(orVectors(above, port), allLanes(-65536))
+  const portEntries = (port: number) =>
+    leastLanes(get(port), plusLanes(shiftRightUnsignedLanes(get(port), 5), allLanes(3968)))
 
+  const { local, peer } = multipliers(w)
   const mask: Code[] = [
-    set($.local, column(room.locals)), set($.peer, column(room.peers)), set($.ports, column(room.ports)),
+    set(locals4, loadVector(get($.four), room.locals)), set(peers4, loadVector(get($.four), room.peers)),
+    set(ports4, loadVector(get($.four), room.ports)),
+    set(localPort, shiftRightUnsignedLanes(get(ports4), 16)), set(peerPort, andVectors(get(ports4), allLanes(0xffff))),
+    // Columns become packets.
+    set(low, asCompared(andVectors(get(ports4), allLanes(-65536)), get(localPort))),
+    set(high, asCompared(shiftLeftLanes(get(ports4), 16), get(peerPort))),
+    set(rule, interleaveLow(get(locals4), get(peers4))), set(wanted, interleaveLow(get(low), get(high))),
+    storeVector(get($.packet), ofPacket(0, 0), pairLow(get(rule), get(wanted))),
+    storeVector(get($.packet), ofPacket(1, 0), pairHigh(get(rule), get(wanted))),
+    set(rule, interleaveHigh(get(locals4), get(peers4))), set(wanted, interleaveHigh(get(low), get(high))),
+    storeVector(get($.packet), ofPacket(2, 0), pairLow(get(rule), get(wanted))),
+    storeVector(get($.packet), ofPacket(3, 0), pairHigh(get(rule), get(wanted))),
     set($.place, shiftRightUnsigned(get($.four), 2)),
-    store(get($.packet), LOCAL, get($.local)), store(get($.packet), PEER, get($.peer)),
-    store(get($.packet), LOCAL_PORT, asCompared(shiftRightUnsigned(get($.ports), 16))),
-    store(get($.packet), PEER_PORT, asCompared(and(get($.ports), 0xffff))),
-    store(get($.packet), KIND, or(minus(31 - META_ZONES, loadByte(get($.place), room.zones)),
-      shiftLeft(loadByte(get($.place), room.protocols), KIND_PROTOCOL))),
-    store(get($.packet), MASK, left),
+    set(low, orVectors(bytesAsWords(loadFourBytes(get($.place), room.protocols)), shiftLeftLanes(
+      bytesAsWords(bytesByNumber(KIND_ZONE_BYTES, loadFourBytes(get($.place), room.zones))), META_ZONES))),
+    ofFour(lane => storeLane(get($.packet), ofPacket(lane, KIND), get(low), lane)),
+    // Which tables: as `candidates`.
+    ...FIELD_MASKS.map((bits, n) => set(fields[n], inPlane(shiftRightUnsignedLanes(
+      timesLanes(andVectors(get(n < 2 ? locals4 : peers4), allLanes(bits)), allLanes(n < 2 ? local : peer)), get($.shift))))),
+    set(localPort, inPlane(portEntries(localPort))), set(peerPort, inPlane(portEntries(peerPort))),
+    ofFour(lane => {
+      const prefix = (n: number) => or(load(wordOf(get(fields[n]), lane), FIELDS + n * fieldWords << 2), get(wilds[n]))
+      return store(get($.packet), ofPacket(lane, MASK), and(prefix(0), prefix(1), prefix(2), prefix(3),
+        load(wordOf(get(localPort), lane), LOCAL_PORTS << 2), load(wordOf(get(peerPort), lane), PEER_PORTS << 2)))
+    }),
   ]
 
+  // The first record in the first table: as `firstRecord`.
   const visit: Code[] = [
-    set($.mask, field(MASK)),
-    toTable,
-    store(get($.packet), MASK, and(get($.mask), minus(get($.mask), 1))),
-    store(get($.packet), RECORD, firstRecord(layout, w, $, get($.bucketMask), get($.buckets), column(room.ports))),
+    ofFour(lane => [
+      set($.mask, load(get($.packet), ofPacket(lane, MASK))),
+      toTable,
+      store(get($.packet), ofPacket(lane, MASK), and(get($.mask), minus(get($.mask), 1))),
+      set(fields[lane], timesLanes(andVectors(
+        loadVector(get($.packet), ofPacket(lane, 0)), loadVector(get($.table), T_MASKS_4 << 2)), hashMultipliers(w))),
+      set(sums, loadLane(get($.table), T_SALT << 2, get(sums), lane)),
+    ]),
+    set(low, plusLanes(interleaveLow(get(fields[0]), get(fields[1])), interleaveHigh(get(fields[0]), get(fields[1])))),
+    set(high, plusLanes(interleaveLow(get(fields[2]), get(fields[3])), interleaveHigh(get(fields[2]), get(fields[3])))),
+    set(sums, plusLanes(get(sums), plusLanes(pairLow(get(low), get(high)), pairHigh(get(low), get(high))))),
+    set(sums, timesLanes(xorVectors(get(sums), shiftRightUnsignedLanes(get(sums), 15)), allLanes(MIXED_WITH))),
+    set(sums, xorVectors(get(sums), shiftRightUnsignedLanes(get(sums), 13))),
+    set(sums, andVectors(get(sums), allLanes(get($.bucketMask)))),
+    set(sums, shiftLeftLanes(andVectors(get(sums), orVectors(lessLanes(get(sums), allLanes(get($.buckets))),
+      allLanes(shiftRightUnsigned(get($.bucketMask), 1)))), 2)),
+    ofFour(lane => store(get($.packet), ofPacket(lane, RECORD),
+      shiftLeft(and(load(wordOf(get(sums), lane), heads << 2), HEAD_RECORD), RECORD_BITS))),
+  ]
+
+  // Nothing but loads: many are under way at once.
+  const touch: Code[] = [
+    ofFour(lane => set($.touched, plus(get($.touched), load(load(get($.packet), ofPacket(lane, RECORD)))))),
   ]
 
   // Most packets are through after their first record.
   const look: Code[] = [
-    set($.mask, field(MASK)),
     set($.r, field(RECORD)),
-    set($.applies, applies($, v)),
-    set($.isTrie, and(get($.applies), less(ofRecord(R_VALUE), 0))),
-    set($.applies, xor(get($.applies), get($.isTrie))),
+    set($.differs, differs($, v)),
+    set($.isTrie, and(xor(get($.differs), -1), shiftRight(ofRecord(R_VALUE), 31))),
     // The next record; none after one that applies; the same again if it stands for a trie.
-    set($.list, select(get($.isTrie), get($.r), shiftLeft(ofRecord(R_NEXT), RECORD_BITS))),
-    set($.list, select(get($.applies), 0, get($.list))),
-    set($.r, select(get($.applies), get($.r), 0)),
+    set($.list, or(and(get($.r), get($.isTrie)), and(shiftLeft(ofRecord(R_NEXT), RECORD_BITS), get($.differs)))),
+    set($.r, and(get($.r), xor(or(get($.differs), get($.isTrie)), -1))),
     set($.best, ofRecord(R_PRIORITY)),
     store(get($.packet), RECORD, get($.list)),
     store(get($.packet), FOUND, get($.r)),
     append($.recordEnd, $.packet, notEqual(get($.list), 0)),
+    set($.mask, field(MASK)),
     toTable,
-    set($.go, and(isZero(get($.list)), atMost(load(get($.table), T_SUFFIX << 2), get($.best)))),
-    append($.second, $.packet, and(get($.go), isZero(get($.mask)), get($.hasSecond))),
-    append($.tableEnd, $.packet, and(get($.go), notEqual(get($.mask), 0))),
+    append($.tableEnd, $.packet, and(isZero(get($.list)), atMost(load(get($.table), T_SUFFIX << 2), get($.best)))),
   ]
 
   /** Those for whom the tables before had no more, if what follows has better. */
@@ -396,7 +456,9 @@ function runCode(w: Int32Array, layout: Layout): FunctionCode {
       select(greater(get($.tablesLeft), 31), -1, minus(shiftLeft(1, get($.tablesLeft)), 1)), 0)),
   )
 
-  const answer: Code[] = [store(get($.four), room.answers, load(field(FOUND), R_VALUE))]
+  const answer: Code[] = [
+    ofFour(lane => store(get($.four), room.answers + 4 * lane, load(load(get($.packet), ofPacket(lane, FOUND)), R_VALUE))),
+  ]
 
   const body = [
     set($.base, shiftLeft(state(ACTIVE), 2)),
@@ -408,19 +470,21 @@ function runCode(w: Int32Array, layout: Layout): FunctionCode {
     set($.bucketMask, state(BUCKET_MASK)), set($.buckets, state(BUCKETS)),
     set($.packetEnd, plus(packets, shiftLeft(get($.count), PACKET_BITS))),
     loadWilds,
-    each(...mask),
-    each(...visit),
-    set($.recordEnd, atRecord), set($.tableEnd, atTable), set($.second, forSecond),
+    eachFour(...mask),
+    eachFour(...visit),
+    eachFour(...touch),
+    store(room.sink, 0, get($.touched)),
+    set($.recordEnd, atRecord), set($.tableEnd, atTable),
     each(...look),
-    set($.second, call(ROUNDS, get($.tables), get($.recordEnd), get($.tableEnd), get($.second), get($.hasSecond))),
+    set($.second, call(ROUNDS, get($.tables), get($.recordEnd), get($.tableEnd), forSecond, get($.hasSecond))),
     when(greater(get($.second), forSecond),
       nextTables,
       set($.plane, plus(get($.plane), layout.planeWords << 2)),
       loadWilds,
       inSecond,
       when(greater(get($.second), forSecond),
-        repeatWhile(greater(get($.second), forSecond), ...nextTables, ...inRest))),
-    each(...answer),
+        repeatWhile(greater(get($.second), forSecond), nextTables, inRest))),
+    eachFour(...answer),
   ]
-  return { parameters: 1, locals: many - 1, vectors: 2, returns: false, body }
+  return { parameters: 1, locals: many - 1, vectors: 14, returns: false, body }
 }

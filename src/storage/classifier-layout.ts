@@ -33,6 +33,7 @@ export const SHARED_RANK = 63
 
 /** A descriptor: what a look-up needs of a table. */
 export const T_LOCAL = 0, T_PEER = 4       // masks of the addresses, up to four words each
+export const T_MASKS_4 = 0                 // IPv4: masks of local and peer address and port side by side, and again as above
 export const T_PORTS = 8, T_SALT = 9       // mask of the ports; what sets its hashes apart
 export const T_BEST = 10, T_BEST_RULE = 11 // nothing in the table comes before this
 export const T_SUFFIX = 12                 // nor has anything in this and all later tables a lower priority number

@@ -8,6 +8,9 @@
 export type Code = readonly (number | Code)[]
 export type Value = Code | number
 
+/** Instructions of vectors begin with this. */
+const VECTOR = 0xfd
+
 /** LEB128. */
 function unsigned(value: number): number[] {
   const bytes: number[] = []
@@ -63,31 +66,68 @@ export function store(address: Value, offset: number, value: Value): Code {
 
 /** Of vectors: the address is a multiple of 4. */
 export function loadVector(address: Value, offset = 0): Code {
-  return [push(address), 0xfd, 0x00, 2, ...unsigned(offset)]
+  return [push(address), VECTOR, 0x00, 2, ...unsigned(offset)]
+}
+
+export function storeVector(address: Value, offset: number, vector: Code): Code {
+  return [push(address), vector, VECTOR, 0x0b, 2, ...unsigned(offset)]
+}
+
+/** Four bytes as the first of a vector, the others are 0. */
+export function loadFourBytes(address: Value, offset: number): Code {
+  return [push(address), VECTOR, 0x5c, 0, ...unsigned(offset)]
+}
+
+/** The vector with a word from memory in place of the one that it has in that lane. */
+export function loadLane(address: Value, offset: number, vector: Code, lane: number): Code {
+  return [push(address), vector, VECTOR, 0x56, 2, ...unsigned(offset), lane]
+}
+
+export function storeLane(address: Value, offset: number, vector: Code, lane: number): Code {
+  return [push(address), vector, VECTOR, 0x5a, 2, ...unsigned(offset), lane]
 }
 
 /** Four words as a vector. */
 export function vectorOf(...words: [number, number, number, number]): Code {
-  return [0xfd, 0x0c, ...new Uint8Array(Int32Array.from(words).buffer)]
+  return [VECTOR, 0x0c, ...new Uint8Array(Int32Array.from(words).buffer)]
 }
 
-export function xorVectors(a: Code, b: Code): Code {
-  return [a, b, 0xfd, 0x51]
+/** A vector of the same word four times. */
+export function allLanes(word: Value): Code {
+  return typeof word === 'number' ? vectorOf(word, word, word, word) : [word, VECTOR, 0x11]
 }
 
+const ofVectors = (...opcode: number[]) => (a: Code, b: Code): Code => [a, b, VECTOR, ...opcode]
+const shuffle = (...words: number[]) => ofVectors(0x0d, ...words.flatMap(word => [0, 1, 2, 3].map(byte => 4 * word + byte)))
+const ofLanesAndCount = (...opcode: number[]) => (a: Code, count: Value): Code => [a, push(count), VECTOR, ...opcode]
+
+export const andVectors = ofVectors(0x4e), orVectors = ofVectors(0x50), xorVectors = ofVectors(0x51)
+/** Of four words each. */
+export const plusLanes = ofVectors(0xae, 1), timesLanes = ofVectors(0xb5, 1), leastLanes = ofVectors(0xb6, 1)
+/** All ones where a < b, signed. */
+export const lessLanes = ofVectors(0x39)
+export const shiftLeftLanes = ofLanesAndCount(0xab, 1), shiftRightUnsignedLanes = ofLanesAndCount(0xad, 1)
 /** Of eight halves of words, unsigned: all ones where a ≥ b. */
-export function atLeastHalves(a: Code, b: Code): Code {
-  return [a, b, 0xfd, 0x36]
+export const atLeastHalves = ofVectors(0x36)
+/** Words of two vectors: a0 b0 a1 b1, a2 b2 a3 b3, a0 a1 b0 b1, a2 a3 b2 b3. */
+export const interleaveLow = shuffle(0, 4, 1, 5), interleaveHigh = shuffle(2, 6, 3, 7)
+export const pairLow = shuffle(0, 1, 4, 5), pairHigh = shuffle(2, 3, 6, 7)
+/** For each byte of b, the one of a of that number, or 0 from 16 on. */
+export const bytesByNumber = ofVectors(0x0e)
+
+/** The first four bytes of a vector as words. */
+export function bytesAsWords(vector: Code): Code {
+  return [vector, VECTOR, 0x89, 1, VECTOR, 0xa9, 1]
 }
 
 /** Word `lane` of a vector. */
 export function wordOf(vector: Code, lane: number): Code {
-  return [vector, 0xfd, 0x1b, lane]
+  return [vector, VECTOR, 0x1b, lane]
 }
 
-/** 1 if the last two words of a vector are all ones. */
-export function isFullBehind(vector: Code): Code {
-  return [vector, 0xfd, 0x1d, 1, 0x42, 0x7f, 0x51]
+/** The signs of the sixteen bytes of a vector. */
+export function signsOfBytes(vector: Code): Code {
+  return [vector, VECTOR, 0x64]
 }
 
 export function get(local: number): Code {
