@@ -248,7 +248,8 @@ function portsOf(packet: number): Code {
 function roundsCode(w: Int32Array, layout: Layout): FunctionCode {
   const room = kernelRoom(layout), { atRecord, atTable } = room
   const $ = locals('tables', 'recordEnd', 'tableEnd', 'second', 'hasSecond', 'list', 'end', 'packet', 'r', 'meta', 'kind', 'bad',
-    'applies', 'priority', 'best', 'found', 'hit', 'next', 'mask', 'table', 'go', 'hash', 'bucket', 'bucketMask', 'buckets')
+    'applies', 'priority', 'best', 'found', 'hit', 'next', 'mask', 'table', 'go', 'hash', 'bucket', 'bucketMask', 'buckets',
+    'touched')
   const many = Object.keys($).length, v = { rule: many, wanted: many + 1 }
   const field = (offset: number) => load(get($.packet), offset)
   const ofRecord = (offset: number) => load(get($.r), offset)
@@ -313,6 +314,11 @@ function roundsCode(w: Int32Array, layout: Layout): FunctionCode {
       set($.tableEnd, get($.end)),
       set($.end, get($.recordEnd)), set($.list, atRecord), set($.recordEnd, atRecord),
       when(less(get($.list), get($.end)),
+        // Nothing but loads, as for the first records.
+        repeatWhile(less(get($.list), get($.end)),
+          set($.touched, plus(get($.touched), load(load(load(get($.list)), RECORD)))), set($.list, plus(get($.list), 4))),
+        store(room.sink, 0, get($.touched)),
+        set($.list, atRecord),
         repeatWhile(less(get($.list), get($.end)), ...compare, set($.list, plus(get($.list), 4))))),
     get($.second),
   ]
