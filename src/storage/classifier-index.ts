@@ -141,9 +141,10 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
   }
 
   function set(at: number, one: number): void {
-    const before = w[at]
-    w[at] = before | one
-    fresh |= ~before & one
+    // Mostly the bit is there: what is not written need not be written back.
+    if ((w[at] & one) !== 0) return
+    w[at] |= one
+    fresh = 1
   }
 
   function addAddress4(
