@@ -5,7 +5,7 @@
  */
 import {
   ANY_PROTOCOL, BUCKET_MASK, BUCKETS, FIELDS, HEAD_MIXED, HEAD_RECORD, HEAD_TAG, HOME_TABLE, IS_TRIE, LONG_BITS, LONG_MASK,
-  META_LOCAL_BITS, META_PAIRED, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, portEntry, SHORT_BITS, SHORT_MASK,
+  LOCAL_PORTS, META_LOCAL_BITS, META_PAIRED, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, PEER_PORTS, portEntry, SHORT_BITS, SHORT_MASK,
   SPREAD_BITS, WILD, ZONES, type Layout, type Tables,
 } from './classifier-layout.ts'
 
@@ -38,11 +38,45 @@ export interface BulkRules {
   link(record: number): void
 }
 
+/** The steps. They want the same `many`, and come in this order. */
+export interface Builder4 {
+  /** Writes the first records, and chooses tables for them. */
+  write(many: number, columns: BulkKeys, priorities: Int32Array, values: Int32Array): void
+  /** Puts records from the n-th to `many` into their chains. Stops at one whose place has too many others, takes it out of its
+   * table, and returns its number; `many`: all are in. */
+  link(n: number, many: number): number
+  /** For the tables that have one of the first `many` records, the best of them and its priority. */
+  findBest(many: number, best: Int32Array, bestRule: Int32Array): void
+  /** Sets the bits of the first `many` records in an empty generation of the pruning index. */
+  addAll(many: number, bits: Bits, shift: number): void
+}
+
+export function createBuilder4(bulk: BulkRules): Builder4 {
+  const { layout, words: w, homes } = bulk
+  let hashes = new Int32Array(0)
+  return {
+    write(many, columns, priorities, values) {
+      writeRecords(bulk, many, columns, priorities, values)
+      hashes = new Int32Array(many)
+      chooseTables(bulk, many, hashes)
+    },
+    link: (n, many) => linkRecords(bulk, n, many, hashes),
+    findBest: (many, best, bestRule) => { findBest(bulk, many, best, bestRule) },
+    addAll(many, bits, shift) {
+      addAddresses(w, layout, homes, many, bits, shift, 0, META_LOCAL_BITS, w[MULTIPLIERS + 1])
+      addAddresses(w, layout, homes, many, bits, shift, PEER, META_PEER_BITS, w[MULTIPLIERS + 5])
+      addPorts(w, layout, homes, many, bits, PORTS, LOCAL_PORTS)
+      addPorts(w, layout, homes, many, bits, PORTS + 1, PEER_PORTS)
+      addZones(w, layout, homes, many, bits)
+    },
+  }
+}
+
 // A record of IPv4, see Layout.
 const RECORD_BITS = 3, PEER = 1, PORTS = 2, META = 4, PRIORITY = 5, VALUE = 6, NEXT = 7
 
 /** Writes the first `many` records. */
-export function writeRecords(
+function writeRecords(
   { layout, words }: BulkRules, many: number, columns: BulkKeys, priorities: Int32Array, values: Int32Array,
 ): void {
   const { keys, stride, zones, protocol, localBits, peerBits, localPorts, peerPorts, paired, local, peer } = columns
@@ -62,7 +96,7 @@ export function writeRecords(
 }
 
 /** Chooses tables for the first `many` records; their hashes go into `hashes`. */
-export function chooseTables({ layout, words, homes, tables, firstTable }: BulkRules, many: number, hashes: Int32Array): void {
+function chooseTables({ layout, words, homes, tables, firstTable }: BulkRules, many: number, hashes: Int32Array): void {
   const w = words, { localMasks, peerMasks, portMasks, salt, count } = tables
   const ofPorts = w[MULTIPLIERS], ofLocal = w[MULTIPLIERS + 1], ofPeer = w[MULTIPLIERS + 5]
   // Tables that were asked for already, plus 1, by both prefix lengths and by which ports are exact.
@@ -86,11 +120,7 @@ export function chooseTables({ layout, words, homes, tables, firstTable }: BulkR
   }
 }
 
-/**
- * Puts records from the n-th to `many` into their chains. Stops at one whose place has too many others, takes it out of its table,
- * and returns its number; `many`: all are in.
- */
-export function linkRecords(
+function linkRecords(
   { layout, words, homes, tables, crowd, link }: BulkRules, n: number, many: number, hashes: Int32Array,
 ): number {
   const w = words, { localMasks, peerMasks, portMasks } = tables
@@ -124,14 +154,24 @@ export function linkRecords(
   return many
 }
 
+function findBest({ layout, words: w, homes }: BulkRules, many: number, best: Int32Array, bestRule: Int32Array): void {
+  const { firstRecord } = layout
+  for (let n = 0, r = firstRecord << RECORD_BITS; n < many; n++, r += 1 << RECORD_BITS) {
+    const home = homes[n], table = (home & HOME_TABLE) - 1
+    if (home === 0 || home >= IS_TRIE || w[r + PRIORITY] >= best[table]) continue
+    best[table] = w[r + PRIORITY]
+    bestRule[table] = firstRecord + n
+  }
+}
+
 /** What a generation of the pruning index has for each table: where its plane begins, and its bit there. */
 export interface Bits { readonly planes: Int32Array; readonly ones: Int32Array }
 
 /** Prefixes from this length on are not found by the word for short ones. */
-const LEAST_BITS = SHORT_BITS - SPREAD_BITS
+export const LEAST_BITS = SHORT_BITS - SPREAD_BITS
 
 /** Sets the bits of the addresses of `end` records, of one side: `word` is 0 for the local address, PEER for the peer's. */
-export function addAddresses(
+function addAddresses(
   w: Int32Array, { firstRecord, fieldWords }: Layout, homes: Uint16Array, end: number, { planes, ones }: Bits, shift: number,
   word: number, bitsAt: number, multiplier: number,
 ): void {
@@ -163,7 +203,7 @@ export function addAddresses(
 
 /** The same of ports: `field` is that of the side's entries, `word` that of its range. A range within one that its table has all of
  * by now, between `low` and `high`, has nothing to add. */
-export function addPorts(
+function addPorts(
   w: Int32Array, { firstRecord }: Layout, homes: Uint16Array, end: number, { planes, ones }: Bits, word: number, field: number,
 ): void {
   const low = new Int32Array(MOST_TABLES).fill(1), high = new Int32Array(MOST_TABLES)
@@ -184,7 +224,7 @@ export function addPorts(
 }
 
 /** The same of zones and protocols. */
-export function addZones(
+function addZones(
   w: Int32Array, { firstRecord }: Layout, homes: Uint16Array, end: number, { planes, ones }: Bits,
 ): void {
   // Zones that a table has all protocols of.

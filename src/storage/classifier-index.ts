@@ -9,8 +9,7 @@ import {
   SHORT_BITS, SHORT_MASK, SPREAD_BITS, T_BEST, T_BEST_RULE, T_LOCAL, T_MASKS_4, T_PEER, T_PORTS, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES,
   WILD, ZONES, type Layout, type Tables,
 } from './classifier-layout.ts'
-
-import * as bulk from './classifier-bulk4.ts'
+import type { Bits, Builder4 } from './classifier-bulk4.ts'
 
 export interface PruningIndex {
   /** The table's rank in the generation in use, -1 before its first rule. */
@@ -23,8 +22,8 @@ export interface PruningIndex {
   /** One step of re-indexing, a microsecond at most. False: nothing is due. */
   step(): boolean
   isDue(): boolean
-  /** All steps at once. */
-  rebuild(): void
+  /** All steps at once; by a builder (IPv4) in short loops. */
+  rebuild(builder: Builder4 | null): void
   /** Has no rank anywhere: its number can be used for another table. */
   isRetired(table: number): boolean
   bytes(): number
@@ -43,7 +42,7 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
   const coveredZones = new Uint8Array(2 * MOST_TABLES)
   const best = new Int32Array(MOST_TABLES), bestRule = new Int32Array(MOST_TABLES)
   const fieldBits = [10, 10], touchedBits = [0, 0], touchedPlanes = [0, 0]
-  const bits: bulk.Bits = { planes: new Int32Array(MOST_TABLES), ones: new Int32Array(MOST_TABLES) }
+  const bits: Bits = { planes: new Int32Array(MOST_TABLES), ones: new Int32Array(MOST_TABLES) }
   let active = 0, phase = IDLE, at = 0
   let changes = 0, removals = 0, inversions = 0
   /** Has `set` found something new? */
@@ -296,18 +295,14 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
   }
 
   /** As `scan`, of all records at once. */
-  function scanAll4(): void {
-    const other = 1 - active, base = generations[other], end = w[HIGH] - firstRecord
+  function scanAll4(builder: Builder4): void {
+    const other = 1 - active, base = generations[other]
     for (let table = 0; table < MOST_TABLES; table++) {
       const bit = Math.min(Math.max(0, ranks[other][table]), SHARED_RANK)
       bits.planes[table] = base + PLANES + (bit >>> 5) * planeWords
       bits.ones[table] = 1 << (bit & 31)
     }
-    bulk.addAddresses(w, layout, homes, end, bits, w[base + SHIFT], 0, META_LOCAL_BITS, w[MULTIPLIERS + 1])
-    bulk.addAddresses(w, layout, homes, end, bits, w[base + SHIFT], 1, META_PEER_BITS, w[MULTIPLIERS + 5])
-    bulk.addPorts(w, layout, homes, end, bits, layout.ports, LOCAL_PORTS)
-    bulk.addPorts(w, layout, homes, end, bits, layout.ports + 1, PEER_PORTS)
-    bulk.addZones(w, layout, homes, end, bits)
+    builder.addAll(w[HIGH] - firstRecord, bits, w[base + SHIFT])
     at = w[HIGH]
   }
 
@@ -325,12 +320,15 @@ export function createIndex(layout: Layout, words: Int32Array, homes: Uint16Arra
     return true
   }
 
-  function rebuild(): void {
+  function rebuild(builder: Builder4 | null): void {
     begin()
     while (phase !== IDLE) {
-      if (phase === BESTS) compareBests(NEVER)
-      else {
-        if (phase === SCAN && width === 1) scanAll4()
+      if (builder === null) step()
+      else if (phase === BESTS) {
+        builder.findBest(w[HIGH] - firstRecord, best, bestRule)
+        phase = PLAN
+      } else {
+        if (phase === SCAN) scanAll4(builder)
         step()
       }
     }

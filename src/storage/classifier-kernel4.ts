@@ -16,19 +16,11 @@ import {
 } from './classifier-layout.ts'
 import {
   allLanes, and, andVectors, atLeastHalves, atMost, bytesAsWords, bytesByNumber, call, equal, get, greater, interleaveHigh,
-  interleaveLow, isZero, leadingZeros, leastLanes, less, lessLanes, lessUnsigned, load, loadFourBytes, loadLane, loadVector, minus,
+  interleaveLow, instantiate, isZero, leadingZeros, leastLanes, less, lessLanes, lessUnsigned, load, loadFourBytes, loadLane, loadVector, locals, minus,
   moduleOf, notEqual, or, orVectors, pairHigh, pairLow, plus, plusLanes, repeatWhile, select, set, shiftLeft, shiftLeftLanes,
   shiftRight, shiftRightUnsigned, shiftRightUnsignedLanes, signsOfBytes, store, storeLane, storeVector, times, timesLanes,
   trailingZeros, vectorOf, when, wordOf, xor, xorVectors, type Code, type FunctionCode, type Value,
 } from './wasm-code.ts'
-
-/** Of the global of that name, what is used here. */
-declare const WebAssembly: undefined | {
-  Memory: new (options: { initial: number }) => { buffer: ArrayBuffer }
-  validate: (bytes: Uint8Array<ArrayBuffer>) => boolean
-  Module: new (bytes: Uint8Array<ArrayBuffer>) => object
-  Instance: new (module: object, imports: object) => { exports: { run: (count: number) => number } }
-}
 
 /** Packets in a run. */
 export const RUN = 256
@@ -55,16 +47,6 @@ export function kernelRoom({ words }: Layout) {
   return { packets, locals, peers, ports, answers, zones, protocols, atRecord, atTable, forSecond, sink, end: sink + 4 }
 }
 
-/** Memory for a classifier's half and the room of its kernel; null where WebAssembly is not to be had. */
-export function kernelMemory(layout: Layout): { buffer: ArrayBuffer } | null {
-  if (typeof WebAssembly === 'undefined') return null
-  try {
-    return new WebAssembly.Memory({ initial: Math.ceil(kernelRoom(layout).end / 65_536) })
-  } catch {
-    return null
-  }
-}
-
 export interface Kernel4Imports {
   /** The better of record `found` and the first in the trie of record `r`. */
   searchTrie(r: number, found: number, zone: number, protocol: number, local: number, peer: number, ports: number): number
@@ -79,7 +61,7 @@ type BatchLookup4 = (
   answers: Int32Array,
 ) => void
 
-/** As `Classifier.lookupBatch4`; null where there are no vectors. `memory` is that of `kernelMemory`, with the rules in it. */
+/** As `Classifier.lookupBatch4`; null where there are no vectors. `memory` has the rules in it, and `kernelRoom`. */
 export function createBatch4(
   memory: { buffer: ArrayBuffer }, { words, layout }: { words: Int32Array; layout: Layout }, imports: Kernel4Imports,
 ): BatchLookup4 | null {
@@ -118,18 +100,13 @@ function copy(from: Int32Array | Uint8Array, start: number, end: number, to: Int
 function createKernel4(
   memory: object, words: Int32Array, layout: Layout, { searchTrie }: Kernel4Imports,
 ): ((count: number) => void) | null {
-  const bytes = moduleOf({ searchTrie: 7 }, [roundsCode(words, layout), runCode(words, layout)])
-  if (!WebAssembly!.validate(bytes)) return null
-  return new WebAssembly!.Instance(new WebAssembly!.Module(bytes), { env: { memory, searchTrie } }).exports.run
+  const bytes = moduleOf({ searchTrie: 7 }, { rounds: roundsCode(words, layout), run: runCode(words, layout) })
+  const made = instantiate(bytes, { memory, searchTrie }) as { run: (count: number) => void } | null
+  return made === null ? null : made.run
 }
 
 /** Functions by number: what is imported comes first. */
 const SEARCH_TRIE = 0, ROUNDS = 1
-
-/** Numbers of locals by name; parameters come first. */
-function locals<Name extends string>(...names: Name[]): Record<Name, number> {
-  return Object.fromEntries(names.map((one, n) => [one, n])) as Record<Name, number>
-}
 
 /** A word of the classifier whose place is known. */
 function state(index: number): Code {

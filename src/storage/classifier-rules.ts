@@ -15,7 +15,7 @@ import {
   type Layout, type Tables,
 } from './classifier-layout.ts'
 import { createIndex, type PruningIndex } from './classifier-index.ts'
-import { chooseTables, linkRecords, writeRecords, type BulkKeys, type BulkRules } from './classifier-bulk4.ts'
+import { createBuilder4, type BulkKeys, type BulkRules, type Builder4 } from './classifier-bulk4.ts'
 import { createRangeTries, type RangeTries } from './range-trie.ts'
 import type { Prng } from '../base/prng.ts'
 
@@ -61,19 +61,37 @@ const AHEAD = 4, LARGE_TABLE = 256
 const FEW_TABLES = 32, MANY_TABLES = 60
 const BUCKETS_A_RULE = 4
 const CROWD_AT_MANY = 8
+/** For fewer it does not pay to make a builder. */
+const MANY_RULES = 4096
 
-/** Rules in memory of their own, or in `memory` if that is given: room for `layout.words`, all 0. */
+/** Where IPv4 rules lie in memory that is given, all 0: `layout.words` from its beginning on, then, by their addresses in bytes, a
+ * word of each record, and columns of MOST_TABLES words for what is known of tables. */
+export interface RulesMemory {
+  readonly buffer: ArrayBuffer
+  readonly homes: number
+  readonly localMasks: number
+  readonly peerMasks: number
+  readonly portMasks: number
+  readonly salt: number
+  readonly count: number
+  /** What enters many rules at once into this memory; null: what does it in memory of any kind. */
+  createBuilder(rules: BulkRules): Builder4 | null
+}
+
+/** Rules in memory of their own, unless some is given. */
 export function createRules(
-  version: 4 | 6, capacity: number, prng: Prng, layout = createLayout(version, capacity), memory: ArrayBuffer | null = null,
+  version: 4 | 6, capacity: number, prng: Prng, layout = createLayout(version, capacity), memory: RulesMemory | null = null,
 ): Rules {
   const { width, recordBits, heads, firstRecord, mostRecords, mostBuckets } = layout
   const { ports: PORTS, meta: META, priority: PRIORITY, value: VALUE, next: NEXT, bits: BITS } = layout
-  const words = memory === null ? new Int32Array(layout.words) : new Int32Array(memory, 0, layout.words), w = words
-  const homes = new Uint16Array(mostRecords)
+  const words = memory === null ? new Int32Array(layout.words) : new Int32Array(memory.buffer, 0, layout.words), w = words
+  const homes = memory === null ? new Uint16Array(mostRecords) : new Uint16Array(memory.buffer, memory.homes, mostRecords)
+  const column = (name: 'localMasks' | 'peerMasks' | 'portMasks' | 'salt' | 'count', wide = 1) => memory === null
+    ? new Int32Array(wide * MOST_TABLES) : new Int32Array(memory.buffer, memory[name], MOST_TABLES)
   const tables: Tables = {
     localBits: new Uint8Array(MOST_TABLES), peerBits: new Uint8Array(MOST_TABLES), exact: new Uint8Array(MOST_TABLES),
-    localMasks: new Int32Array(width * MOST_TABLES), peerMasks: new Int32Array(width * MOST_TABLES),
-    portMasks: new Int32Array(MOST_TABLES), salt: new Int32Array(MOST_TABLES), count: new Int32Array(MOST_TABLES),
+    localMasks: column('localMasks', width), peerMasks: column('peerMasks', width),
+    portMasks: column('portMasks'), salt: column('salt'), count: column('count'),
   }
   const numbers = new Map<number, number>()
   const tries = createRangeTries()
@@ -302,6 +320,7 @@ export function createRules(
     return Math.max(0, openTable(coarse[localBits], coarse[peerBits], exact === 3 ? 1 : exact))
   }
 
+  let ownBuilder: Builder4 | null = null
   const bulk: BulkRules = { layout, words, homes, tables, crowd: CROWD, firstTable, link }
 
   /** Chooses a table for the rule at `r`; `crowd` and `trie` tell of the place it has there. */
@@ -362,12 +381,11 @@ export function createRules(
 
   function enterAll(many: number, columns: BulkKeys, priorities: Int32Array, values: Int32Array): number {
     if (w[HIGH] !== firstRecord) return 0
-    writeRecords(bulk, many, columns, priorities, values)
+    const builder = builderFor(many)
+    builder.write(many, columns, priorities, values)
     w[HIGH] += many
-    const hashes = new Int32Array(many)
-    chooseTables(bulk, many, hashes)
     const condition = { addresses: w, localBits: 0, peerBits: 0, localPorts: 0, peerPorts: 0, paired: false, protocol: 0, zones: 0 }
-    for (let n = linkRecords(bulk, 0, many, hashes); n < many; n = linkRecords(bulk, n + 1, many, hashes)) {
+    for (let n = builder.link(0, many); n < many; n = builder.link(n + 1, many)) {
       const r = firstRecord + n << recordBits
       condition.localBits = w[r + META] >>> META_LOCAL_BITS & 63
       condition.peerBits = w[r + META] >>> META_PEER_BITS & 63
@@ -380,9 +398,14 @@ export function createRules(
     return firstRecord
   }
 
+  function builderFor(many: number): Builder4 {
+    if (memory !== null && many >= MANY_RULES) ownBuilder ??= memory.createBuilder(bulk)
+    return ownBuilder ?? createBuilder4(bulk)
+  }
+
   function finish(): void {
     isFindable = true
-    index.rebuild()
+    index.rebuild(width === 1 ? builderFor(w[COUNT]) : null)
   }
 
   function side(trie: number): number {

@@ -10,9 +10,11 @@
 import { createPrng } from '../base/prng.ts'
 import { createFinder4 } from './classifier-find4.ts'
 import { createFinder6, type Finder6 } from './classifier-find6.ts'
-import { createBatch4, kernelMemory } from './classifier-kernel4.ts'
+import { builderRoom, createWasmBuilder4 } from './classifier-build4.ts'
+import { createBatch4, kernelRoom } from './classifier-kernel4.ts'
 import { createLayout } from './classifier-layout.ts'
 import { createRules, type Condition, type Rules } from './classifier-rules.ts'
+import { createMemory } from './wasm-code.ts'
 
 /** Words of a rule's condition, in an Int32Array of RULE_KEY_WORDS. */
 export const KEY_VERSION = 0        // 4 or 6
@@ -75,8 +77,11 @@ const IS_SIX = 1
 
 export function createClassifier({ capacity, seed, kernel = 'typescript' }: ClassifierOptions): Classifier {
   const prng = createPrng(seed)
-  const layout = createLayout(4, capacity), memory = kernel === 'wasm' ? kernelMemory(layout) : null
-  const four = createRules(4, capacity, prng, layout, memory?.buffer)
+  const layout = createLayout(4, capacity), room = builderRoom(layout, kernelRoom(layout).end, RULE_KEY_WORDS)
+  const memory = kernel === 'wasm' ? createMemory(room.end) : null
+  const four = createRules(4, capacity, prng, layout, memory === null ? null : {
+    ...room, buffer: memory.buffer, createBuilder: (bulk) => createWasmBuilder4(memory, room, BULK_COLUMNS, bulk),
+  })
   const finder4 = createFinder4(four)
   const { lookup4 } = finder4
   const compiled = memory === null ? null : createBatch4(memory, four, finder4)

@@ -60,8 +60,20 @@ export function loadByte(address: Value, offset = 0): Code {
   return [push(address), 0x2d, 0, ...unsigned(offset)]
 }
 
+export function load16(address: Value, offset = 0): Code {
+  return [push(address), 0x2f, 1, ...unsigned(offset)]
+}
+
 export function store(address: Value, offset: number, value: Value): Code {
   return [push(address), push(value), 0x36, 2, ...unsigned(offset)]
+}
+
+export function storeByte(address: Value, offset: number, value: Value): Code {
+  return [push(address), push(value), 0x3a, 0, ...unsigned(offset)]
+}
+
+export function store16(address: Value, offset: number, value: Value): Code {
+  return [push(address), push(value), 0x3b, 1, ...unsigned(offset)]
 }
 
 /** Of vectors: the address is a multiple of 4. */
@@ -142,6 +154,16 @@ export function call(functionIndex: number, ...values: Value[]): Code {
   return [values.map(push), 0x10, ...unsigned(functionIndex)]
 }
 
+/** Leaves the function with a value. */
+export function leave(value: Value): Code {
+  return [push(value), 0x0f]
+}
+
+/** What it leaves is not wanted. */
+export function drop(value: Code): Code {
+  return [value, 0x1a]
+}
+
 /** The body runs again while the condition is not 0 at its end. */
 export function repeatWhile(condition: Value, ...body: Code[]): Code {
   return [0x03, 0x40, body, push(condition), 0x0d, 0, 0x0b]
@@ -186,10 +208,10 @@ function section(id: number, bytes: readonly number[]): Code {
 
 /**
  * A module that imports `env.memory` and, as function 0, 1, …, `env.` + each name of `imports`, whose numbers are of parameters;
- * those return a value. Functions of the module follow; the last one is exported as `run`.
+ * those return a value. Functions of the module follow; they are exported.
  */
-export function moduleOf(imports: Record<string, number>, functions: readonly FunctionCode[]): Uint8Array<ArrayBuffer> {
-  const foreign = Object.entries(imports)
+export function moduleOf(imports: Record<string, number>, named: Record<string, FunctionCode>): Uint8Array<ArrayBuffer> {
+  const foreign = Object.entries(imports), functions = Object.values(named)
   const type = (parameters: number, returns: boolean) =>
     [FUNCTION, ...vector(new Array<Code>(parameters).fill([I32])), ...vector(returns ? [[I32]] : [])]
   const types = [
@@ -207,7 +229,35 @@ export function moduleOf(imports: Record<string, number>, functions: readonly Fu
   return Uint8Array.from(write([
     section(1, vector(types)), section(2, vector(imported)),
     section(3, vector(functions.map((_, n) => unsigned(foreign.length + n)))),
-    section(7, vector([[...name('run'), 0, ...unsigned(types.length - 1)]])),
+    section(7, vector(Object.keys(named).map((text, n) => [...name(text), 0, ...unsigned(foreign.length + n)]))),
     section(10, vector(bodies)),
   ], [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]))
+}
+
+/** Numbers of locals by name; parameters come first. */
+export function locals<Name extends string>(...names: Name[]): Record<Name, number> {
+  return Object.fromEntries(names.map((one, n) => [one, n])) as Record<Name, number>
+}
+
+/** Of the global of that name, what is used here. */
+declare const WebAssembly: undefined | {
+  Memory: new (options: { initial: number }) => { buffer: ArrayBuffer }
+  validate: (bytes: Uint8Array<ArrayBuffer>) => boolean
+  Module: new (bytes: Uint8Array<ArrayBuffer>) => object
+  Instance: new (module: object, imports: object) => { exports: unknown }
+}
+
+/** So many bytes and a few more; null where WebAssembly is not to be had. */
+export function createMemory(bytes: number): { buffer: ArrayBuffer } | null {
+  if (typeof WebAssembly === 'undefined') return null
+  try {
+    return new WebAssembly.Memory({ initial: Math.ceil(bytes / 65_536) })
+  } catch {
+    return null
+  }
+}
+
+/** What a module exports; null if it uses what is not to be had. */
+export function instantiate(bytes: Uint8Array<ArrayBuffer>, env: object): unknown {
+  return WebAssembly!.validate(bytes) ? new WebAssembly!.Instance(new WebAssembly!.Module(bytes), { env }).exports : null
 }
