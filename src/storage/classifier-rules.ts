@@ -62,7 +62,7 @@ const FEW_TABLES = 32, MANY_TABLES = 60
 const BUCKETS_A_RULE = 4
 const CROWD_AT_MANY = 8
 /** For fewer it does not pay to make a builder. */
-const MANY_RULES = 4096
+const MANY_RULES = 2048
 
 /** Where IPv4 rules lie in memory that is given, all 0: `layout.words` from its beginning on, then, by their addresses in bytes, a
  * word of each record, and columns of MOST_TABLES words for what is known of tables. */

@@ -67,7 +67,8 @@ export interface Classifier {
   readonly bytes: () => number
 }
 
-const BULK_COLUMNS = {
+/** The same columns, for many rules at once. */
+export const BULK_COLUMNS = {
   stride: RULE_KEY_WORDS, zones: KEY_ZONES, protocol: KEY_PROTOCOL, localBits: KEY_LOCAL_BITS, peerBits: KEY_PEER_BITS,
   localPorts: KEY_LOCAL_PORTS, peerPorts: KEY_PEER_PORTS, paired: KEY_PAIRED, local: KEY_LOCAL, peer: KEY_PEER,
 }
