@@ -4,14 +4,14 @@
  */
 import {
   ANY_PROTOCOL, BUCKET_MASK, BUCKETS, FIELDS, HEAD_MIXED, HEAD_RECORD, HEAD_TAG, HOME_TABLE, IS_TRIE, LOCAL_PORTS, LONG_BITS,
-  LONG_MASK, META_LOCAL_BITS, META_PAIRED, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, PEER_PORTS, SHORT_BITS, SHORT_MASK,
-  WILD, ZONES, type Layout,
+  LONG_MASK, META_LOCAL_BITS, META_PAIRED, META_PEER_BITS, META_ZONES, MOST_TABLES, MULTIPLIERS, PEER_PORTS, SHORT_BITS,
+  SHORT_MASK, WILD, ZONES, type Layout,
 } from './classifier-layout.ts'
 import { LEAST_BITS, type Builder4, type BulkKeys, type BulkRules } from './classifier-bulk4.ts'
 import {
-  and, atLeast, atMost, call, drop, equal, get, greater, instantiate, isZero, leave, less, lessUnsigned, load, load16, loadByte, locals,
-  minus, moduleOf, notEqual, or, plus, repeatWhile, select, set, shiftLeft, shiftRightUnsigned, store, store16, storeByte, times,
-  trailingZeros, when, xor, type Code, type FunctionCode, type Value,
+  and, atLeast, atMost, call, drop, equal, get, greater, instantiate, isZero, leave, less, lessUnsigned, load, load16,
+  loadByte, locals, minus, moduleOf, notEqual, or, plus, repeatWhile, select, set, shiftLeft, shiftRightUnsigned, store,
+  store16, storeByte, times, trailingZeros, when, xor, type Code, type FunctionCode, type Value,
 } from './wasm-code.ts'
 
 type Columns = Omit<BulkKeys, 'keys'>
@@ -61,7 +61,8 @@ export function createWasmBuilder4(
   if (made === null) return null
   const { buffer } = memory, { stride } = columns
   const view = (at: number, many = MOST_TABLES) => new Int32Array(buffer, at, many)
-  const keysHere = view(room.keys, stride * CHUNK), prioritiesHere = view(room.priorities, CHUNK), valuesHere = view(room.values, CHUNK)
+  const keysHere = view(room.keys, stride * CHUNK)
+  const prioritiesHere = view(room.priorities, CHUNK), valuesHere = view(room.values, CHUNK)
   const addressOf = (n: number) => layout.firstRecord + n << RECORD_BITS, homeOf = (n: number) => room.homes + 2 * n
 
   function inChunks(many: number, work: (from: number, end: number, home: number) => void): void {
@@ -118,7 +119,8 @@ function mixed(hash: number): Code[] {
 
 /** Writes records up to `end`, chooses their tables, and leaves their hashes where NEXT will be. */
 function writeCode(w: Int32Array, room: Room, columns: Columns): FunctionCode {
-  const $ = locals('r', 'end', 'home', 'key', 'one', 'local', 'peer', 'localPorts', 'peerPorts', 'protocol', 'cell', 'table', 'hash')
+  const $ = locals('r', 'end', 'home', 'key', 'one', 'local', 'peer', 'localPorts', 'peerPorts', 'protocol', 'cell', 'table',
+    'hash')
   const word = (column: number) => load(get($.key), column << 2), field = (at: number) => load(get($.r), at)
   const ofTable = (column: number) => load(get($.table), column)
   const prefix = (address: Value, bits: number) => select(get(bits), and(address, shiftLeft(-1, minus(32, get(bits)))), 0)
@@ -127,7 +129,8 @@ function writeCode(w: Int32Array, room: Room, columns: Columns): FunctionCode {
     set($.key, room.keys),
     repeatWhile(less(get($.r), get($.end)),
       set($.local, word(columns.localBits)), set($.peer, word(columns.peerBits)),
-      set($.localPorts, word(columns.localPorts)), set($.peerPorts, word(columns.peerPorts)), set($.protocol, word(columns.protocol)),
+      set($.localPorts, word(columns.localPorts)), set($.peerPorts, word(columns.peerPorts)),
+      set($.protocol, word(columns.protocol)),
       store(get($.r), 0, prefix(word(columns.local), $.local)), store(get($.r), PEER, prefix(word(columns.peer), $.peer)),
       store(get($.r), PORTS, get($.localPorts)), store(get($.r), PORTS + 4, get($.peerPorts)),
       store(get($.r), META, or(select(less(get($.protocol), 0), ANY_PROTOCOL, get($.protocol)),
@@ -159,8 +162,8 @@ function writeCode(w: Int32Array, room: Room, columns: Columns): FunctionCode {
 
 /** Returns `end`, or the record that is not in its chain because its place has too many others. */
 function linkCode({ heads, firstRecord }: Layout, room: Room, crowd: number): FunctionCode {
-  const $ = locals('r', 'end', 'home', 'hash', 'bucket', 'head', 'own', 'table', 'localMask', 'peerMask', 'portMask', 'o', 'its', 'last',
-    'others', 'mask', 'buckets')
+  const $ = locals('r', 'end', 'home', 'hash', 'bucket', 'head', 'own', 'table', 'localMask', 'peerMask', 'portMask', 'o', 'its',
+    'last', 'others', 'mask', 'buckets')
   const field = (at: number) => load(get($.r), at), other = (at: number) => load(get($.o), at)
   const apart = (at: number, mask: Value) => and(xor(other(at), field(at)), mask)
   const number = shiftRightUnsigned(get($.r), RECORD_BITS), headAt = heads << 2
@@ -226,8 +229,8 @@ function findBestCode(room: Room): FunctionCode {
 }
 
 function addAllCode(w: Int32Array, { fieldWords }: Layout, room: Room): FunctionCode {
-  const $ = locals('r', 'end', 'home', 'shift', 'table', 'plane', 'one', 'meta', 'bits', 'address', 'at', 'more', 'port', 'first', 'last',
-    'zones', 'zone')
+  const $ = locals('r', 'end', 'home', 'shift', 'table', 'plane', 'one', 'meta', 'bits', 'address', 'at', 'more', 'port', 'first',
+    'last', 'zones', 'zone')
   /** Sets the table's bit in a word of the plane, `entry` words and `offset` bytes from its beginning. */
   const add = (entry: Value, offset: number): Code[] => [
     set($.at, plus(get($.plane), shiftLeft(entry, 2))),

@@ -10,16 +10,17 @@
  * Tries are asked by way of TypeScript.
  */
 import {
-  ACTIVE, ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, FIELDS, HEAD_RECORD, LOCAL_PORTS, LONG_MASK, META_LOCAL_BITS,
-  META_PAIRED, META_PEER_BITS, META_ZONES, MULTIPLIERS, NEVER, PEER_PORTS, PLANES, SHIFT, SHORT_MASK, T_BEST,
-  T_BEST_RULE, T_MASKS_4, T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES, WILD, type Layout,
+  ACTIVE, ANY_PROTOCOL, BUCKET_MASK, BUCKETS, COUNT, FIELDS, HEAD_RECORD, LOCAL_PORTS, LONG_MASK, META_LOCAL_BITS, META_PAIRED,
+  META_PEER_BITS, META_ZONES, MULTIPLIERS, NEVER, PEER_PORTS, PLANES, SHIFT, SHORT_MASK, T_BEST, T_BEST_RULE, T_MASKS_4,
+  T_SALT, T_SUFFIX, TABLE, TABLE_BITS, TABLES, WILD, type Layout,
 } from './classifier-layout.ts'
 import {
   allLanes, and, andVectors, atLeastHalves, atMost, bytesAsWords, bytesByNumber, call, equal, get, greater, interleaveHigh,
-  interleaveLow, instantiate, isZero, leadingZeros, leastLanes, less, lessLanes, lessUnsigned, load, loadFourBytes, loadLane, loadVector, locals, minus,
-  moduleOf, notEqual, or, orVectors, pairHigh, pairLow, plus, plusLanes, repeatWhile, select, set, shiftLeft, shiftLeftLanes,
-  shiftRight, shiftRightUnsigned, shiftRightUnsignedLanes, signsOfBytes, store, storeLane, storeVector, times, timesLanes,
-  trailingZeros, vectorOf, when, wordOf, xor, xorVectors, type Code, type FunctionCode, type Value,
+  interleaveLow, instantiate, isZero, leadingZeros, leastLanes, less, lessLanes, lessUnsigned, load, loadFourBytes, loadLane,
+  loadVector, locals, minus, moduleOf, notEqual, or, orVectors, pairHigh, pairLow, plus, plusLanes, repeatWhile, select, set,
+  shiftLeft, shiftLeftLanes, shiftRight, shiftRightUnsigned, shiftRightUnsignedLanes, signsOfBytes, store, storeLane,
+  storeVector, times, timesLanes, trailingZeros, vectorOf, when, wordOf, xor, xorVectors, type Code, type FunctionCode,
+  type Value,
 } from './wasm-code.ts'
 
 /** Packets in a run. */
@@ -35,8 +36,8 @@ const KIND_ZONE_BYTES = vectorOf(0x08040201, 0x80402010 | 0, 0, 0)
 const KIND_SHARED = 1 << 31
 
 /**
- * Behind the rules: packets, columns of the caller, and lists of packets: at a record, at a table, for the second plane; a word that is
- * written and not read.
+ * Behind the rules: packets, columns of the caller, and lists of packets: at a record, at a table, for the second plane; a word
+ * that is written and not read.
  */
 export function kernelRoom({ words }: Layout) {
   const packets = (words + 7 & -8) << 2

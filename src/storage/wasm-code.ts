@@ -3,8 +3,8 @@
  * over one memory needs. Values are i32, but for some vectors (v128). Types are not checked here: what is wrong does not validate.
  */
 
-/** Instructions that leave a value, or none, as bytes in lists of lists: each byte is copied once, when the module is made. A number
- * stands for a constant where a value is wanted. */
+/** Instructions that leave a value, or none, as bytes in lists of lists: each byte is copied once, when the module is made. A
+ * number stands for a constant where a value is wanted. */
 export type Code = readonly (number | Code)[]
 export type Value = Code | number
 

@@ -43,7 +43,7 @@ export function measure(matcher: Matcher, headers: Headers, options: MeasureOpti
   const passesARound = updatesPerSecond > 0 ? 2 : 1
   // A slow engine makes one pass a round; with a fast one there is nothing to see.
   let done = 0, all = (1 + rounds * passesARound) * headers.count, updates = 0
-  let batchesATick = 1, batchesAClock = 1
+  let batchesATick = 1, batchesAClock = 1, isWarm = false
   // Updates are spread over the batches; how many a batch is known from the last time that the clock was read.
   let stretchMs = 0, clockedMs = 0, updatesBefore = 0, updatesABatch = 0, due = 0, batchesSinceClock = 0
 
@@ -87,7 +87,7 @@ export function measure(matcher: Matcher, headers: Headers, options: MeasureOpti
   }
 
   function tick(batchesDone: number): void {
-    onProgress?.(Math.min(all, done + batchesDone * size), all)
+    if (isWarm) onProgress?.(Math.min(all, done + batchesDone * size), all)
   }
 
   function batchesIn(ms: number, passMs: number): number {
@@ -116,7 +116,8 @@ export function measure(matcher: Matcher, headers: Headers, options: MeasureOpti
   answer(true)
   let passMs = warm(pass, Math.max(clockMs() - begin, 1e-3), WARM_MS)
   batchesAClock = batchesIn(CLOCK_MS, passMs)
-  if (updatesPerSecond > 0) passMs = Math.max(passMs, warm(updatedPass, passMs < WARM_MS ? 0 : passMs, WARM_UPDATES_MS))
+  if (updatesPerSecond > 0 && passMs < WARM_MS) passMs = Math.max(passMs, warm(updatedPass, 0, WARM_UPDATES_MS))
+  isWarm = true
   const passes = Math.max(1, Math.round(ROUND_MS / passMs))
   batchesATick = batchesIn(TICK_MS, passMs)
   done = headers.count
