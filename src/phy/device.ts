@@ -50,6 +50,8 @@ export interface Device {
   kick(): boolean
   /** Calls what `onWake` was given once frames wait, or the interface fails. */
   arm(): void
+  /** Not any more: while that is due, each frame costs the system a little more. */
+  disarm(): void
   onWake(wake: (hasFailed: boolean) => void): void
   /** Of a driver that may keep the event loop to itself: has it call `turn` in the middle of that, when many frames wait. */
   onFull?(turn: () => void): void

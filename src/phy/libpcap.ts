@@ -239,6 +239,7 @@ function openDevice(
         wake?.(false)
       }
     },
+    disarm() { isArmed = false },
     onWake(its) { wake = its },
     onFull(its) { turn = its },
     failure() {

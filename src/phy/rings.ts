@@ -55,6 +55,7 @@ export function createRingDevice(options: RingOptions): Device {
       return isPending
     },
     arm() { calls.arm(number) },
+    disarm() { calls.disarm(number) },
     onWake(wake) {
       if (isWatched) throw new Error('an interface wakes one listener')
       isWatched = true

@@ -212,6 +212,10 @@ function withSide(device: Device, side: Device): Device {
       device.arm()
       side.arm()
     },
+    disarm() {
+      device.disarm()
+      side.disarm()
+    },
     onWake(wake) {
       device.onWake(wake)
       side.onWake(wake)

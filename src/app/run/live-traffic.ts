@@ -128,6 +128,9 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
   const UNREACHABLE = liveCounterIndex('unreachable-errors')
   let packets = 0
   let pollUntilMs = 0
+  // The turn polls now; the interfaces would wake it.
+  let isPolling = false
+  let isArmed = false
   let latestMs = -1
   let conflictMs = -Infinity
   let announced = options.isHerald ? 0 : ANNOUNCEMENTS
@@ -196,6 +199,13 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
 
   /** What is done once a millisecond. */
   function tick(nowMs: number): void {
+    // The interface that did not wake it: its own frames would ask one by one, as they leave, whether to wake it, 3 % of what a
+    // frame costs the box.
+    if (isArmed && isPolling) {
+      inside.disarm()
+      outside.disarm()
+      isArmed = false
+    }
     plane.advance(Math.floor(nowMs / 1000), nowMs % 1000 * 1e6)
     advance(nowMs)
     part?.expire(nowMs)
@@ -247,8 +257,11 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
     else if (!isPending && performance.now() >= pollUntilMs) {
       inside.arm()
       outside.arm()
+      isArmed = true
+      isPolling = false
       return false
     }
+    isPolling = true
     return true
   }
 

@@ -68,9 +68,9 @@ static napi_value hear(napi_env env, napi_callback_info info) {
   napi_value a[2];
   napi_get_cb_info(env, info, &count, a, NULL, NULL);
   heard.fd = int_of(env, a[0]);
-  napi_value failed = waker_open(env, &heard.waker, heard.fd, a[1]);
-  if (heard.waker.poll == NULL) return failed;
-  uv_unref((uv_handle_t *)heard.waker.poll);
+  napi_value failed = waker_open(env, &heard.waker, &heard.fd, 1, a[1]);
+  if (heard.waker.count == 0) return failed;
+  uv_unref((uv_handle_t *)heard.waker.polls[0]);
   waker_arm(&heard.waker);
   return NULL;
 }

@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum { MOST_DEVICES = 8 };
+enum { MOST_DEVICES = 8, MOST_POLLS = 16 };
 
 /* What `receive` writes, a row a frame, and `counters`; in the order of DEVICE_COUNTERS of device.ts. */
 enum { COLUMN_OFF, COLUMN_CAPTURED, COLUMN_WIRE, COLUMN_LINK, COLUMN_INTERFACE, COLUMNS };
@@ -30,9 +30,10 @@ struct shared {
   napi_ref references[3];
 };
 
-/* Has JavaScript called once a descriptor is readable, or has an error. */
+/* Has JavaScript called once one of some descriptors is readable, or has an error. */
 struct waker {
-  uv_poll_t *poll;
+  uv_poll_t *polls[MOST_POLLS];
+  uint32_t count;                 /* 0: closed */
   napi_env env;
   napi_ref wake;
   napi_async_context context;
@@ -44,7 +45,7 @@ int control(const char *name, unsigned long request, void *ask);
 int read_name(napi_env env, napi_value value, char name[IFNAMSIZ]);
 void shared_open(napi_env env, struct shared *s, napi_value columns, napi_value outbox, napi_value counters);
 void shared_close(napi_env env, struct shared *s);
-napi_value waker_open(napi_env env, struct waker *w, int fd, napi_value wake);
+napi_value waker_open(napi_env env, struct waker *w, const int *fds, uint32_t count, napi_value wake);
 void waker_arm(struct waker *w);
 void waker_disarm(struct waker *w);
 void waker_close(struct waker *w);

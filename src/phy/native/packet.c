@@ -462,7 +462,7 @@ static napi_value watch(napi_env env, napi_callback_info info) {
   napi_value a[2];
   napi_get_cb_info(env, info, &count, a, NULL, NULL);
   struct device *d = &devices[int_of(env, a[0])];
-  return waker_open(env, &d->waker, d->fd, a[1]);
+  return waker_open(env, &d->waker, &d->fd, 1, a[1]);
 }
 
 static napi_value arm(napi_env env, napi_callback_info info) {

@@ -15,7 +15,6 @@
 #include "program.h"
 #include "tag.h"
 #include <linux/if_xdp.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
@@ -34,7 +33,7 @@ void add_xdp(napi_env env, napi_value exports) { (void)env; (void)exports; }
 #define XDP_MAX_TX_SKB_BUDGET 9
 #endif
 
-enum { MOST_QUEUES = 16, SEND_BUFFER_BYTES = 8 << 20, AHEAD = 4 };
+enum { MOST_QUEUES = MOST_POLLS, SEND_BUFFER_BYTES = 8 << 20, AHEAD = 4 };
 enum { FREE, LENT, HELD, SENT_AWAY };
 
 struct ring {
@@ -52,7 +51,7 @@ struct queue {
 };
 
 struct device {
-  int number, epoll, is_zero_copy;
+  int number, is_zero_copy;
   uint32_t queue_count, rx_slots, tx_slots, next;
   struct queue queues[MOST_QUEUES];
   struct attached program;
@@ -194,7 +193,6 @@ static napi_value attach(napi_env env, napi_callback_info info) {
   struct device *d = &devices[number];
   memset(d, 0, sizeof *d);
   d->number = number;
-  d->epoll = -1;
   d->index = int_of(env, a[1]);
   for (int i = 0; i < MOST_QUEUES; i++) d->queues[i].fd = -1;
   taken.index = d->index;
@@ -273,9 +271,6 @@ static int open_queue(struct device *d, struct queue *q, uint32_t number, int is
   struct xdp_options options = { 0 };
   bytes = sizeof options;
   if (getsockopt(q->fd, SOL_XDP, XDP_OPTIONS, &options, &bytes) == 0) d->is_zero_copy = (options.flags & XDP_OPTIONS_ZEROCOPY) != 0;
-  struct epoll_event event = { .events = EPOLLIN };
-  *what = "epoll_ctl";
-  if (epoll_ctl(d->epoll, EPOLL_CTL_ADD, q->fd, &event) < 0) return errno;
   *what = "BPF_MAP_UPDATE_ELEM";
   return attach_socket(&d->program, number, q->fd);
 }
@@ -292,9 +287,7 @@ static void close_queue(struct queue *q) {
 static void close_all(struct device *d) {
   detach_program(&d->program);
   for (uint32_t i = 0; i < d->queue_count; i++) close_queue(&d->queues[i]);
-  if (d->epoll >= 0) close(d->epoll);
   free(d->held);
-  d->epoll = -1;
   d->held = NULL;
   d->queue_count = 0;
   for (int i = 0; i < MOST_DEVICES; i++) if (devices[i].queue_count > 0) return;
@@ -310,7 +303,6 @@ static napi_value open_device(napi_env env, napi_callback_info info) {
   d->tx_slots = int_of(env, a[3]);
   d->held = malloc(umem.chunks * sizeof *d->held);
   if (d->held == NULL) return fail(env, "open", ENOMEM);
-  if ((d->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) return fail(env, "epoll_create1", errno);
   for (uint32_t i = 0; i < d->queue_count; i++) {
     const char *what = "";
     int failed = open_queue(d, &d->queues[i], i, int_of(env, a[1]), &what);
@@ -552,7 +544,9 @@ static napi_value watch(napi_env env, napi_callback_info info) {
   napi_value a[2];
   napi_get_cb_info(env, info, &count, a, NULL, NULL);
   struct device *d = &devices[int_of(env, a[0])];
-  return waker_open(env, &d->waker, d->epoll, a[1]);
+  int fds[MOST_QUEUES];
+  for (uint32_t i = 0; i < d->queue_count; i++) fds[i] = d->queues[i].fd;
+  return waker_open(env, &d->waker, fds, d->queue_count, a[1]);
 }
 
 static napi_value arm(napi_env env, napi_callback_info info) {
