@@ -43,7 +43,12 @@ export function actorsOf(lab: () => Lab, ...options: string[]) {
   /** A server of the lab, once it listens. */
   async function serve(where: Place, ...command: string[]): Promise<ChildProcess> {
     const child = lab().start(where, process.execPath, PEER, ...command)
-    await new Promise<void>((resolve) => child.stdout!.once('data', () => resolve()))
+    let said = ''
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => { said += text })
+    await new Promise<void>((resolve, reject) => {
+      child.stdout!.once('data', () => resolve())
+      child.once('close', () => reject(new Error(`${command.join(' ')} does not listen: ${said}`)))
+    })
     return child
   }
 

@@ -198,7 +198,7 @@ nat:
 
     const first = await lab.box('--config', file)
     for (const [n, host] of ofEach.entries()) {
-      set(rows[n]!, { ...common, TransportProtocol: 'u 17', PortRange: 'i single', InternalIpAddr: `d ${host}`, InternalPort: 'u 5004', ExternalPort: 'u 6000', FlowDirection: 'i inbound' })
+      set(rows[n]!, { ...common, TransportProtocol: 'u 17', PortRange: 'i single', InternalIpAddr: `d ${host}`, InternalPort: 'u 5014', ExternalPort: 'u 6000', FlowDirection: 'i inbound' })
       set(whole[n]!, { ...common, TransportProtocol: 'u 0', InternalIpAddr: `d ${secondOfEach[n]!}`, FlowDirection: 'i biDirectional' })
     }
     const was = [...rows, ...whole].map(shown)
@@ -207,7 +207,7 @@ nat:
     await first.end()
 
     const heard = await Promise.all(ofEach.map(async (host) => {
-      const child = await serve('inside', 'listen', host, '5004'), lines: string[] = []
+      const child = await serve('inside', 'listen', host, '5014'), lines: string[] = []
       child.stdout!.setEncoding('utf8').on('data', (text: string) => lines.push(...text.trim().split('\n')))
       return lines
     }))
