@@ -5,8 +5,8 @@
  * Packets go in step. All get the word of tables worth a look and their bucket in the first of them, four at a time (1.1 to 1.3
  * times as fast as one at a time); then, round by round, all those that are at a record compare it, and all those that need another
  * table find their place in it. Nothing is jumped over: a packet is written to the end of each list it may belong to, and the list
- * becomes longer only if it does. So no jump is foretold wrongly but at the end of a list, while one by one every other packet would
- * have one for each table and each record too many.
+ * becomes longer only if it does. So no jump is foretold wrongly but at the end of a list, while one by one every other packet
+ * would have one for each table and each record too many.
  *
  * Before records are compared, a word of each is loaded for nothing: these loads wait for nobody, so many are under way at once
  * (1.5 to 1.7 times as fast with 100,000 rules, and no slower with 1,000).
