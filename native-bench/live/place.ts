@@ -129,7 +129,6 @@ export function createPlace(): Place {
       const ends = [`in0,${INSIDE_BOX},${macOf('host', 'eth0')}`, `out0,${POOL},${macOf('sink', 'eth0')}`]
       return [programs.forward, who.slice(C.length), ...ends]
     }
-    // Not on one core alone: the optimizing compiler has a thread of its own.
     return [process.execPath, MAIN, 'run', '--quiet', '--driver', who, '--inside', `in0,${INSIDE_BOX}`,
       '--outside', `out0,${OUTSIDE_BOX[0]}${OUTSIDE_BITS}`, '--pool', POOL]
   }
@@ -150,6 +149,9 @@ export function createPlace(): Place {
         child.once('error', broken)
         child.once('close', (status, signal) => broken(new Error(`the box ended (${signal ?? status}): ${said.trim()}`)))
       })
+      // Its main thread alone, with the host on the other core: woken on that of the host it would stay there, and poll while the
+      // host waits to read the answer. The optimizing compiler has a thread of its own.
+      must('taskset', '-c', '-p', '1', String(child.pid))
       await work(box(child.pid!))
     } finally {
       child.kill('SIGTERM')
