@@ -3,14 +3,16 @@ import { test } from 'node:test'
 import { createPrng } from '../base/prng.ts'
 import { createCommandFan, createCommandReader } from './command-fan.ts'
 import {
-  COMMAND_WORDS, COUNT, LOCAL, LOCAL_PORT, OP, OP_BIND_PORTS, OP_RULE_ADD, OP_RULE_DELETE, OP_UNBIND_PORTS, OUTSIDE_ADDRESS,
-  OUTSIDE_PORT, PROTOCOL, RULE,
+  COMMAND_WORDS, COUNT, FLAGS, INSIDE_ADDRESS, INSIDE_PORT, LOCAL, LOCAL_PORT, OP, OP_BIND_ADDRESS, OP_BIND_INSIDE, OP_BIND_PORTS,
+  OP_RULE_ADD, OP_RULE_DELETE, OP_UNBIND_ADDRESS, OP_UNBIND_INSIDE, OP_UNBIND_PORTS, OUTSIDE_ADDRESS, OUTSIDE_PORT, PEER, PEER_PORT,
+  PROTOCOL, RULE,
 } from './commands.ts'
 
 const READERS = 3, CAPACITY = 16
 
-function fan() {
-  const words = new Int32Array(1 + READERS), commands = new Int32Array(CAPACITY * COMMAND_WORDS)
+/** @param start number of the record before the first one */
+function fan(start = 0) {
+  const words = new Int32Array(1 + READERS).fill(start), commands = new Int32Array(CAPACITY * COMMAND_WORDS)
   const heads = { words, written: 0, appliedOf: (reader: number) => 1 + reader }
   const begun: number[] = []
   const writer = createCommandFan(CAPACITY, READERS, heads, commands, (rule) => begun.push(rule))
@@ -21,7 +23,7 @@ function fan() {
     for (const [word, value] of Object.entries(fields)) writer.words[at + Number(word)] = value
     writer.publish()
   }
-  return { writer, reader, write, begun }
+  return { writer, reader, write, begun, words }
 }
 
 test('commands for several readers: applied is what all have carried out, and who leaves keeps nobody waiting', () => {
@@ -54,7 +56,7 @@ test('commands without any reader are applied at once, and told to whoever joins
   for (let rule = 1; rule <= 40; rule++) write(OP_RULE_ADD, { [RULE]: rule })
   for (let rule = 1; rule <= 38; rule++) write(OP_RULE_DELETE, { [RULE]: rule })
   assert.equal(writer.room(), CAPACITY)
-  assert.equal(begun.length, 40)
+  assert.deepEqual(begun, Array.from({ length: 40 }, (_, n) => n + 1))
   const one = reader(2)
   one.restore(writer.join(2))
   write(OP_RULE_ADD, { [RULE]: 77 })
@@ -65,6 +67,70 @@ test('commands without any reader are applied at once, and told to whoever joins
   }
   assert.deepEqual(met, [39, 40, 77])
   assert.equal(writer.applied(), writer.written())
+})
+
+test('commands: each kind of binding stands until its end, as often as it was told; the words of a record are its own', () => {
+  const { writer, reader, write } = fan()
+  const fields = { [PROTOCOL]: 17, [COUNT]: 2, [LOCAL]: 5, [LOCAL_PORT]: 6, [PEER]: 7, [PEER_PORT]: 8, [INSIDE_ADDRESS]: 9, [INSIDE_PORT]: 10, [OUTSIDE_ADDRESS]: 11, [OUTSIDE_PORT]: 12 }
+  const kinds = [[OP_BIND_PORTS, OP_UNBIND_PORTS], [OP_BIND_ADDRESS, OP_UNBIND_ADDRESS], [OP_BIND_INSIDE, OP_UNBIND_INSIDE]] as const
+  const standing = () => {
+    const ring = reader(0), ops: number[] = []
+    ring.restore(writer.join(0))
+    for (let at = ring.peek(); at >= 0; at = ring.peek()) {
+      ops.push(ring.words[at + OP]!)
+      for (const [word, value] of Object.entries(fields)) assert.equal(ring.words[at + Number(word)], value)
+      ring.done()
+    }
+    return ops
+  }
+  for (const [bind] of kinds) for (let n = 0; n < 2; n++) write(bind, fields)
+  assert.deepEqual(standing(), kinds.flatMap(([bind]) => [bind, bind]))
+  // One of another port, or of another kind, ends none of these.
+  for (const word of Object.keys(fields)) write(OP_UNBIND_PORTS, { ...fields, [word]: 1 })
+  assert.equal(standing().length, 6)
+  for (const [, unbind] of kinds) write(unbind, fields)
+  assert.deepEqual(standing(), kinds.map(([bind]) => bind))
+  for (const [, unbind] of kinds) write(unbind, fields)
+  assert.deepEqual(standing(), [])
+  // What stood in the ring before is in no record: it has gone round by now.
+  for (let n = 0; n < CAPACITY; n++) write(OP_BIND_PORTS, { ...fields, [FLAGS]: 77 })
+  const ring = reader(1)
+  ring.restore(writer.join(1))
+  while (ring.peek() >= 0) ring.done()
+  write(OP_RULE_ADD, { [RULE]: 4 })
+  const at = ring.peek()
+  assert.deepEqual([...ring.words.subarray(at, at + COMMAND_WORDS)], Array.from({ length: COMMAND_WORDS }, (_, n) => n === OP ? OP_RULE_ADD : n === RULE ? 4 : 0))
+})
+
+test('commands: what is restored a second time is restored from its beginning, and numbers that go round are as good as others', () => {
+  const { writer, reader, write, words } = fan()
+  for (let rule = 1; rule <= 3; rule++) write(OP_RULE_ADD, { [RULE]: rule })
+  const one = reader(0), met: number[] = []
+  one.restore(writer.join(0))
+  one.peek()
+  one.done()
+  one.restore(writer.join(0))
+  for (let at = one.peek(); at >= 0; at = one.peek()) {
+    met.push(one.words[at + RULE]!)
+    one.done()
+  }
+  assert.deepEqual(met, [1, 2, 3])
+  assert.equal(one.room(), 0)
+  assert.throws(() => one.next(), /writes no commands/)
+  assert.equal(words[0], 3)
+
+  const late = fan(0x7fffffff)
+  const [a, b] = [late.reader(0), late.reader(1)]
+  for (const [n, ring] of [a, b].entries()) ring.restore(late.writer.join(n))
+  for (let n = 0; n < 4; n++) late.write(OP_RULE_ADD, { [RULE]: 50 + n })
+  a.peek()
+  a.done()
+  assert.deepEqual([late.writer.room(), late.writer.applied()], [CAPACITY - 4, 0x7fffffff])
+  for (let n = 0; n < 2; n++) {
+    b.peek()
+    b.done()
+  }
+  assert.deepEqual([late.writer.room(), late.writer.applied()], [CAPACITY - 3, 0x80000000 | 0])
 })
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { setImmediate as nextLoop } from 'node:timers/promises'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import { createPrng } from '../base/prng.ts'
 import { createFrames } from '../wire/frames.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device, type DeviceCounter } from './device.ts'
@@ -11,13 +11,17 @@ const MAC = [2, 0, 0, 0, 0, 1], MTU = 1500
 
 /** `cap` without libpcap: frames that `arrive` gives are events of one run, and what is sent is kept. */
 function setUp(links: PacketOptions[] = [{ name: 'in0', mtu: MTU }]) {
-  const sent: Buffer[] = []
+  const sent: Buffer[] = [], log: string[] = []
+  const link = { isUp: 1, changes: 2, isAbrupt: false, refuses: '', isGone: false }
+  let sessions = 0
   const buffers: Buffer[] = []
   let fails = ''
   const opened: string[] = []
   class Cap {
     open(device: string, filter: string, _bytes: number, into: Buffer): string {
+      if (link.refuses !== '') throw new Error(link.refuses)
       opened.push(`${device}: ${filter}`)
+      sessions++
       buffers.push(into)
       return device === 'tun0' ? 'RAW' : 'ETHERNET'
     }
@@ -25,7 +29,10 @@ function setUp(links: PacketOptions[] = [{ name: 'in0', mtu: MTU }]) {
       if (fails !== '') throw new Error(fails)
       sent.push(Buffer.from(from.subarray(0, bytes)))
     }
-    close(): boolean { return true }
+    close(): boolean {
+      assert.ok(sessions-- > 0)
+      return true
+    }
     // The driver puts its own in the place of this.
     emit(event: string, bytes: number): boolean { throw new Error(`${event} of ${bytes} bytes`) }
   }
@@ -37,17 +44,23 @@ function setUp(links: PacketOptions[] = [{ name: 'in0', mtu: MTU }]) {
     }
   }
   let ms = 0
-  const driver = createLibpcapDriver(() => Kept as SessionClass, () => ms, () => ({ index: 1, mtu: MTU, isUp: 1, isEthernet: 1, queues: 1, driver: '', mac: MAC }))
+  const driver = createLibpcapDriver({
+    load: () => Kept as SessionClass, nowMs: () => ms, isAbrupt: () => link.isAbrupt, changesOf: () => link.changes,
+    linkOf(name) {
+      if (link.isGone) throw new DeviceError('no-interface', `there is no interface ${name}`)
+      return { isUp: link.isUp, mac: MAC }
+    },
+  })
   const poolBytes = driver.shareBytes(links) + 4096
   const frames = createFrames({ capacity: 256, poolBytes, buffer: driver.reserve(poolBytes) })
-  const devices = driver.open(links, frames, 0), [device] = devices as [Device]
+  const devices = driver.open(links, frames, 0, (line) => log.push(line)), [device] = devices as [Device]
   const arriveAt = (session: number, frame: Uint8Array) => {
     buffers[session]!.set(frame)
     emits[session]!('packet', frame.length)
   }
   const arrive = (frame: Uint8Array) => { arriveAt(0, frame) }
   return {
-    driver, device, devices, frames, sent, opened, arrive, arriveAt, scratch: poolBytes - 4096, setMs: (to: number) => { ms = to }, failWith: (what: string) => { fails = what },
+    driver, device, devices, frames, sent, opened, arrive, arriveAt, log, link, sessions: () => sessions, scratch: poolBytes - 4096, setMs: (to: number) => { ms = to }, failWith: (what: string) => { fails = what },
     counter: (name: DeviceCounter) => device.counters()[DEVICE_COUNTERS.indexOf(name)],
   }
 }
@@ -219,5 +232,57 @@ test('libpcap: what is sent is sent at once and shown to who records; failures a
 test('libpcap: it captures neither what the box sends nor what is for others, and takes Ethernet alone', () => {
   const { opened, driver, frames } = setUp()
   assert.deepEqual(opened, ['in0: not ether src 02:00:00:00:00:01 and (ether dst 02:00:00:00:00:01 or ether[0] & 1 != 0)'])
-  assert.throws(() => driver.open([{ name: 'tun0', mtu: MTU }], frames, 0), (error) => error instanceof DeviceError && error.code === 'not-ethernet')
+  assert.throws(() => driver.open([{ name: 'tun0', mtu: MTU }], frames, 0, () => { /* nothing */ }), (error) => error instanceof DeviceError && error.code === 'not-ethernet')
+})
+
+test('libpcap: a session that its link went away under is followed by another one when that is back, also if nobody saw it go', (t) => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.after(() => mock.timers.reset())
+  const { device, frames, sent, arrive, counter, scratch, link, opened, sessions } = setUp()
+  const woken: boolean[] = []
+  device.onWake((hasFailed) => woken.push(hasFailed))
+  const look = () => mock.timers.tick(500)
+  const state = () => [opened.length, sessions(), woken.length, device.failure()]
+  look()
+  assert.deepEqual(state(), [1, 1, 0, undefined])
+  link.isUp = 0
+  look()
+  assert.deepEqual(state(), [1, 0, 1, 'Network is down'])
+  look()
+  link.isGone = true
+  look()
+  assert.deepEqual(state(), [1, 0, 1, undefined], 'it is said once')
+  frames.pool.set(frame(9), scratch)
+  device.send(scratch, 60)
+  assert.deepEqual([sent.length, counter('send-errors')], [0, 1])
+  Object.assign(link, { isUp: 1, isGone: false, refuses: 'socket: Operation not permitted' })
+  look()
+  assert.deepEqual(state(), [1, 0, 2, 'socket: Operation not permitted: CAP_NET_RAW is needed: run as root'])
+  link.refuses = ''
+  look()
+  assert.deepEqual(state(), [2, 1, 2, undefined])
+  arrive(frame(3))
+  device.send(scratch, 60)
+  assert.deepEqual([device.receive(0, 10), sent.length], [1, 1])
+  // It went and came between two looks.
+  link.changes += 2
+  look()
+  assert.deepEqual(state(), [3, 1, 2, undefined])
+  look()
+  assert.deepEqual(state(), [3, 1, 2, undefined])
+  link.isUp = 0
+  look()
+  assert.deepEqual(state(), [3, 0, 3, 'Network is down'])
+  device.close()
+  link.isUp = 1
+  look()
+  assert.deepEqual([opened.length, sessions()], [3, 0])
+})
+
+test('libpcap: where `cap` would end the box with a link, a line says so', () => {
+  const { driver, frames, link, log } = setUp(), said: string[] = []
+  assert.deepEqual(log, [])
+  link.isAbrupt = true
+  driver.open([{ name: 'in0', mtu: MTU }], frames, 0, (line) => said.push(line))
+  assert.match(said.join('\n'), /^in0: the package cap, as it was compiled, ends the box if one of them goes down; CXXFLAGS=-DNDEBUG npm rebuild cap /)
 })

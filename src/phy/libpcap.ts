@@ -3,13 +3,18 @@
  * event, in one buffer, and comes back to the event loop only when its ring is empty. So frames are copied into a queue in the
  * pool; when enough wait in the middle of such a run, the turn of the box comes there and then, and after a while of that frames
  * are dropped, which is quicker than they come, so that whoever else waits on the loop has its turn as well.
+ *
+ * When an interface goes down, `cap` ends the process by an assertion, or, compiled without those, has no more events from it and
+ * says nothing. So the link is looked at, and a session that it went away under is followed by another one.
  */
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { performance } from 'node:perf_hooks'
 import { isMainThread } from 'node:worker_threads'
 import { POOL_SLACK_BYTES, LINK_ETHERNET, type Frames } from '../wire/frames.ts'
 import * as ethernet from '../wire/ethernet.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device, type DeviceCounter } from './device.ts'
+import type { LinkState } from './addon.ts'
 import { linkState } from './link-state.ts'
 import type { PacketOptions } from './packet.ts'
 import { completeChecksum } from './partial-checksum.ts'
@@ -24,6 +29,8 @@ const RUN_MS = 50
 const CAPTURED_BYTES = 65_536
 const LEAST_SLOT_BYTES = 2048, PAGE_BYTES = 65_536
 const GROUP_BIT = 1, TAG_ID_MASK = 0xfff
+/** How often the link is looked at. */
+const LOOK_MS = 500
 
 /** What `cap` calls `Cap`, as far as we use it. */
 export interface Session {
@@ -33,6 +40,21 @@ export interface Session {
 }
 export type SessionClass = new () => Session & { emit(event: string, bytes: number): boolean }
 
+/** `cap`, and the system as far as sessions depend on it. */
+export interface Libpcap {
+  /** @throws DeviceError */
+  load(): SessionClass
+  /** Does it end the process when an interface goes down? */
+  isAbrupt(): boolean
+  /** A clock that never goes back, in milliseconds. */
+  nowMs(): number
+  /** @throws DeviceError */
+  linkOf(name: string): Pick<LinkState, 'mac' | 'isUp'>
+  /** How often the interface came and went, or a constant where nobody knows. */
+  changesOf(name: string): number
+}
+
+const MODULE = createRequire(import.meta.url)
 let loaded: SessionClass | null = null
 
 function loadCap(): SessionClass {
@@ -40,7 +62,7 @@ function loadCap(): SessionClass {
   if (!isMainThread) throw new DeviceError('driver-absent', 'the package cap works on the first thread of a process only')
   try {
     // Where `cap` was not built there is nothing to load.
-    loaded = (createRequire(import.meta.url)('cap') as { Cap: SessionClass }).Cap
+    loaded = (MODULE('cap') as { Cap: SessionClass }).Cap
   } catch (error) {
     throw new DeviceError('driver-absent', 'the package cap is not installed: it takes libpcap\'s headers, a C++ compiler, make '
       + 'and python3 (Debian: apt-get install libpcap-dev g++ make python3; then npm install cap@0.2.1)', error)
@@ -56,36 +78,60 @@ function linkBytes(mtu: number): number {
   return Math.ceil((QUEUE_FRAMES * slotBytes(mtu) + 2 * CAPTURED_BYTES) / PAGE_BYTES) * PAGE_BYTES
 }
 
-/** @param nowMs a clock that never goes back, in milliseconds */
-export function createLibpcapDriver(load: () => SessionClass, nowMs: () => number, linkOf: typeof linkState) {
+export function createLibpcapDriver(libpcap: Libpcap) {
+  const { load, linkOf } = libpcap
   return {
     check() { load() },
     shareBytes: (links: readonly PacketOptions[]) => links.reduce((bytes, { mtu }) => bytes + linkBytes(mtu), 0),
     reserve: (poolBytes: number) => new ArrayBuffer(poolBytes + POOL_SLACK_BYTES),
-    open(links: readonly PacketOptions[], frames: Frames, start: number): Device[] {
+    open(links: readonly PacketOptions[], frames: Frames, start: number, log: (line: string) => void): Device[] {
       const devices: Device[] = []
       let at = start
       try {
         for (const [number, link] of links.entries()) {
-          devices.push(openDevice(load(), nowMs, linkOf(link.name).mac, number, link, besideOf(links, number), frames, at))
+          const { mac } = linkOf(link.name)
+          devices.push(openDevice(libpcap, mac, number, link, besideOf(links, number), frames, at))
           at += linkBytes(link.mtu)
         }
       } catch (error) {
         for (const device of devices) device.close()
         throw error
       }
+      if (libpcap.isAbrupt()) {
+        const names = links.map(({ name }) => name).join(', ')
+        log(`${names}: the package cap, as it was compiled, ends the box if one of them goes down; `
+          + 'CXXFLAGS=-DNDEBUG npm rebuild cap makes it one that does not')
+      }
       return devices
     },
   }
 }
 
-export const libpcapDriver = createLibpcapDriver(loadCap, () => performance.now(), linkState)
+export const libpcapDriver = createLibpcapDriver({
+  load: loadCap, nowMs: () => performance.now(), linkOf: linkState,
+  isAbrupt() {
+    try {
+      return readFileSync(MODULE.resolve('cap/build/Release/cap.node')).includes('__assert_fail')
+    } catch {
+      // It lies elsewhere.
+      return true
+    }
+  },
+  changesOf(name) {
+    try {
+      return Number(readFileSync(`/sys/class/net/${name}/carrier_changes`, 'utf8'))
+    } catch {
+      return 0
+    }
+  },
+})
 
 function openDevice(
-  Cap: SessionClass, nowMs: () => number, mac: readonly number[], number: number, one: PacketOptions, beside: Beside,
+  { load, nowMs, linkOf, changesOf }: Libpcap, mac: readonly number[], number: number, one: PacketOptions, beside: Beside,
   frames: Frames, start: number,
 ): Device {
   const { name: device, mtu, vlan = 0 } = one, name = linkName(one)
+  const Cap = load()
   const { pool, view, off, capBytes, wireBytes, link, iface } = frames
   const slot = slotBytes(mtu), most = mtu + ethernet.HEADER_BYTES
   const counters = new Float64Array(DEVICE_COUNTERS.length)
@@ -165,6 +211,7 @@ function openDevice(
       $sent[1] = bytes
       see($sent, 1)
     }
+    if (session === null) return void counters[SEND_ERRORS]++
     const tagBytes = vlan === 0 ? 0 : ethernet.TAG_BYTES
     pool.copyWithin(sendingAt + tagBytes, at, at + bytes)
     if (vlan !== 0) {
@@ -193,26 +240,80 @@ function openDevice(
       return true
     }
   }
-  const session: Session = new Receiver()
   const self = mac.map((octet) => octet.toString(16).padStart(2, '0')).join(':')
-  try {
-    // What the box sends itself comes back otherwise, and what is for others on a link that all see. `inbound` would do too, but
-    // only the kernel knows that: libpcap looks at the first frames after a filter is set itself, and takes none of them then.
-    const filter = `not ether src ${self} and (ether dst ${self} or ether[0] & ${GROUP_BIT} != 0)`
-    const type = session.open(device, filter, SYSTEM_BYTES, captured)
-    if (type !== 'ETHERNET') throw new DeviceError('not-ethernet', `${name} is no Ethernet interface: libpcap says ${type}`)
-  } catch (error) {
-    if (error instanceof DeviceError) {
-      session.close()
-      throw error
+  // What the box sends itself comes back otherwise, and what is for others on a link that all see. `inbound` would do too, but
+  // only the kernel knows that: libpcap looks at the first frames after a filter is set itself, and takes none of them then.
+  const filter = `not ether src ${self} and (ether dst ${self} or ether[0] & ${GROUP_BIT} != 0)`
+
+  function openSession(): Session {
+    const opening: Session = new Receiver()
+    try {
+      const type = opening.open(device, filter, SYSTEM_BYTES, captured)
+      if (type !== 'ETHERNET') throw new DeviceError('not-ethernet', `${name} is no Ethernet interface: libpcap says ${type}`)
+      return opening
+    } catch (error) {
+      if (error instanceof DeviceError) {
+        opening.close()
+        throw error
+      }
+      const { message } = error as Error
+      if (/permission|not permitted/i.test(message)) {
+        throw new DeviceError('not-permitted', `${name}: ${message}: CAP_NET_RAW is needed: run as root`, error)
+      }
+      if (/No such device/i.test(message)) throw new DeviceError('no-interface', `there is no interface ${device}`, error)
+      throw new DeviceError('system', `${name}: ${message}`, error)
     }
-    const { message } = error as Error
-    if (/permission|not permitted/i.test(message)) {
-      throw new DeviceError('not-permitted', `${name}: ${message}: CAP_NET_RAW is needed: run as root`, error)
-    }
-    if (/No such device/i.test(message)) throw new DeviceError('no-interface', `there is no interface ${device}`, error)
-    throw new DeviceError('system', `${name}: ${message}`, error)
   }
+
+  /** null: the link is down. */
+  let session: Session | null = openSession()
+  let changes = changesOf(device)
+  /** libuv has what `cap` does not take back when a session is closed: they are kept for ever. */
+  const closed: Session[] = []
+  let outage = ''
+
+  function isUp(): boolean {
+    try {
+      return linkOf(device).isUp !== 0
+    } catch {
+      // It is gone, and may come again.
+      return false
+    }
+  }
+
+  function close(): void {
+    if (session === null) return
+    session.close()
+    closed.push(session)
+    session = null
+  }
+
+  /** Says it once, however long it lasts. */
+  function fail(why: string): void {
+    if (outage === why) return
+    failed = outage = why
+    wake?.(true)
+  }
+
+  function look(): void {
+    const now = changesOf(device)
+    // It may have been down since the last look.
+    if (now !== changes) close()
+    changes = now
+    if (!isUp()) {
+      close()
+      return fail('Network is down')
+    }
+    if (session !== null) return
+    try {
+      session = openSession()
+      outage = ''
+    } catch (error) {
+      fail((error as Error).message.replace(`${name}: `, ''))
+    }
+  }
+
+  const looking = setInterval(look, LOOK_MS).unref()
 
   return {
     name, mac, mtu, send,
@@ -251,7 +352,8 @@ function openDevice(
     counters: () => counters,
     close() {
       isClosed = true
-      session.close()
+      clearInterval(looking)
+      session?.close()
     },
   }
 }

@@ -107,3 +107,33 @@ test('tap: only what is wanted is copied, and nothing once it is stopped', () =>
   read()
   assert.equal(marks.length, 2)
 })
+
+test('tap: a frame has the time of its batch, to the nanosecond as far as a clock of milliseconds with fractions has them', () => {
+  const { frames, tap, reader } = setUp(8192)
+  const stamps: number[][] = []
+  const read = () => reader.read(({ sec, nsec }) => stamps.push([sec, nsec]) > 0)
+  reader.want(EVERYTHING, 64)
+  frames.capBytes.fill(60)
+  tap.received(2)
+  tap.kept(2)
+  tap.sent(0, Int32Array.of(0, 60), 1)
+  tap.publish()
+  read()
+  assert.deepEqual(stamps, [[1_700_000_000, 250_000], [1_700_000_000, 250_000], [1_700_000_000, 500_000]])
+})
+
+test('tap: a recorder that comes later sees nothing of what was before it, and its own losses alone', () => {
+  const { tap, reader } = setUp(4096)
+  reader.want(EVERYTHING, 65_535)
+  for (let n = 0; n < 9; n++) tap.sent(0, Int32Array.of(0, 1000), 1)
+  tap.publish()
+  assert.ok(reader.lost(MARK_SENT) > 0)
+  reader.stop()
+  reader.want(EVERYTHING, 65_535)
+  assert.deepEqual([reader.lost(MARK_SENT), reader.read(() => assert.fail('an old frame'))], [0, true])
+  tap.sent(1, Int32Array.of(0, 10), 1)
+  tap.publish()
+  let seen = 0
+  reader.read(({ keptBytes }) => (seen += keptBytes) > 0)
+  assert.equal(seen, 10)
+})

@@ -4,7 +4,9 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { createRequire } from 'node:module'
-import { after, before, describe, test } from 'node:test'
+import { spawnSync } from 'node:child_process'
+import { after, before, describe, test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { INTERFACES, MAIN, OFFLOAD, obstacle, openLab, type Lab, type Place, type RunningBox } from './lab.ts'
 import type { RunReport } from '../../src/app/run/report.ts'
 
@@ -105,6 +107,50 @@ else describe('libpcap', () => {
     box.kill('SIGTERM')
     assert.equal(await ended, 0)
   })
+
+  test('links that go down, and come up again, are met again, if cap was compiled without assertions', (t) => withLasting(t, async (program) => {
+    const box = lab.start('box', process.execPath, ...program, 'run', ...INTERFACES, '--driver', 'libpcap')
+    let said = ''
+    box.stderr!.setEncoding('utf8').on('data', (text: string) => { said += text })
+    const ended = new Promise<number | null>((resolve) => box.on('close', (status) => resolve(status)))
+    await new Promise<void>((resolve) => box.stdout!.once('data', () => resolve()))
+    assert.equal(/ends the box if/.test(said), false, said)
+    const isThrough = () => lab.run('inside', 'ping', '-c', '1', '-W', '1', OUT).status === 0
+    assert.equal(isThrough(), true)
+    for (const name of ['out0', 'in0']) {
+      lab.must('box', 'ip', 'link', 'set', name, 'down')
+      await sleep(700)
+      assert.match(said, new RegExp(`${name}: Network is down; trying again`))
+      assert.equal(isThrough(), false)
+      lab.must('box', 'ip', 'link', 'set', name, 'up')
+      await sleep(700)
+      for (let n = 0; n < 10 && !isThrough(); n++) await sleep(100)
+      assert.equal(isThrough(), true, `after ${name} went down: ${said}`)
+    }
+    // So quickly that nobody sees it but by what the system counts.
+    lab.must('box', 'sh', '-c', 'ip link set out0 down; ip link set out0 up')
+    await sleep(700)
+    for (let n = 0; n < 10 && !isThrough(); n++) await sleep(100)
+    assert.equal(isThrough(), true, said)
+    box.kill('SIGTERM')
+    assert.equal(await ended, 0, said)
+  }))
+
+  /** The program, with a `cap` as docs/live.md says how to compile one. */
+  async function withLasting(t: TestContext, work: (program: string[]) => Promise<void>): Promise<void> {
+    const root = path.join(dir, 'lasting'), cap = path.join(root, 'node_modules/cap'), built = path.join(cap, 'build/Release')
+    fs.mkdirSync(built, { recursive: true })
+    for (const name of ['package.json', 'dist']) fs.symlinkSync(path.resolve(name), path.join(root, name))
+    for (const name of fs.readdirSync('node_modules')) if (name !== 'cap') fs.symlinkSync(path.resolve('node_modules', name), path.join(root, 'node_modules', name))
+    for (const name of ['package.json', 'lib']) fs.symlinkSync(path.resolve('node_modules/cap', name), path.join(cap, name))
+    const headers = path.resolve(fs.realpathSync(process.execPath), '../../include/node')
+    const { status, stderr } = spawnSync('g++', [
+      '-shared', '-fPIC', '-O1', '-std=c++17', '-w', '-DNDEBUG', '-DNODE_GYP_MODULE_NAME=cap', `-I${headers}`, `-I${path.resolve('node_modules/nan')}`,
+      path.resolve('node_modules/cap/src/binding.cc'), '-lpcap', '-o', path.join(built, 'cap.node'),
+    ], { encoding: 'utf8' })
+    if (status !== 0) return t.skip(`cap cannot be compiled here: ${stderr.split('\n')[0]}`)
+    await work(['--preserve-symlinks', '--preserve-symlinks-main', path.join(root, 'dist/pinhole.js')])
+  }
 
   test('under a flood the doors of the box still have their turn, and what found no room is counted', async () => {
     const file = path.join(dir, 'door.yaml')

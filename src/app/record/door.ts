@@ -102,7 +102,13 @@ async function connect(path: string): Promise<Door> {
     }
   }
 
-  const greeting = await line<Greeting>()
+  let greeting: Greeting
+  try {
+    greeting = await line<Greeting>()
+  } catch (error) {
+    socket.destroy()
+    throw error
+  }
   return {
     greeting,
     async ask(request) {

@@ -45,9 +45,20 @@ test('files: one file is the stream itself, however it comes in pieces', () => {
 })
 
 test('files: of a count no frame is one too many, and what ends a recording still comes', () => {
-  const { more, packets, files, isWhole } = feed({ count: 7 }, Buffer.concat([head, ...frames, statistics]), 5)
-  assert.deepEqual([more, packets, isWhole], [false, 7, true])
-  assert.ok(readFileSync(files[0]!).equals(Buffer.concat([head, ...frames.slice(0, 7), statistics])))
+  for (let seed = 1; seed < 20; seed++) {
+    const { more, packets, files, isWhole } = feed({ count: 7 }, Buffer.concat([head, ...frames, statistics]), seed)
+    assert.deepEqual([more, packets, isWhole], [false, 7, true])
+    assert.ok(readFileSync(files[0]!).equals(Buffer.concat([head, ...frames.slice(0, 7), statistics])), `seed ${seed}`)
+  }
+})
+
+test('files: one that is full to the last octet is no octet too long, and a frame too long for any file has one of its own', () => {
+  const alike = Array.from({ length: 9 }, () => frames[0]!), stream = Buffer.concat([head, ...alike])
+  const counts = (sizeBytes: number) => feed({ path: join(dir, 'full.pcapng'), sizeBytes }, stream, 3).files
+    .map((file) => (readFileSync(file).length - head.length) / frames[0]!.length)
+  assert.deepEqual(counts(head.length + 3 * frames[0]!.length), [3, 3, 3])
+  assert.deepEqual(counts(head.length + 4 * frames[0]!.length - 1), [3, 3, 3])
+  assert.deepEqual(counts(head.length + 1), [1, 1, 1, 1, 1, 1, 1, 1, 1])
 })
 
 test('files: a ring has whole files of no more than the size, each with its head, and the oldest make room', () => {

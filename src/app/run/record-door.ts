@@ -98,6 +98,8 @@ export async function openRecordDoor(
   worker.unref()
   return {
     async close() {
+      // From here on the process lives for it.
+      worker.ref()
       worker.postMessage('close')
       await ended
     },

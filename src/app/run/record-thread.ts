@@ -123,9 +123,10 @@ function begin(socket: Socket, request: Request): void {
   const counts = (): SideStatistics => ({ seen: 0, lost: 0, accepted: 0 })
   const recording: Recording = { socket, request, match, startMs: Date.now(), counts: [counts(), counts()], isEnding: false }
   current = recording
+  // Whoever is told so finds that frames are recorded already.
+  reader.want(kinds & EVERYTHING, match === null ? snapBytes : Math.max(snapBytes, FILTER_BYTES))
   say(socket, { ok: true })
   socket.write(recordingHead(links, snapBytes, filter, about, settings))
-  reader.want(kinds & EVERYTHING, match === null ? snapBytes : Math.max(snapBytes, FILTER_BYTES))
   socket.on('end', () => end(recording))
   socket.on('close', () => {
     if (current !== recording) return

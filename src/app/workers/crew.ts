@@ -84,14 +84,15 @@ export function openCrew(options: CrewOptions): PacketPath {
         sum += one.counters[i]!
         most = Math.max(most, one.counters[i]!)
       }
-      counters[i] = OF_ALL.has(i) ? most : sum
+      // One that took the place of another has been told less.
+      counters[i] = !OF_ALL.has(i) ? sum : IS_GAUGE.has(i) ? most : Math.max(counters[i]!, most)
     }
   }
 
   /** Of a worker that died, its counts go on without what it had at that moment. */
   function retire(worker: number): void {
     const { counters: its, packets, bytes: ofRules } = memory.workers[worker]!
-    for (const [i, name] of COUNTERS.entries()) if (!/-(current|peak)$/.test(name) && !OF_ALL.has(i)) lost[i]! += its[i]!
+    for (const i of COUNTERS.keys()) if (!IS_GAUGE.has(i) && !OF_ALL.has(i)) lost[i]! += its[i]!
     its.fill(0)
     for (let rule = 0; rule < packets.length; rule++) {
       totals.packets[rule]! += packets[rule]!
@@ -128,8 +129,8 @@ export function openCrew(options: CrewOptions): PacketPath {
 
   /** Rings whoever sleeps over something to carry out. */
   function rouse(): void {
-    for (const [worker, { isRunning }] of keeper.workers.entries()) {
-      if (isRunning && Atomics.load(state, stateOf(worker, SLEEPS)) !== 0) addon.ring(bells[worker]!)
+    for (const [worker, { isReleased }] of keeper.workers.entries()) {
+      if (isReleased && Atomics.load(state, stateOf(worker, SLEEPS)) !== 0) addon.ring(bells[worker]!)
     }
   }
 
@@ -292,6 +293,8 @@ const FLOWS = counterIndex('flows-current')
 const OF_ALL = new Set(([
   'rules-current', 'rules-added', 'rules-ended', 'bindings-current', 'firewall-replacements',
 ] as const).map(counterIndex))
+/** What is there now, or was at most. */
+const IS_GAUGE = new Set(COUNTERS.flatMap((name, i) => /-(current|peak)$/.test(name) ? [i] : []))
 const RECEIVED = DEVICE_COUNTERS.indexOf('received-frames')
 const received = ({ devices: [inside, outside] }: WorkerMemory) => inside[RECEIVED]! + outside[RECEIVED]!
 /** Of LIVE_COUNTERS, what is there now. */

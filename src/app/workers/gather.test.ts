@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { createPrng } from '../../base/prng.ts'
 import { createLiveCounters, liveCounterIndex } from '../../plane/live-counters.ts'
 import { createFrames } from '../../wire/frames.ts'
 import * as ipv4 from '../../wire/ipv4.ts'
@@ -7,12 +8,12 @@ import { createGather, gatherBytes, WAITS } from './gather.ts'
 
 const FRAME_BYTES = 128, HEADER = 14
 
-function rig() {
+function rig(datagrams = 64) {
   const frames = createFrames({ capacity: 4, poolBytes: 1024 + gatherBytes(FRAME_BYTES) }), counters = createLiveCounters()
-  const gather = createGather({ frames, datagrams: 64, fragmentMs: 1000, start: 1024, frameBytes: FRAME_BYTES, counters })
+  const gather = createGather({ frames, datagrams, fragmentMs: 1000, start: 1024, frameBytes: FRAME_BYTES, counters })
   const asked: number[] = []
   /** Who has the fragment with this identification and offset; byte 40 of it is `mark`. */
-  function meet(id: number, offset: number, nowMs: number, mark = 0, owner = 2): number {
+  function meet(id: number, offset: number, nowMs: number, mark = 0, owner = 2, change: (view: DataView, p: number) => void = () => { /* none */ }): number {
     const { view } = frames, p = HEADER
     view.setUint8(p, 0x45)
     view.setUint16(p + ipv4.ID, id)
@@ -21,6 +22,7 @@ function rig() {
     view.setInt32(p + ipv4.SRC, 1)
     view.setInt32(p + ipv4.DST, 2)
     view.setUint8(p + 40, mark)
+    change(view, p)
     return gather.ownerOf(0, p, p + 60, nowMs, () => {
       asked.push(id)
       return owner
@@ -34,7 +36,7 @@ function rig() {
     })
     return marks
   }
-  return { meet, follow, gather, asked, drops: () => counters[liveCounterIndex('early-fragment-drops')]! }
+  return { meet, follow, gather, asked, frames, drops: () => counters[liveCounterIndex('early-fragment-drops')]! }
 }
 
 test('pieces of a datagram go where its first one went, whose ports are looked at once', () => {
@@ -71,4 +73,71 @@ test('a datagram is forgotten after its time, and what waits is bounded: the old
   assert.deepEqual(follow(), [])
   assert.equal(meet(1199, 0, 1000), 2)
   assert.deepEqual(follow(), [1199 & 127])
+})
+
+const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
+
+test(`pieces in any order go where a plain list says, with what it forgets (seed ${seed})`, () => {
+  const { below } = createPrng(seed)
+  // Of four datagrams none is forgotten before its time.
+  const { meet, follow, gather, drops } = rig(4)
+  interface Known { id: number; sinceMs: number; owner: number }
+  interface Held { id: number; sinceMs: number; number: number; mark: number }
+  let known: Known[] = [], held: Held[] = [], number = 0, dropped = 0, nowMs = 0, followed = 0
+  for (let step = 0; step < 20_000; step++) {
+    nowMs += 1 + below(40)
+    const id = below(4), isFirst = below(12) === 0, mark = below(256)
+    known = known.filter((one) => nowMs - one.sinceMs < 1000)
+    const found = known.find((one) => one.id === id)
+    const owner = below(4)
+    const said = meet(id, isFirst ? 0 : 1 + below(100), nowMs, mark, owner - 1)
+    let follows: number[] = []
+    if (found !== undefined) assert.equal(said, found.owner, `step ${step}`)
+    else if (!isFirst) {
+      assert.equal(said, WAITS, `step ${step}`)
+      if (held.some((one) => one.number === number - 128)) dropped++
+      held = held.filter((one) => one.number !== number - 128)
+      held.push({ id, sinceMs: nowMs, number: number++, mark })
+    } else {
+      assert.equal(said, owner - 1, `step ${step}`)
+      if (owner > 0) {
+        known.push({ id, sinceMs: nowMs, owner: owner - 1 })
+        follows = held.filter((one) => one.id === id).map((one) => one.mark)
+        held = held.filter((one) => one.id !== id)
+      }
+    }
+    assert.deepEqual(follow(), follows, `step ${step}`)
+    followed += follows.length
+    if (below(20) === 0) {
+      gather.expire(nowMs)
+      dropped += held.filter((one) => nowMs - one.sinceMs >= 1000).length
+      held = held.filter((one) => nowMs - one.sinceMs < 1000)
+    }
+    assert.deepEqual([gather.isWaiting(), drops()], [held.length > 0, dropped], `step ${step}`)
+  }
+  assert.ok(followed > 500 && dropped > 100, `${followed} followed, ${dropped} dropped`)
+})
+
+test('of many datagrams those that began last are known, whatever became of the others', () => {
+  const { meet } = rig(16)
+  for (let id = 1; id < 1000; id++) {
+    assert.equal(meet(id, 0, id, 0, id % 7), id % 7)
+    for (let back = 0; back < 4 && id > back; back++) assert.equal(meet(id - back, 9, id), (id - back) % 7)
+  }
+  const known = Array.from({ length: 999 }, (_, n) => meet(n + 1, 9, 999)).filter((owner) => owner !== WAITS)
+  assert.equal(known.length, 16)
+})
+
+test('a piece of another sender, receiver or protocol is of another datagram; one that is longer than frames are does not wait', () => {
+  const { meet, gather, drops, frames } = rig()
+  assert.equal(meet(7, 0, 0), 2)
+  for (const [at, value] of [[ipv4.SRC + 3, 9], [ipv4.DST + 3, 9], [ipv4.PROTOCOL, 6]] as const) {
+    assert.equal(meet(7, 3, 1, 0, 2, (view, p) => view.setUint8(p + at, value)), WAITS)
+  }
+  const p = HEADER
+  frames.view.setUint16(p + ipv4.ID, 99)
+  assert.equal(gather.ownerOf(0, p, FRAME_BYTES, 1, () => 0), WAITS)
+  assert.equal(drops(), 0)
+  assert.equal(gather.ownerOf(0, p, FRAME_BYTES + 1, 1, () => 0), WAITS)
+  assert.equal(drops(), 1)
 })

@@ -100,6 +100,7 @@ export function createPart(
     } else ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) + 1)
     const its = whose(at, p, p + bytes, SIDE_OUTSIDE)
     if (its !== WAITS) handover.give(its, at, HEADER + bytes, TURNED)
+    gather.follow((piece, pieceBytes) => { handover.give(its, piece, pieceBytes, TURNED) })
     return true
   }
 
