@@ -2,7 +2,9 @@
 import type { Address, Prefix } from '../../base/address.ts'
 import { parsePrefix } from './address.ts'
 import type { Found } from './document.ts'
-import { interfaceFaults, parseHostAddress, parseInterfaceAddress, parseVlan, type InterfacesConfig } from './interfaces.ts'
+import {
+  interfaceFaults, NO_VLAN, parseHostAddress, parseInterfaceAddress, parseVlan, type InterfacesConfig,
+} from './interfaces.ts'
 import { setting } from './schema.ts'
 import { usableRange } from './values.ts'
 import { entries } from './written.ts'
@@ -11,7 +13,8 @@ export function betweenInterfaces(data: unknown, found: Found): void {
   const name = (side: string) => String(setting(data, `interfaces.${side}.name`))
   const vlan = (side: string) => {
     const parsed = parseVlan(String(setting(data, `interfaces.${side}.vlan`)))
-    return parsed.ok ? parsed.value : 0
+    // What cannot be read, which is told already, is like no other one.
+    return parsed.ok ? parsed.value : setting(data, `interfaces.${side}.vlan`) === NO_VLAN ? 0 : NaN
   }
   const isNamed = name('inside') !== '' || name('outside') !== ''
   const addresses = (side: string) => entries(data, `interfaces.${side}.addresses`, parseInterfaceAddress).map(({ value }) => value)
@@ -19,8 +22,9 @@ export function betweenInterfaces(data: unknown, found: Found): void {
   const written = setting(data, 'interfaces.routes')
   const routes = Array.isArray(written) ? written as unknown[] : []
   if (!isNamed) {
+    const vlans = (side: string) => vlan(side) > 0 ? [vlan(side)] : []
     const left = [['inside.addresses', addresses('inside')], ['outside.addresses', addresses('outside')], ['gateways', gateways],
-      ['routes', routes]] as const
+      ['routes', routes], ['inside.vlan', vlans('inside')], ['outside.vlan', vlans('outside')]] as const
     for (const [path, list] of left) {
       if (list.length === 0) continue
       found([`/interfaces/${path.replace('.', '/')}`], 'no interface is named',

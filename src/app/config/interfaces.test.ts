@@ -47,7 +47,7 @@ test('interfaces: a VLAN has a number from 1 to 4094, and both sides may be VLAN
   const cases: [string, string, string][] = [
     ['name: in0, vlan: 0', 'name: out0', '2:29 interfaces.inside.vlan: a tag with 0 has a priority, and is of no VLAN'],
     ['name: in0', 'name: out0, vlan: 4095', '3:31 interfaces.outside.vlan: VLAN 4095 is reserved (802.1Q)'],
-    ['name: in0, vlan: 4096', 'name: out0', '2:29 interfaces.inside.vlan: VLAN 4096 is too many: a tag has 12 bits'],
+    ['name: in0, vlan: 4096', 'name: out0', '2:29 interfaces.inside.vlan: VLAN 4096 is too high: a tag has 12 bits'],
     ['name: in0, vlan: -7', 'name: out0', '2:29 interfaces.inside.vlan: \'-7\' is not the number of a VLAN'],
     ['name: in0, vlan: 7.5', 'name: out0', '2:29 interfaces.inside.vlan: the number of a VLAN is needed here, not 7.5'],
     ['name: in0, vlan: blue', 'name: out0', '2:29 interfaces.inside.vlan: \'blue\' is not the number of a VLAN'],
@@ -57,6 +57,8 @@ test('interfaces: a VLAN has a number from 1 to 4094, and both sides may be VLAN
     ['name: in0', 'name: in0, vlan: 7', '2:18 interfaces.inside.name: both sides are on in0, and the inside one has no VLAN'],
   ]
   for (const [inside, outside, problem] of cases) assert.deepEqual(problems(both(inside, outside)), [problem])
+  assert.deepEqual(problems(both('name: in0, vlan: 0', 'name: in0, vlan: 4095')).length, 2, 'what a number that is none would lead to is not told')
+  assert.deepEqual(problems('interfaces: {inside: {vlan: 7}}'), ['1:29 interfaces.inside.vlan: no interface is named'])
   assert.equal(checkConfig(both('name: "in0:7"', 'name: out0')).problems[0]!.suggestion, 'did you mean {name: in0, vlan: 7}?')
 })
 

@@ -28,7 +28,7 @@ export interface InterfacesConfig {
 
 const NAME_MOST_BYTES = 15
 /** In place of a number: frames without a tag. */
-const NO_VLAN = 'none'
+export const NO_VLAN = 'none'
 
 const one = (what: string, example: string) => section(what, {
   name: value('interface', example, 'The name that the system has for it.', ''),
@@ -74,7 +74,7 @@ export function parseVlan(text: string): Parsed<number> {
   if (Number.isNaN(number)) return fault(`'${text}' is not the number of a VLAN`, `write one from 1 to ${LAST_VLAN}`)
   if (number === 0) return fault('a tag with 0 has a priority, and is of no VLAN', `write ${NO_VLAN} for frames without a tag`)
   if (number === LAST_VLAN + 1) return fault(`VLAN ${number} is reserved (802.1Q)`, `write one from 1 to ${LAST_VLAN}`)
-  if (number > LAST_VLAN) return fault(`VLAN ${number} is too many: a tag has 12 bits`, `write one from 1 to ${LAST_VLAN}`)
+  if (number > LAST_VLAN) return fault(`VLAN ${number} is too high: a tag has 12 bits`, `write one from 1 to ${LAST_VLAN}`)
   return { ok: true, value: number }
 }
 
