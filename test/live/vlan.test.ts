@@ -232,7 +232,7 @@ else {
 
     test('the tag is that of the link on the box\'s own announcements, too (RFC 5227)', async () => {
       const at = await watched('outside', 'eth0', async () => {
-        await withBox(ARGS, async () => { await sleep(200) })
+        await withBox(ARGS, async () => { await sleep(2500) })
       })
       assert.match(at('vlan and arp').join('\n'), /vlan 9, p 0, ethertype ARP.* who-has 203\.0\.113\.1 .*tell 203\.0\.113\.1,/)
       assert.deepEqual(at(`ether src ${mac('box', 'out0')} and not vlan`), [])
