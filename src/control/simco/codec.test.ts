@@ -112,6 +112,27 @@ test('a chunk that was kept may change: the messages are what they were, also th
   }
 })
 
+test('chunks that come before the last one is read stand behind it', () => {
+  const stream = Buffer.from(vectors.map(({ hex }) => hex).join(''), 'hex'), prng = createPrng(SEED)
+  for (let round = 0; round < 50; round++) {
+    const decoder = createDecoder(), message = createMessage(), found: string[] = []
+    for (let at = 0; at < stream.length;) {
+      const end = Math.min(stream.length, at + 1 + prng.below(200)), lent = Buffer.from(stream.subarray(at, end))
+      const before: number = decoder.unreadBytes
+      decoder.push(lent)
+      assert.equal(decoder.unreadBytes, before + end - at)
+      at = end
+      for (let most = prng.below(4); most > 0 && decoder.next(message) === MESSAGE; most--) found.push(encoded(message))
+      if (prng.below(2) > 0) {
+        decoder.keep()
+        lent.fill(0xff)
+      }
+    }
+    while (decoder.next(message) === MESSAGE) found.push(encoded(message))
+    assert.deepEqual(found, vectors.map(({ hex }) => hex), `seed ${SEED}, round ${round}`)
+  }
+})
+
 test('what is kept of a message grows with what has come, not with what was announced', () => {
   const decoder = createDecoder(), message = createMessage()
   decoder.push(Buffer.from('0122fff80000000100', 'hex'))

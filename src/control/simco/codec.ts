@@ -32,9 +32,9 @@ export const MORE = 0, MESSAGE = 1, BAD = 2, BROKEN = 3
 export type Decoded = typeof MORE | typeof MESSAGE | typeof BAD | typeof BROKEN
 
 export interface Decoder {
-  /** Hands over a chunk. The decoder refers to it until `next` has answered MORE; only then comes the next one. */
+  /** Hands over a chunk, which the decoder refers to until `next` has answered MORE. What is left of earlier ones is read first. */
   push(chunk: Uint8Array): void
-  /** Takes a copy of what is left of the chunk, which from now on may change. */
+  /** Takes a copy of what is left of chunks, which from now on may change. */
   keep(): void
   /**
    * MESSAGE: one was read into `message`. BAD: one was skipped; its type and TID are in `message`, and `fault` says why. MORE: the
@@ -45,6 +45,8 @@ export interface Decoder {
   readonly fault: Fault
   /** Octets kept of a message that is not complete. */
   readonly heldBytes: number
+  /** Octets of chunks that `next` has not looked at. */
+  readonly unreadBytes: number
   /** Longest payload that is read; may be changed between messages. */
   maxPayloadBytes: number
 }
@@ -212,18 +214,25 @@ class StreamDecoder implements Decoder {
   maxPayloadBytes: number
   private chunk: Uint8Array = NOTHING
   private at = 0
+  /** The chunk is somebody else's. */
+  private isLent = false
   // The beginning of a message whose rest has not come, heldBytes of it. It grows with what has come, not with what is announced.
   private held: Uint8Array = NOTHING
 
   constructor(maxPayloadBytes: number) { this.maxPayloadBytes = maxPayloadBytes }
 
+  get unreadBytes(): number { return this.chunk.length - this.at }
+
   push(chunk: Uint8Array): void {
-    this.chunk = chunk
+    this.isLent = this.unreadBytes === 0
+    this.chunk = this.isLent ? chunk : Buffer.concat([this.chunk.subarray(this.at), chunk])
     this.at = 0
   }
 
   keep(): void {
-    this.chunk = Uint8Array.from(this.chunk.subarray(this.at))
+    if (!this.isLent || this.unreadBytes === 0) return
+    this.isLent = false
+    this.chunk = Buffer.from(this.chunk.subarray(this.at))
     this.at = 0
   }
 

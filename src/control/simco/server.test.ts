@@ -273,6 +273,19 @@ test('requests that take long do not hold up other sessions: the time of all is 
   assert.ok(policy.asked.indexOf('status') < policy.asked.lastIndexOf('list') - 10, 'the other was heard in between')
 })
 
+test('many requests of one session do not hold up those of others that come later', async t => {
+  const { port, policy } = await box(t)
+  const busy = await dial(port), other = await dial(port)
+  for (const client of [busy, other]) await client.send(SE).take()
+  const lists = Array.from({ length: 8000 }, (_, n) => '01220000' + (100 + n).toString(16).padStart(8, '0'))
+  busy.send(...lists)
+  await until(() => policy.asked.length > 0)
+  other.send('0121000800000500 0005000400000001')
+  assert.match((await other.take())[0]!, /^0343/)
+  assert.ok(policy.asked.lastIndexOf('list') < 8000 / 2, `the other was heard after ${policy.asked.length} lists`)
+  assert.equal((await busy.take(8000)).length, 8000)
+})
+
 test('limits of connections, in all and from one address', async t => {
   for (const [limits, counter] of [[{ connections: 2 }, 'drop-limit-connections'], [{ connectionsPerRemote: 2 }, 'drop-remote-limit-connections']] as const) {
     const { port, server } = await box(t, { limits }), first = await dial(port)

@@ -1,7 +1,7 @@
 /**
  * SIMCO over TCP and TLS 1.3 (RFC 4540 3): listeners, who may connect, limits and time. Sessions do the rest. All sessions of a
- * server share one thread, so each has its turn: what a chunk asks for is carried out, the data plane is pumped once, and all
- * replies leave in one write; then the others.
+ * server share one thread, so they take turns, and are served in the order in which their requests came: some messages are carried
+ * out, the data plane is pumped once, and the answers leave, in one write a session; then packets have their turn.
  */
 // @req RFC6888 REQ-9 partly[SIMCO (RFC 4540) in the place of PCP]
 import { randomBytes } from 'node:crypto'
@@ -65,6 +65,12 @@ const SWEEP_MS = 250
  * that is a quarter more PERs a second than a write after each, and no less with 16. More would leave the agents idle meanwhile.
  */
 const MESSAGES_PER_FLUSH = 64
+/**
+ * So many make a turn; then the sockets are looked at again. The system tells of them in the order of the last look, not in that
+ * in which requests came, so what is worked on between two looks must be little: of 50 connections with 16 requests each, 99 % of
+ * the answers came within 3.7 ms instead of 6.3, and as many a second. With 64 they were fewer.
+ */
+const MESSAGES_PER_TURN = 4 * MESSAGES_PER_FLUSH
 /** So many sessions are told what others did, however long the sessions have worked. */
 const TOLD_AT_LEAST = 16
 /** All sessions together work so long, and then packets have their turn. */
@@ -163,8 +169,8 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   let answering: SimcoSession[] = [], held: SimcoSession[] = []
   const awake: SimcoSession[] = []
   const late: SimcoSession[] = []
-  let unanswered = 0, isFlushDue = false, isContinuationDue = false
-  /** When the sessions' turn is over; null: it has not begun. */
+  let unanswered = 0, isTurnDue = false
+  /** When the turn is over; null: nobody has looked at the clock. */
   let turnEndMs: number | null = null
 
   const shared: Shared = {
@@ -175,49 +181,51 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     wake(session) {
       if (!session.isAwake) awake.push(session)
       session.isAwake = true
-      if (!shared.inTurn) flushLater()
+      if (!shared.inTurn) turnLater()
     },
     inTurn: false,
     turned(session, messages) {
       shared.inTurn = false
+      shared.messagesLeft -= messages
       unanswered += messages
       if (!session.isAnswering) answering.push(session)
       session.isAnswering = true
       if (unanswered >= MESSAGES_PER_FLUSH) flush()
-      else flushLater()
+      turnLater()
     },
     later(session) {
       late.push(session)
-      continueLater()
+      turnLater()
     },
+    isBusy: () => late.length > 0,
+    messagesLeft: MESSAGES_PER_TURN,
     isTimeUp() {
       const nowMs = timers.nowMs()
-      if (turnEndMs === null) {
-        turnEndMs = nowMs + TURN_MS
-        setImmediate(() => { turnEndMs = null })
-      }
+      turnEndMs ??= nowMs + TURN_MS
       return nowMs >= turnEndMs
     },
   }
 
-  function continueLater(): void {
-    if (isContinuationDue) return
-    isContinuationDue = true
-    setImmediate(() => {
-      isContinuationDue = false
-      // Each once, those first that have waited longest.
-      for (let n = late.length; n > 0 && !shared.isTimeUp(); n--) late.shift()!.continue()
-      if (late.length > 0) continueLater()
-    })
+  function turnLater(): void {
+    if (isTurnDue) return
+    isTurnDue = true
+    setImmediate(turn)
   }
 
-  function flushLater(): void {
-    if (isFlushDue) return
-    isFlushDue = true
-    setImmediate(() => {
-      isFlushDue = false
-      flush()
-    })
+  /** Comes when all sockets have been read once, and so has what the turn of those that were read first has left. */
+  function turn(): void {
+    isTurnDue = false
+    renew()
+    // Each once, those first that have waited longest.
+    for (let n = late.length; n > 0 && shared.messagesLeft > 0 && !shared.isTimeUp(); n--) late.shift()!.continue()
+    flush()
+    renew()
+    if (late.length > 0) turnLater()
+  }
+
+  function renew(): void {
+    shared.messagesLeft = MESSAGES_PER_TURN
+    turnEndMs = null
   }
 
   /** Sends what may leave: answers, then notifications. */
@@ -231,7 +239,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
       send(session)
     }
     for (let told = 0; awake.length > 0; told++) {
-      if (told >= TOLD_AT_LEAST && shared.isTimeUp()) return flushLater()
+      if (told >= TOLD_AT_LEAST && shared.isTimeUp()) return turnLater()
       const session = awake.shift()!
       session.isAwake = false
       session.tellEvents()

@@ -22,10 +22,10 @@ import type { Outcome, Policy, Session, SessionListener, TerminationReason } fro
 export const CLOSED = 0, NOAUTH = 1, OPEN = 2, ENDED = 3
 export type SessionState = typeof CLOSED | typeof NOAUTH | typeof OPEN | typeof ENDED
 
-/** Requests that one session may have carried out before the others have their turn. */
-export const MESSAGES_PER_TURN = 512
 /** The clock is looked at after so many, and after each of those that may take long: their work grows with the number of rules. */
 const MESSAGES_PER_LOOK = 16
+/** A session that waits for its turn reads on, up to so many octets. */
+export const UNREAD_BYTES = 65_536
 
 /** Replies that a client may leave waiting before its session is open: it has proved nothing yet. */
 const OPENING_QUEUED_BYTES = 4096
@@ -73,10 +73,14 @@ export interface Shared {
   inTurn: boolean
   /** This session has something to send, which it was not asked for. */
   wake(session: SimcoSession): void
-  /** A chunk of so many messages has been worked on: its answers are sent, at once or with those of other chunks. */
+  /** So many messages have been worked on: their answers are sent, at once or with those of other sessions. */
   turned(session: SimcoSession, messages: number): void
-  /** This session goes on when the others had their turn. */
+  /** This session goes on when those before it had their turn. */
   later(session: SimcoSession): void
+  /** Some session waits for its turn: whoever comes now stands behind it. */
+  isBusy(): boolean
+  /** What all sessions together may still work on in this turn. */
+  messagesLeft: number
   /** All sessions together have worked long enough: packets come first now. */
   isTimeUp(): boolean
 }
@@ -148,13 +152,15 @@ export class SimcoSession implements SessionListener {
     this.lastOctetMs = this.shared.nowMs()
     this.shared.counters['in-bytes'] += chunk.length
     this.decoder.push(chunk)
-    this.run()
+    if (this.isLate) this.updateReading()
+    else if (this.shared.isBusy()) this.later()
+    else this.run()
   }
 
   /** As `receive`, of octets that are the session's only until this returns. */
   receiveLent(chunk: Uint8Array): void {
     this.receive(chunk)
-    if (this.isPaused) this.decoder.keep()
+    this.decoder.keep()
   }
 
   /** It is this session's turn again. */
@@ -261,11 +267,11 @@ export class SimcoSession implements SessionListener {
 
   private run(): void {
     const { shared, decoder } = this, { counters } = shared
-    const mostQueued = shared.limits.queuedBytes >> 1
+    const mostQueued = shared.limits.queuedBytes >> 1, most = shared.messagesLeft
     let messages = 0, isHeavy = false
     shared.inTurn = true
     while (this.state !== ENDED && !this.isAsking && !this.isFull && !this.isLate) {
-      if (messages === MESSAGES_PER_TURN || (messages % MESSAGES_PER_LOOK === 0 || isHeavy) && shared.isTimeUp()) {
+      if (messages === most || (messages % MESSAGES_PER_LOOK === 0 || isHeavy) && shared.isTimeUp()) {
         this.later()
         break
       }
@@ -299,7 +305,7 @@ export class SimcoSession implements SessionListener {
 
   /** Reads only while a chunk can be worked on. A session that has ended reads on and forgets, so that its last words arrive. */
   private updateReading(): void {
-    const pause = this.state !== ENDED && (this.isAsking || this.isFull || this.isLate)
+    const pause = this.state !== ENDED && (this.isAsking || this.isFull || this.isLate && this.decoder.unreadBytes >= UNREAD_BYTES)
     if (pause === this.isPaused) return
     this.isPaused = pause
     if (pause) this.connection.pause()

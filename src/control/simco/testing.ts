@@ -280,6 +280,7 @@ export class Rig {
   isEnded = false
   isThrottled = false
   isTimeUp = (): boolean => false
+  isBusy = false
   failures = 0
   /** Octets the client does not take. */
   stuckBytes = 0
@@ -309,7 +310,7 @@ export class Rig {
         flush()
       },
       later: session => { this.timers.after(0, () => session.continue()) },
-      isTimeUp: () => this.isTimeUp(),
+      isBusy: () => this.isBusy, messagesLeft: Infinity, isTimeUp: () => this.isTimeUp(),
     }
     const connection: Connection = {
       write: bytes => {
