@@ -53,7 +53,7 @@ export interface Device {
   /** Not any more: while that is due, each frame costs the system a little more. */
   disarm(): void
   onWake(wake: (hasFailed: boolean) => void): void
-  /** Of a driver that may keep the event loop to itself: has it call `turn` in the middle of that, when many frames wait. */
+  /** Of a driver whose frames come by the event loop, which it may keep to itself: has it call `turn` when many frames wait. */
   onFull?(turn: () => void): void
   /** Why the interface failed, if it did since the last call. */
   failure(): string | undefined

@@ -26,8 +26,15 @@ import type { Traffic } from './turns.ts'
 
 /** Neighbours known at once, and packets that wait for them. */
 const NEIGHBOURS = 4096, WAITING_FRAMES = 256
-/** The turn polls so long after the last frame: to be woken takes about as much. */
+/** The box polls so long after the last frame: to be woken takes about as much. */
 const POLL_MS = 0.05
+/**
+ * While frames come one by one, so many at most, the turn goes on for so long and waits for the next ones itself: the way round by
+ * the event loop takes 3 us and more. Round trips took 16 to 18 us instead of 20 to 26; the doors wait no longer than that.
+ */
+const TURN_MS = 0.05, FEW_ROWS = 16
+/** The clock is looked at after so many looks at both interfaces. */
+const LOOKS = 8
 /** SYNs that wait for their answer are looked at so often. */
 const LATE_MS = 50
 /** RFC 5227 2.3: twice, two seconds apart. */
@@ -126,6 +133,8 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
   const { send, advance, nextMs, undelivered } = neighbours
   const tap = tapMemory === null ? null : createTap(frames, tapMemory, () => performance.timeOrigin + performance.now())
   const UNREACHABLE = liveCounterIndex('unreachable-errors')
+  // Frames of such a driver are not there before the event loop has been.
+  const isByLoop = devices.some(({ onFull }) => onFull !== undefined)
   let packets = 0
   let pollUntilMs = 0
   // The turn polls now; the interfaces would wake it.
@@ -222,38 +231,61 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
     oversized = seen
   }
 
-  function turn(clock: () => number): boolean {
-    const nowMs = clock()
-    if (nowMs !== latestMs) {
-      latestMs = nowMs
-      tick(nowMs)
-    }
-    tellUndelivered(nowMs)
-    // Neither side starves the other.
+  function receive(): number {
     const fromInside = inside.receive(0, capacity >> 1)
-    const count = fromInside + outside.receive(fromInside, capacity - fromInside)
-    if (count > 0) {
-      packets += count
-      const isTapped = tap !== null && tap.isWanted()
-      if (isTapped) tap.received(count)
-      if (part !== null) part.tell(count)
-      const rows = take(count, nowMs)
-      if (isTapped) tap.kept(rows)
-      stamp(rows, nowMs)
-      begin(rows)
-      if (part === null) run(0, rows)
-      else part.run(rows, nowMs)
+    // Neither side starves the other.
+    return fromInside + outside.receive(fromInside, capacity - fromInside)
+  }
+
+  /** Fills rows from 0 on; while the box polls it waits for them. */
+  function look(untilMs: number): number {
+    let rows = receive()
+    if (!isPolling || isByLoop) return rows
+    while (rows === 0 && part?.isWaiting() !== true && performance.now() < untilMs) {
+      for (let n = 0; rows === 0 && n < LOOKS; n++) rows = receive()
     }
-    const taken = part === null ? 0 : takeOver(part, nowMs)
-    inside.flush()
-    outside.flush()
-    tap?.publish()
-    // Even of frames that were all skipped, as those of another VLAN are.
-    inside.release()
-    outside.release()
-    if (part !== null) part.release()
-    const isInsidePending = inside.kick(), isPending = outside.kick() || isInsidePending
-    if (count + taken > 0) pollUntilMs = performance.now() + POLL_MS
+    return rows
+  }
+
+  function pass(rows: number, nowMs: number): void {
+    packets += rows
+    const isTapped = tap !== null && tap.isWanted()
+    if (isTapped) tap.received(rows)
+    if (part !== null) part.tell(rows)
+    const left = take(rows, nowMs)
+    if (isTapped) tap.kept(left)
+    stamp(left, nowMs)
+    begin(left)
+    if (part === null) run(0, left)
+    else part.run(left, nowMs)
+  }
+
+  function turn(clock: () => number): boolean {
+    const untilMs = performance.now() + TURN_MS
+    let rows: number, isPending: boolean, hasCome = false
+    do {
+      const nowMs = clock()
+      if (nowMs !== latestMs) {
+        latestMs = nowMs
+        tick(nowMs)
+      }
+      tellUndelivered(nowMs)
+      rows = look(untilMs)
+      if (rows > 0) pass(rows, nowMs)
+      if (part !== null) rows += takeOver(part, nowMs)
+      inside.flush()
+      outside.flush()
+      const isInsidePending = inside.kick()
+      isPending = outside.kick() || isInsidePending
+      // What follows does not hold the frames up.
+      tap?.publish()
+      // Even of frames that were all skipped, as those of another VLAN are.
+      inside.release()
+      outside.release()
+      if (part !== null) part.release()
+      if (rows > 0) hasCome = isPolling = true
+    } while (rows > 0 && rows < FEW_ROWS && !isByLoop && performance.now() < untilMs)
+    if (hasCome) pollUntilMs = performance.now() + POLL_MS
     else if (!isPending && performance.now() >= pollUntilMs) {
       inside.arm()
       outside.arm()
