@@ -80,7 +80,8 @@ export function createCommandRing(capacity: number): CommandRing {
     room: () => capacity - ((head[WRITTEN] - head[APPLIED]) | 0),
     next() {
       const at = (head[WRITTEN] & mask) * COMMAND_WORDS
-      words.fill(0, at, at + COMMAND_WORDS)
+      // `fill` is a call of the runtime.
+      for (let word = at; word < at + COMMAND_WORDS; word++) words[word] = 0
       return at
     },
     publish() { head[WRITTEN]++ },

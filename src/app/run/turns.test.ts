@@ -161,3 +161,19 @@ test('turns: where nobody may set rules, packets still have their turns, and wor
   assert.equal(left, 0)
   assert.ok(packets >= 1)
 })
+
+test('turns: of questions in one pass of the event loop every eighth has the clock read, and the first of the next pass', async (t) => {
+  const { turns, policy, seen, move } = box({ deadlineMs: 1e9 })
+  t.after(turns.stop)
+  turns.start(policy, null)
+  await others()
+  seen.advancedMs.length = 0
+  for (let n = 0; n < 9; n++) {
+    turns.advance()
+    move(10)
+  }
+  assert.deepEqual(seen.advancedMs, [0, 80])
+  await others()
+  turns.advance()
+  assert.deepEqual(seen.advancedMs, [0, 80, 90])
+})
