@@ -15,11 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "histogram.h"
-#include "sha256.h"
-
-typedef uint8_t u8;
-typedef uint32_t u32;
-typedef uint64_t u64;
+#include "simco.h"
 
 static const char USAGE[] =
   "usage: load redis|simco --port N [OPTION]...\n"
@@ -137,11 +133,6 @@ static void send_all(Connection *c, const u8 *p, size_t bytes) {
   }
 }
 
-static u8 *put16(u8 *p, u32 v) { p[0] = (u8)(v >> 8); p[1] = (u8)v; return p + 2; }
-static u8 *put32(u8 *p, u32 v) { return put16(put16(p, v >> 16), v); }
-static u32 get16(const u8 *p) { return (u32)(p[0] << 8 | p[1]); }
-static u32 get32(const u8 *p) { return get16(p) << 16 | get16(p + 2); }
-
 /* ------------------------------------------------------------------------------------------------------------- RESP -- */
 
 #define KEY "key:%012u"
@@ -157,74 +148,18 @@ static u8 *resp_request(u8 *p, int kind, u32 n) {
 
 /* ------------------------------------------------------------------------------------------------------------ SIMCO -- */
 
-#define SE 0x01
-#define SA 0x02
-#define PER 0x12
-#define PLC 0x15
-#define HEADER_BYTES 8
-#define UDP 17
-
-static u8 *simco_header(u8 *p, u32 sub_type, u32 payload_bytes, u32 tid) {
-  *p++ = 1;
-  *p++ = (u8)sub_type;
-  return put32(put16(p, payload_bytes), tid);
-}
-
-/* Address tuple (RFC 4540 4.3.8): one UDP port of one IPv4 address. */
-static u8 *simco_tuple(u8 *p, u32 location, u32 address, u32 number) {
-  p = put16(put16(p, 0x0009), 12);
-  *p++ = 0x01;
-  *p++ = 32;
-  *p++ = UDP;
-  *p++ = (u8)location;
-  return put32(put16(put16(p, number), 1), address);
-}
+/* Rules are of inside hosts in 10.128.0.0/9. */
+#define INSIDE 0x0a800000
 
 static u8 *simco_request(u8 *p, int kind, const Thing *t, u32 tid) {
-  if (kind == HELLO) return put32(put16(put16(simco_header(p, SE, 8, tid), 0x0001), 4), 0x03000000);
-  if (kind == REMOVE) {
-    p = put32(put16(put16(simco_header(p, PLC, 16, tid), 0x0005), 4), t->rule);
-    return put32(put16(put16(p, 0x0007), 4), 0);
-  }
-  /* Any parity, bidirectional; 16 ports of an inside host in 10.128.0.0/9, each with a peer of its own. */
-  u32 n = t->number, peer = 0x2d000000 | (n * 2654435761u >> 8);
-  p = put32(put16(put16(simco_header(p, PER, 48, tid), 0x000b), 4), 0x00030000);
-  p = simco_tuple(p, 0, 0x0a800000 + (n >> 4), 1024 + (n & 15) * 4001);
-  p = simco_tuple(p, 3, peer, 443);
-  return put32(put16(put16(p, 0x0007), 4), lifetime);
+  if (kind == HELLO) return simco_hello(p, tid);
+  if (kind == REMOVE) return simco_lifetime(p, tid, t->rule, 0);
+  return simco_enable(p, tid, INSIDE, t->number, lifetime);
 }
 
-#define TOKEN_ALGORITHM 1
-#define CHALLENGE_MAX 4096
-
-/*
- * The answer of agent i to the challenge of the box, with a key that follows from its name (src/control/simco):
- * token = 1 | length of name | name | HMAC-SHA-256(key, "agent" | 0 | 0 0, as we sent no challenge | length | challenge).
- */
-static void prove(Connection *c, u32 i, const u8 *challenge, u32 bytes) {
-  char name[32], key[32];
-  u32 name_bytes = (u32)sprintf(name, "agent-%u", i), key_bytes = (u32)sprintf(key, "key of load agent %u", i);
-  u8 text[CHALLENGE_MAX + 16], *p = text;
+static void prove(Connection *c, const u8 *challenge, u32 bytes) {
   if (bytes > CHALLENGE_MAX) { errno = 0; die("a challenge of more than 4096 octets"); }
-  memcpy(p, "agent\0\0\0", 8);
-  p = put16(p + 8, bytes);
-  memcpy(p, challenge, bytes);
-  p = simco_header(out, SA, 4 + 2 + name_bytes + SHA256_BYTES, c->tid + 1);
-  p = put16(put16(p, 0x0003), 2 + name_bytes + SHA256_BYTES);
-  *p++ = TOKEN_ALGORITHM;
-  *p++ = (u8)name_bytes;
-  memcpy(p, name, name_bytes);
-  hmac_sha256((u8 *)key, key_bytes, text, 10 + bytes, p + name_bytes);
-  send_all(c, out, (size_t)(p + name_bytes + SHA256_BYTES - out));
-}
-
-/* The rule identifier in a reply, or 0. */
-static u32 rule_of(const u8 *p, const u8 *end) {
-  while (end - p >= 8) {
-    if (get16(p) == 0x0005) return get32(p + 4);
-    p += 4 + get16(p + 2);
-  }
-  return 0;
+  send_all(c, out, (size_t)(simco_proof(out, c->tid + 1, (u32)(c - all), challenge, bytes) - out));
 }
 
 /* --------------------------------------------------------------------------------------------------------- requests -- */
@@ -299,7 +234,7 @@ static size_t read_simco(Connection *c, u64 now_ns) {
       if (at[0] == 2 && at[1] == SA) {
         /* SE is answered with a challenge: the session is open when our proof is answered with SE. */
         if (next - at < HEADER_BYTES + 4 || get16(at + HEADER_BYTES) != 0x0002) { errno = 0; die("SA without a challenge"); }
-        prove(c, (u32)(c - all), at + HEADER_BYTES + 4, get16(at + HEADER_BYTES + 2));
+        prove(c, at + HEADER_BYTES + 4, get16(at + HEADER_BYTES + 2));
         c->tid++;
         at = next;
         continue;

@@ -23,11 +23,24 @@ export interface LoadedParameters {
   stretches: number
   seed: number
 }
+export interface CrowdParameters {
+  /** Agents that behave; two more do not. */
+  connections: number
+  rate: number
+  live: number
+  /** Of the compiler, before anything counts: half of it with troublemakers. */
+  warmSeconds: number
+  /** Of each stretch, before it counts, and after that; so many stretches with troublemakers, and one more without. */
+  settleSeconds: number
+  stretchSeconds: number
+  stretches: number
+}
 export interface RulesParameters { rules: number; seed: number }
 
 export type MidcomRow = { name: `midcom/${string}`; unit: string } & (
   | { kind: 'agents'; parameters: AgentsParameters }
   | { kind: 'loaded'; parameters: LoadedParameters }
+  | { kind: 'crowd'; parameters: CrowdParameters }
   | { kind: 'rule-bytes'; parameters: RulesParameters }
   | { kind: 'rule-expiry'; parameters: RulesParameters }
 )
@@ -53,6 +66,13 @@ export function midcomRows(quick: boolean): MidcomRow[] {
       parameters: {
         flows: 16_384, rate: 10_000, live: 10_000, connections: CONNECTIONS, stretchSeconds: 1,
         stretches: quick ? 1 : 4, seed: SEED,
+      },
+    },
+    {
+      name: 'midcom/agents-1000', unit: 'p99 with/without', kind: 'crowd',
+      parameters: {
+        connections: 998, rate: 10_000, live: 10_000, warmSeconds: quick ? 2 : 6, settleSeconds: 0.5,
+        stretchSeconds: quick ? 1 : 2, stretches: quick ? 1 : 4,
       },
     },
     { name: `midcom/bytes-${rules / 1000}k`, unit: 'bytes/rule', kind: 'rule-bytes', parameters: { rules, seed: SEED } },

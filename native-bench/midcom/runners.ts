@@ -6,7 +6,8 @@ import { PINHOLE, ROOT, node, type Runner } from '../child.ts'
 import type { Figures, Sample } from '../result.ts'
 import { boxConfig } from './config.ts'
 import { checkLoad, LOAD, load, redisBenchmark, type LoadOptions } from './load.ts'
-import type { AgentsParameters, LoadedParameters, MidcomRow, RulesParameters } from './rows.ts'
+import { measureCrowd } from './crowd.ts'
+import type { AgentsParameters, CrowdParameters, LoadedParameters, MidcomRow, RulesParameters } from './rows.ts'
 import { freePort, isInstalled, NO_REDIS, startRedis, startServer } from './servers.ts'
 
 const BOX_CHILD = join(ROOT, 'build/bench/midcom/box-child.js')
@@ -78,6 +79,18 @@ function loadedRunner(p: LoadedParameters): Runner {
   }
 }
 
+function crowdRunner(p: CrowdParameters, directory: string): Runner {
+  return {
+    ts: async () => {
+      const { transactions, figures } = await measureCrowd(p, directory)
+      return {
+        value: figures['p99Rise'], p99: figures['withP99'], mean: null, counts: {}, packets: transactions, bytesPerFlow: null, figures,
+      }
+    },
+    c: null, check: null, end: () => {},
+  }
+}
+
 function bytesRunner(p: RulesParameters): Runner {
   return {
     ts: async () => {
@@ -104,6 +117,7 @@ export function midcomRunner(row: MidcomRow, directory: string): Runner {
   switch (row.kind) {
     case 'agents': return agentsRunner(row.parameters, directory)
     case 'loaded': return loadedRunner(row.parameters)
+    case 'crowd': return crowdRunner(row.parameters, directory)
     case 'rule-bytes': return bytesRunner(row.parameters)
     case 'rule-expiry': return expiryRunner(row.parameters)
   }

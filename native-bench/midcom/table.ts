@@ -34,6 +34,14 @@ const LOADED: Column[] = [
   ['transactions/s', own('transactionsPerSecond')], ['PER p99 us', own('replyP99')],
   ['lost', row => String(row.figures.ts['lost'] ?? '-')], ['packets', row => String(row.packets)],
 ]
+const CROWD: Column[] = [
+  ['998 agents and two troublemakers', row => row.name], ['PER p50 without', own('withoutP50')], ['with', own('withP50')],
+  ['p99 us without', own('withoutP99')], ['with', own('withP99')], ['p99 with / without', row => `${figure(row.ts?.median)} (${spread(row)})`],
+  ['of p50', own('p50Rise')], ['p99 by itself', own('p99Spread')], ['MiB more', own('grownMiB')], ['peak MiB', own('peakMiB')],
+  ['garbage MB/s', ({ figures: { ts } }) => finite(ts['garbageOctetsPerSecond'] / 1e6)],
+  ['closed/s', own('garbageConnectionsPerSecond')],
+  ['unread MB/s', ({ figures: { ts } }) => finite(ts['deafOctetsPerSecond'] / 1e6)], ['closed/s', own('deafConnectionsPerSecond')],
+]
 const BYTES: Column[] = [
   ['memory of rules', row => row.name], ['bytes/rule', row => figure(row.ts?.median)], ['policy', own('policy')],
   ['engine', own('engine')], ['activity', own('activity')], ['ring', own('ring')], ['resident', own('resident')],
@@ -45,7 +53,7 @@ const EXPIRY: Column[] = [
 ]
 
 const KINDS: [begins: string, columns: Column[]][] = [
-  ['midcom/per-', RATES], ['midcom/reply-', REPLIES], ['midcom/forward-', LOADED], ['midcom/bytes-', BYTES],
+  ['midcom/per-', RATES], ['midcom/reply-', REPLIES], ['midcom/forward-', LOADED], ['midcom/agents-', CROWD], ['midcom/bytes-', BYTES],
   ['midcom/expiry-', EXPIRY],
 ]
 

@@ -69,11 +69,13 @@ export function createEvents(authorizer: Authorizer): Events {
     notices.push({ owner: '', id, lifetimeSec, cause: 'agent', except: by, lastSerial: 0, isQuiet: true })
   }
 
+  function hears({ agent }: Party, owner: string): boolean { return agent === owner || authorizer.mayAccess(agent, owner) }
+
   /** Sessions that may know of an owner's rules. A list is never changed, so it may be walked while sessions come and go. */
   function audience(owner: string): readonly Party[] {
     let listeners = audiences.get(owner)
     if (listeners === undefined) {
-      listeners = parties.filter((party) => party.agent === owner || authorizer.mayAccess(party.agent, owner))
+      listeners = parties.filter((party) => hears(party, owner))
       if (audiences.size === MOST_AUDIENCES) audiences.clear()
       audiences.set(owner, listeners)
     }
@@ -123,11 +125,14 @@ export function createEvents(authorizer: Authorizer): Events {
     watch(watcher) { watchers.push(watcher) },
     join(party) {
       parties.push(party)
-      audiences.clear()
+      // Made anew, the lists of a thousand owners would cost a thousand questions each, whenever anybody comes or goes.
+      for (const [owner, listeners] of audiences) if (hears(party, owner)) audiences.set(owner, [...listeners, party])
     },
     leave(party) {
       parties.splice(parties.indexOf(party), 1)
-      audiences.clear()
+      for (const [owner, listeners] of audiences) {
+        if (listeners.includes(party)) audiences.set(owner, listeners.filter((one) => one !== party))
+      }
     },
     forget() { audiences.clear() },
     rule: add,

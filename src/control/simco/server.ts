@@ -13,7 +13,7 @@ import { MAX_OPENING_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES } from './messages.ts'
 import { DEFAULT_LIMITS } from './options.ts'
 import { OutputPool } from './outbox.ts'
 import { Failures, RemoteConnections, certificateNames, isLoopback, remoteKey } from './remotes.ts'
-import { CLOSED, ENDED, NOAUTH, OPEN, SimcoSession, type Peer, type Shared } from './session.ts'
+import { CLOSED, ENDED, NOAUTH, OPEN, SimcoSession, SLICE, type Peer, type Shared } from './session.ts'
 import { readInPlace, SocketConnection } from './socket.ts'
 import type { SimcoAgent, SimcoLimits, SimcoListener, SimcoServerOptions, SimcoTimer, SimcoTimers } from './options.ts'
 
@@ -71,6 +71,11 @@ const MESSAGES_PER_FLUSH = 64
  * the answers came within 3.7 ms instead of 6.3, and as many a second. With 64 they were fewer.
  */
 const MESSAGES_PER_TURN = 4 * MESSAGES_PER_FLUSH
+/**
+ * Sessions that come again as they asked for more than a slice share so much of a turn, when all others had theirs. Others wait so
+ * long for them, however many requests they send at once; one that is alone loses little by more looks at the sockets.
+ */
+const AGAIN_MS = 0.25
 /** So many sessions are told what others did, however long the sessions have worked. */
 const TOLD_AT_LEAST = 16
 /** All sessions together work so long, and then packets have their turn. */
@@ -168,7 +173,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
    */
   let answering: SimcoSession[] = [], held: SimcoSession[] = []
   const awake: SimcoSession[] = []
-  const late: SimcoSession[] = []
+  const late: SimcoSession[] = [], again: SimcoSession[] = []
   let unanswered = 0, isTurnDue = false
   /** When the turn is over; null: nobody has looked at the clock. */
   let turnEndMs: number | null = null
@@ -193,11 +198,13 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
       if (unanswered >= MESSAGES_PER_FLUSH) flush()
       turnLater()
     },
-    later(session) {
-      late.push(session)
+    later(session, comesAgain) {
+      if (comesAgain) again.push(session)
+      else late.push(session)
       turnLater()
     },
     isBusy: () => late.length > 0,
+    slice: SLICE,
     messagesLeft: MESSAGES_PER_TURN,
     isTimeUp() {
       const nowMs = timers.nowMs()
@@ -219,8 +226,15 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     // Each once, those first that have waited longest.
     for (let n = late.length; n > 0 && shared.messagesLeft > 0 && !shared.isTimeUp(); n--) late.shift()!.continue()
     flush()
+    // These at least once, however long the others have worked.
     renew()
-    if (late.length > 0) turnLater()
+    turnEndMs = timers.nowMs() + AGAIN_MS
+    for (let isFirst = true; again.length > 0 && shared.messagesLeft > 0 && (isFirst || !shared.isTimeUp()); isFirst = false) {
+      again.shift()!.continue()
+    }
+    flush()
+    renew()
+    if (late.length > 0 || again.length > 0) turnLater()
   }
 
   function renew(): void {

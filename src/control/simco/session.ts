@@ -24,13 +24,18 @@ export type SessionState = typeof CLOSED | typeof NOAUTH | typeof OPEN | typeof 
 
 /** The clock is looked at after so many, and after each of those that may take long: their work grows with the number of rules. */
 const MESSAGES_PER_LOOK = 16
+/** What a session may do at once, in messages, and what those of them count for that may take long; then it is the others' turn. */
+export const SLICE = 16, HEAVY = 4
+/**
+ * A session that has ended reads on and forgets, so that its last words arrive before the system drops the connection: up to so many
+ * octets, as nobody is paid for reading what counts for nothing.
+ */
+export const FORGOTTEN_BYTES = 262_144
 /** A session that waits for its turn reads on, up to so many octets. */
 export const UNREAD_BYTES = 65_536
 
 /** Replies that a client may leave waiting before its session is open: it has proved nothing yet. */
 const OPENING_QUEUED_BYTES = 4096
-
-/** An ARE on the wire. */
 
 /** What the layers below say about the other end. */
 export interface Peer {
@@ -75,10 +80,12 @@ export interface Shared {
   wake(session: SimcoSession): void
   /** So many messages have been worked on: their answers are sent, at once or with those of other sessions. */
   turned(session: SimcoSession, messages: number): void
-  /** This session goes on when those before it had their turn. */
-  later(session: SimcoSession): void
-  /** Some session waits for its turn: whoever comes now stands behind it. */
+  /** This session goes on when those before it had their turn; one that comes `again` when all had theirs that do not. */
+  later(session: SimcoSession, again: boolean): void
+  /** Some session waits for its first turn: whoever comes now stands behind it. */
   isBusy(): boolean
+  /** What a session may do at once: SLICE. */
+  readonly slice: number
   /** What all sessions together may still work on in this turn. */
   messagesLeft: number
   /** All sessions together have worked long enough: packets come first now. */
@@ -129,6 +136,8 @@ export class SimcoSession implements SessionListener {
   /** An end that waits for the answer of policy. */
   private pendingEnd: string | undefined
   private isOverLimit = false
+  /** Since the end of the session. */
+  private forgottenBytes = 0
   private lost = false
 
   constructor(shared: Shared, connection: Connection, peer: Peer) {
@@ -148,12 +157,15 @@ export class SimcoSession implements SessionListener {
   get isIdle(): boolean { return !this.isAsking && !this.isFull && !this.isLate }
 
   receive(chunk: Uint8Array): void {
-    if (this.state === ENDED) return
+    if (this.state === ENDED) {
+      this.forgottenBytes += chunk.length
+      return this.updateReading()
+    }
     this.lastOctetMs = this.shared.nowMs()
     this.shared.counters['in-bytes'] += chunk.length
     this.decoder.push(chunk)
     if (this.isLate) this.updateReading()
-    else if (this.shared.isBusy()) this.later()
+    else if (this.shared.isBusy()) this.later(false)
     else this.run()
   }
 
@@ -189,7 +201,7 @@ export class SimcoSession implements SessionListener {
     }
     if (this.isFull && this.outbox.queuedBytes <= this.shared.limits.queuedBytes >> 1) {
       this.isFull = false
-      this.later()
+      this.later(true)
     }
   }
 
@@ -268,17 +280,18 @@ export class SimcoSession implements SessionListener {
   private run(): void {
     const { shared, decoder } = this, { counters } = shared
     const mostQueued = shared.limits.queuedBytes >> 1, most = shared.messagesLeft
-    let messages = 0, isHeavy = false
+    let messages = 0, isHeavy = false, spent = 0
     shared.inTurn = true
     while (this.state !== ENDED && !this.isAsking && !this.isFull && !this.isLate) {
-      if (messages === most || (messages % MESSAGES_PER_LOOK === 0 || isHeavy) && shared.isTimeUp()) {
-        this.later()
+      if (spent >= shared.slice || messages === most || (messages % MESSAGES_PER_LOOK === 0 || isHeavy) && shared.isTimeUp()) {
+        this.later(spent >= shared.slice)
         break
       }
       const decoded = decoder.next($in)
       if (decoded === MORE) break
       messages++
       isHeavy = $in.type === PRL_REQUEST || $in.type === PDR_REQUEST
+      spent += isHeavy ? HEAVY : 1
       if (decoded === BROKEN) {
         counters['drop-bad-message-connections']++
         this.breakOff('payload too long: ' + ($in.type & 0xffff).toString(16))
@@ -296,16 +309,17 @@ export class SimcoSession implements SessionListener {
     this.updateReading()
   }
 
-  private later(): void {
+  private later(again: boolean): void {
     if (this.isLate) return
     this.isLate = true
-    this.shared.later(this)
+    this.shared.later(this, again)
     this.updateReading()
   }
 
-  /** Reads only while a chunk can be worked on. A session that has ended reads on and forgets, so that its last words arrive. */
+  /** Reads only while a chunk can be worked on, or forgotten. */
   private updateReading(): void {
-    const pause = this.state !== ENDED && (this.isAsking || this.isFull || this.isLate && this.decoder.unreadBytes >= UNREAD_BYTES)
+    const pause = this.state === ENDED ? this.forgottenBytes >= FORGOTTEN_BYTES
+      : this.isAsking || this.isFull || this.isLate && this.decoder.unreadBytes >= UNREAD_BYTES
     if (pause === this.isPaused) return
     this.isPaused = pause
     if (pause) this.connection.pause()

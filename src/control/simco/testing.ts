@@ -266,7 +266,7 @@ export function messagesIn(bytes: Uint8Array): Message[] {
   }
 }
 
-export interface RigOptions { policy?: FakePolicy; peer?: Partial<Peer>; agents?: SimcoAgent[]; limits?: Partial<SimcoLimits> }
+export interface RigOptions { policy?: FakePolicy; peer?: Partial<Peer>; agents?: SimcoAgent[]; limits?: Partial<SimcoLimits>; slice?: number }
 
 /** One session with a connection that a test reads and writes. */
 export class Rig {
@@ -310,7 +310,7 @@ export class Rig {
         flush()
       },
       later: session => { this.timers.after(0, () => session.continue()) },
-      isBusy: () => this.isBusy, messagesLeft: Infinity, isTimeUp: () => this.isTimeUp(),
+      isBusy: () => this.isBusy, slice: options.slice ?? Infinity, messagesLeft: Infinity, isTimeUp: () => this.isTimeUp(),
     }
     const connection: Connection = {
       write: bytes => {
