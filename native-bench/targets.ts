@@ -42,6 +42,13 @@ export const TARGETS: readonly Target[] = [
     what: 'packets of other flows lost', row: 'midcom/forward-10k', limit: 0, unit: 'packets',
     figure: row => row.figures.ts['lost'] ?? null,
   },
+  {
+    what: 'p99 of 998 agents, two others do harm', row: 'midcom/agents-1000', limit: 1.2, unit: '× without', figure: value,
+  },
+  {
+    what: 'memory of the harm', row: 'midcom/agents-1000', limit: 64, unit: 'MiB',
+    figure: row => row.figures.ts['grownMiB'] ?? null,
+  },
   { what: 'memory of a rule, 100k rules', row: 'midcom/bytes-100k', limit: 400, unit: 'bytes', figure: value },
   { what: 'longest turn, 100k rules expire', row: 'midcom/expiry-100k', limit: 1, unit: 'ms', figure: value },
   { what: 'GETs/s', row: 'snmp/get-w64', limit: 0.8, unit: '× snmpd', least: true, figure: rate },

@@ -4,7 +4,6 @@
  */
 import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { constants, setPriority } from 'node:os'
 import { join } from 'node:path'
 import { PINHOLE } from '../child.ts'
 import type { Figures } from '../result.ts'
@@ -57,7 +56,10 @@ function createMemory(pid: number) {
   }
 }
 
-/** The two who do harm, until `end`. They take what the others leave of the processors: it is the box that is measured. */
+/**
+ * The two who do harm, until `end`. They take what others leave of the processors, so that it is the box alone through which they
+ * do it.
+ */
 function startTrouble(port: number, agent: number): { end: () => Promise<TroubleReport> } {
   const child = spawn(TROUBLE, ['--port', `${port}`, '--agent', `${agent}`], { stdio: ['ignore', 'pipe', 'pipe'] })
   const kill = () => { child.kill('SIGKILL') }
@@ -66,7 +68,6 @@ function startTrouble(port: number, agent: number): { end: () => Promise<Trouble
   child.stdout.setEncoding('utf8').on('data', text => { stdout += text })
   child.stderr.setEncoding('utf8').on('data', text => { stderr += text })
   const ended = new Promise<number | null>((resolve, reject) => { child.on('error', reject).on('close', resolve) })
-  if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW)
   return {
     async end() {
       child.kill('SIGTERM')
@@ -132,6 +133,9 @@ export async function measureCrowd(p: CrowdParameters, directory: string): Promi
     without.push(await measureStretch(box, options, false))
   } finally {
     await box.stop()
+  }
+  for (const who of ['garbage', 'deaf'] as const) {
+    if (troubled.every(({ trouble }) => trouble![who].closed === 0)) throw new Error(`${who}: the box never ended a connection`)
   }
   const counters = readCounters(reportFile)
   const of = (some: readonly Stretch[], read: (stretch: Stretch) => number) => median(some.map(read))

@@ -84,7 +84,8 @@ function crowdRunner(p: CrowdParameters, directory: string): Runner {
     ts: async () => {
       const { transactions, figures } = await measureCrowd(p, directory)
       return {
-        value: figures['p99Rise'], p99: figures['withP99'], mean: null, counts: {}, packets: transactions, bytesPerFlow: null, figures,
+        value: figures['p99Rise'], p99: figures['withP99'], mean: null, counts: {}, packets: transactions, bytesPerFlow: null,
+        figures,
       }
     },
     c: null, check: null, end: () => {},

@@ -35,10 +35,14 @@ export function createReading(box: Box, rules: Rules): Reading {
     return slots
   }
 
-  function inOrder(slots: number[]): number[] { return slots.sort((a, b) => a - b) }
+  /** As typed, which sorts without asking a function: of a list of a thousand rules that was the dearest part. */
+  function inOrder(slots: number[]): Uint32Array { return Uint32Array.from(slots).sort() }
 
   function listRules(actor: Party): Outcome<RuleListEntry[]> {
-    const value = inOrder(accessible(actor)).map((slot) => ({ rule: words[(slot << RULE_BITS) + ID], owner: ownerName(box, slot) }))
+    const value: RuleListEntry[] = []
+    for (const slot of inOrder(accessible(actor))) {
+      value.push({ rule: words[(slot << RULE_BITS) + ID], owner: ownerName(box, slot) })
+    }
     return { ok: true, value }
   }
 
@@ -48,7 +52,8 @@ export function createReading(box: Box, rules: Rules): Reading {
       const group = words[(slot << RULE_BITS) + GROUP]
       return group !== 0 && groups.first(group) === slot ? group : 0
     }).filter((group) => group !== 0)
-    const value = inOrder(found).map((group) => ({ group: groups.id(group), owner: ownerName(box, groups.first(group)) }))
+    const value: GroupListEntry[] = []
+    for (const group of inOrder(found)) value.push({ group: groups.id(group), owner: ownerName(box, groups.first(group)) })
     return { ok: true, value }
   }
 
@@ -89,7 +94,7 @@ export function createReading(box: Box, rules: Rules): Reading {
       ok: true,
       value: {
         group: id, owner: ownerName(box, groups.first(group)), lifetimeSec: groupRemainingSec(box, group),
-        rules: inOrder(members).map((slot) => words[(slot << RULE_BITS) + ID]),
+        rules: Array.from(inOrder(members), (slot) => words[(slot << RULE_BITS) + ID]),
       },
     }
   }

@@ -286,6 +286,28 @@ test('many requests of one session do not hold up those of others that come late
   assert.equal((await busy.take(8000)).length, 8000)
 })
 
+test('an agent with thousands of requests under way is not in the way of those that ask for one', async t => {
+  let nowMs = 0
+  const { port, policy } = await box(t, { timers: { nowMs: () => nowMs, after: () => ({ cancel: () => { /* nothing is due */ } }) } })
+  const busy = await dial(port), modest = await dial(port)
+  for (const client of [busy, modest]) await client.send(SE).take()
+  policy.refuse = what => {
+    if (what === 'list') nowMs += 0.1
+    return undefined
+  }
+  const lists = Array.from({ length: 4000 }, (_, n) => '01220000' + (100 + n).toString(16).padStart(8, '0'))
+  const status = (tid: number) => octets(0x0121, tid, { pid: 1 })
+  await modest.send(status(10)).take()
+  busy.send(...lists)
+  await until(() => policy.asked.includes('list'))
+  for (let tid = 11; tid < 16; tid++) await modest.send(status(tid)).take()
+  // A quarter of a millisecond of lists at each look, and few looks between two answers; a turn of 4 ms would be 40 of them each.
+  const at = policy.asked.flatMap((what, i) => what === 'status' ? i : []), between = at.slice(2).map((i, n) => i - at[n + 1]! - 1)
+  assert.equal(between.length, 4)
+  assert.ok(Math.min(...between) <= 20, `${between.join(' ')} lists between the answers of the other`)
+  assert.equal((await busy.take(4000)).length, 4000)
+})
+
 test('limits of connections, in all and from one address', async t => {
   for (const [limits, counter] of [[{ connections: 2 }, 'drop-limit-connections'], [{ connectionsPerRemote: 2 }, 'drop-remote-limit-connections']] as const) {
     const { port, server } = await box(t, { limits }), first = await dial(port)

@@ -1,8 +1,8 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
-import { CLOSED, ENDED, NOAUTH, OPEN, UNREAD_BYTES, type SessionState } from './session.ts'
+import { CLOSED, ENDED, FORGOTTEN_BYTES, NOAUTH, OPEN, UNREAD_BYTES, type SessionState } from './session.ts'
 import { composeChallenge, composeToken } from './authentication.ts'
-import { CHALLENGE, FORMATS, HEADER_BYTES, PRL_REQUEST, TOKEN, type Message } from './codec.ts'
+import { CHALLENGE, FORMATS, HEADER_BYTES, PRL_REQUEST, PRS_REQUEST, TOKEN, type Message } from './codec.ts'
 import { Rig, bytesOf, createFakePolicy, messagesIn, octets, type RigOptions } from './testing.ts'
 
 const KEY = Buffer.alloc(32, 7), NONCE = Buffer.alloc(32, 9)
@@ -455,6 +455,41 @@ test('a chunk is worked on up to what is left of the turn; what comes meanwhile 
   rig.timers.advance(0)
   assert.deepEqual(tidsOf(rig.heard()), [...first.tids.slice(30), ...second.tids, ...third.tids])
   assert.ok(!rig.isPaused)
+})
+
+test('a session does a slice and comes again, until nothing is left; four of a slice go to a PRL, which may take long', () => {
+  const status = (from: number, count: number) => {
+    const tids = Array.from({ length: count }, (_, n) => from + n)
+    return { tids, chunk: Buffer.concat(tids.map(tid => octets(PRS_REQUEST, tid, { pid: 9 }))) }
+  }
+  for (const [{ tids, chunk }, each] of [[status(10, 40), 16], [lists(10, 10), 4]] as const) {
+    const rig = new Rig({ slice: 16 }).open()
+    assert.deepEqual(tidsOf(rig.say(chunk)), tids.slice(0, each))
+    rig.timers.advance(0)
+    assert.deepEqual(tidsOf(rig.heard()), tids.slice(each))
+    assert.deepEqual(rig.came, ['again', 'again'])
+  }
+})
+
+test('a session that has done just a slice has nothing to come again for; the rest of a message that begins behind it counts', () => {
+  const rig = new Rig({ slice: 4 }).open(), { tids, chunk } = lists(10, 3)
+  assert.deepEqual(tidsOf(rig.say(chunk.subarray(0, HEADER_BYTES))), tids.slice(0, 1))
+  assert.deepEqual(rig.came, [])
+  assert.deepEqual(tidsOf(rig.say(chunk.subarray(HEADER_BYTES, 2 * HEADER_BYTES + 5))), tids.slice(1, 2))
+  rig.timers.advance(0)
+  assert.deepEqual(tidsOf(rig.say(chunk.subarray(2 * HEADER_BYTES + 5))), tids.slice(2))
+})
+
+test('a session that has ended forgets what still comes, up to 256 KiB; then nothing more is read', () => {
+  const rig = new Rig().open(), chunk = Buffer.alloc(UNREAD_BYTES, 0xee)
+  rig.session.terminate('test')
+  const before = rig.counters['in-messages']
+  for (let read = chunk.length; read <= FORGOTTEN_BYTES; read += chunk.length) {
+    assert.ok(!rig.isPaused)
+    rig.session.receive(chunk)
+  }
+  assert.ok(rig.isPaused)
+  assert.equal(rig.counters['in-messages'], before)
 })
 
 test('octets that are lent to a session that waits for its turn may change, and are read once', () => {

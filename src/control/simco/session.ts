@@ -24,11 +24,11 @@ export type SessionState = typeof CLOSED | typeof NOAUTH | typeof OPEN | typeof 
 
 /** The clock is looked at after so many, and after each of those that may take long: their work grows with the number of rules. */
 const MESSAGES_PER_LOOK = 16
-/** What a session may do at once, in messages, and what those of them count for that may take long; then it is the others' turn. */
-export const SLICE = 16, HEAVY = 4
+/** Of a slice, what a message counts for that may take long. */
+const HEAVY = 4
 /**
- * A session that has ended reads on and forgets, so that its last words arrive before the system drops the connection: up to so many
- * octets, as nobody is paid for reading what counts for nothing.
+ * A session that has ended reads on and forgets, so that its last words arrive before the system drops the connection: up to so
+ * many octets, or who has nothing to lose could keep the box reading.
  */
 export const FORGOTTEN_BYTES = 262_144
 /** A session that waits for its turn reads on, up to so many octets. */
@@ -84,8 +84,8 @@ export interface Shared {
   later(session: SimcoSession, again: boolean): void
   /** Some session waits for its first turn: whoever comes now stands behind it. */
   isBusy(): boolean
-  /** What a session may do at once: SLICE. */
-  readonly slice: number
+  /** What a session may do at once, in messages; then it is the others' turn. */
+  slice: number
   /** What all sessions together may still work on in this turn. */
   messagesLeft: number
   /** All sessions together have worked long enough: packets come first now. */
@@ -126,11 +126,14 @@ export class SimcoSession implements SessionListener {
   private agentChallenge: Uint8Array = NONE
   private boxChallenge: Uint8Array = NONE
   private notifications = 0
-  /** Reasons not to read on: policy answers later; too much waits to be sent; it is the others' turn. */
+  /** Waits for its turn, or for its next one. */
+  isLate = false
+  /** Reasons not to read on: policy answers later; too much waits to be sent; or it is late. */
   private isAsking = false
   private isFull = false
-  private isLate = false
   private isPaused = false
+  /** It has had a turn, and there was more. */
+  private hadTurn = false
   /** Rules and lifetimes of notifications that are not encoded. */
   private readonly events: number[] = []
   /** An end that waits for the answer of policy. */
@@ -284,11 +287,15 @@ export class SimcoSession implements SessionListener {
     shared.inTurn = true
     while (this.state !== ENDED && !this.isAsking && !this.isFull && !this.isLate) {
       if (spent >= shared.slice || messages === most || (messages % MESSAGES_PER_LOOK === 0 || isHeavy) && shared.isTimeUp()) {
-        this.later(spent >= shared.slice)
+        if (decoder.unreadBytes > 0) this.later(messages > 0 || this.hadTurn)
+        else this.hadTurn = false
         break
       }
       const decoded = decoder.next($in)
-      if (decoded === MORE) break
+      if (decoded === MORE) {
+        this.hadTurn = false
+        break
+      }
       messages++
       isHeavy = $in.type === PRL_REQUEST || $in.type === PDR_REQUEST
       spent += isHeavy ? HEAVY : 1
@@ -312,6 +319,7 @@ export class SimcoSession implements SessionListener {
   private later(again: boolean): void {
     if (this.isLate) return
     this.isLate = true
+    this.hadTurn = again
     this.shared.later(this, again)
     this.updateReading()
   }

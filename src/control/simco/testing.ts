@@ -266,7 +266,14 @@ export function messagesIn(bytes: Uint8Array): Message[] {
   }
 }
 
-export interface RigOptions { policy?: FakePolicy; peer?: Partial<Peer>; agents?: SimcoAgent[]; limits?: Partial<SimcoLimits>; slice?: number }
+export interface RigOptions {
+  policy?: FakePolicy
+  peer?: Partial<Peer>
+  agents?: SimcoAgent[]
+  limits?: Partial<SimcoLimits>
+  /** Messages; else there is no end to it. */
+  slice?: number
+}
 
 /** One session with a connection that a test reads and writes. */
 export class Rig {
@@ -281,6 +288,8 @@ export class Rig {
   isThrottled = false
   isTimeUp = (): boolean => false
   isBusy = false
+  /** Why the session waited for its turn, each time. */
+  readonly came: ('first' | 'again')[] = []
   failures = 0
   /** Octets the client does not take. */
   stuckBytes = 0
@@ -309,7 +318,10 @@ export class Rig {
         awake.add(session)
         flush()
       },
-      later: session => { this.timers.after(0, () => session.continue()) },
+      later: (session, again) => {
+        this.came.push(again ? 'again' : 'first')
+        this.timers.after(0, () => session.continue())
+      },
       isBusy: () => this.isBusy, slice: options.slice ?? Infinity, messagesLeft: Infinity, isTimeUp: () => this.isTimeUp(),
     }
     const connection: Connection = {
