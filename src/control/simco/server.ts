@@ -72,7 +72,7 @@ const MESSAGES_PER_FLUSH = 64
  */
 const MESSAGES_PER_TURN = 4 * MESSAGES_PER_FLUSH
 /**
- * While there are sessions that ask for little, those that ask for more do a slice, so many messages, and come again when all others
+ * While some sessions ask for little, those that ask for more do a slice, so many messages, and come again when all others
  * had their turn: together so long at each look at the sockets. The others wait no longer, however much they ask for.
  * Alone they do what a turn allows: with slices, eight sessions of 128 requests each were answered a third less.
  */
