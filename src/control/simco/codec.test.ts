@@ -133,6 +133,35 @@ test('chunks that come before the last one is read stand behind it', () => {
   }
 })
 
+test('long chunks that several decoders keep do not disturb one another', () => {
+  const text = vectors.map(({ hex }) => hex).join('').repeat(60), stream = Buffer.from(text, 'hex'), prng = createPrng(SEED)
+  const all = Array.from({ length: 60 }, () => vectors.map(({ hex }) => hex)).flat()
+  const readers = Array.from({ length: 4 }, () => ({ decoder: createDecoder(), at: 0, found: [] as string[] })), message = createMessage()
+  const take = ({ decoder, found }: typeof readers[0], most: number): void => {
+    while (most-- > 0 && decoder.next(message) === MESSAGE) found.push(encoded(message))
+  }
+  while (readers.some(({ at }) => at < stream.length)) {
+    const reader = readers[prng.below(4)]!, end = Math.min(stream.length, reader.at + 1 + prng.below(20_000))
+    const lent = Buffer.from(stream.subarray(reader.at, end))
+    reader.decoder.push(lent)
+    reader.at = end
+    take(reader, prng.below(300))
+    reader.decoder.keep()
+    lent.fill(0xff)
+    if (prng.below(8) === 0) {
+      const other = createDecoder()
+      other.push(stream.subarray(0, 10_000))
+      other.keep()
+      other.forget()
+      assert.equal(other.unreadBytes, 0)
+    }
+  }
+  for (const reader of readers) {
+    take(reader, Infinity)
+    assert.deepEqual(reader.found, all, `seed ${SEED}`)
+  }
+})
+
 test('what is kept of a message grows with what has come, not with what was announced', () => {
   const decoder = createDecoder(), message = createMessage()
   decoder.push(Buffer.from('0122fff80000000100', 'hex'))

@@ -36,6 +36,8 @@ export interface Decoder {
   push(chunk: Uint8Array): void
   /** Takes a copy of what is left of chunks, which from now on may change. */
   keep(): void
+  /** Forgets what is left of chunks. */
+  forget(): void
   /**
    * MESSAGE: one was read into `message`. BAD: one was skipped; its type and TID are in `message`, and `fault` says why. MORE: the
    * rest is kept, push the next chunk. BROKEN: the header cannot be, so nothing behind it can be read; `fault` is a BFM.
@@ -207,6 +209,12 @@ export function decodeMessage(
 const NOTHING = Buffer.alloc(0)
 /** A kept message starts with this much room, and gives back more than `KEPT_BYTES` when it is complete. */
 const FIRST_BYTES = 256, KEPT_BYTES = 4096
+/**
+ * Copies of long chunks lie in buffers that all decoders share: made anew, they are memory beside the heap, for which the collector
+ * goes through all of the heap.
+ */
+const ROOM_BYTES = 65_536, MOST_ROOMS = 16
+const rooms: Uint8Array[] = []
 
 class StreamDecoder implements Decoder {
   readonly fault = createFault()
@@ -216,6 +224,8 @@ class StreamDecoder implements Decoder {
   private at = 0
   /** The chunk is somebody else's. */
   private isLent = false
+  /** Where the chunk lies, if that is to be given back. */
+  private room: Uint8Array | null = null
   // The beginning of a message whose rest has not come, heldBytes of it. It grows with what has come, not with what is announced.
   private held: Uint8Array = NOTHING
 
@@ -225,15 +235,32 @@ class StreamDecoder implements Decoder {
 
   push(chunk: Uint8Array): void {
     this.isLent = this.unreadBytes === 0
-    this.chunk = this.isLent ? chunk : Buffer.concat([this.chunk.subarray(this.at), chunk])
-    this.at = 0
+    const whole = this.isLent ? chunk : Buffer.concat([this.chunk.subarray(this.at), chunk])
+    this.forget()
+    this.chunk = whole
   }
 
   keep(): void {
-    if (!this.isLent || this.unreadBytes === 0) return
+    const { unreadBytes, at } = this
+    if (!this.isLent || unreadBytes === 0) return
     this.isLent = false
-    this.chunk = Buffer.from(this.chunk.subarray(this.at))
+    const rest = this.chunk.subarray(at)
     this.at = 0
+    if (unreadBytes <= KEPT_BYTES || unreadBytes > ROOM_BYTES) {
+      this.chunk = Buffer.from(rest)
+      return
+    }
+    this.room = rooms.pop() ?? Buffer.allocUnsafeSlow(ROOM_BYTES)
+    this.room.set(rest)
+    this.chunk = this.room.subarray(0, unreadBytes)
+  }
+
+  forget(): void {
+    this.chunk = NOTHING
+    this.at = 0
+    if (this.room === null) return
+    if (rooms.length < MOST_ROOMS) rooms.push(this.room)
+    this.room = null
   }
 
   next(message: Message): Decoded {
@@ -248,8 +275,7 @@ class StreamDecoder implements Decoder {
       }
     }
     this.take(left)
-    this.chunk = NOTHING
-    this.at = 0
+    this.forget()
     return MORE
   }
 
@@ -269,8 +295,7 @@ class StreamDecoder implements Decoder {
   }
 
   private more(): typeof MORE {
-    this.chunk = NOTHING
-    this.at = 0
+    this.forget()
     return MORE
   }
 

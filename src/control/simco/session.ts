@@ -531,6 +531,7 @@ export class SimcoSession implements SessionListener {
     this.state = ENDED
     this.endedMs = shared.nowMs()
     this.agentChallenge = this.boxChallenge = NONE
+    this.decoder.forget()
     if (policySession !== null) {
       if (policySession.isOpen) policySession.end()
       shared.counters['sessions-closed']++
