@@ -105,7 +105,7 @@ midcom:
     allow-plain: true
     loopback-agent: two
     challenge: false
-    limits: {connections: 1, connections-per-remote: 2, open: 3s, idle: 4s, message: 5s, stalled: 6s, drain: 7s, queued-bytes: 512k, failures-per-minute: 9}
+    limits: {connections: 1, connections-per-remote: 2, open: 3s, idle: 4s, message: 5s, stalled: 6s, drain: 7s, queued-bytes: 512k, failures-per-minute: 9, faults-per-minute: 10, fault-wait: 8s}
   state: kept
   snmp:
     listen: ['[::1]:0', 127.0.0.1:1161]
@@ -183,7 +183,7 @@ midcom:
         allowPlain: true, loopbackAgent: 'two', challenge: false,
         limits: {
           connections: 1, connectionsPerRemote: 2, openMs: 3000, idleMs: 4000, messageMs: 5000, stalledMs: 6000, drainMs: 7000, queuedBytes: 524_288,
-          failuresPerMinute: 9,
+          failuresPerMinute: 9, faultsPerMinute: 10, faultWaitMs: 8000,
         },
       },
       stateDirectory: resolve('kept'),
@@ -349,7 +349,7 @@ test('config: a duration printed is the duration read', () => {
 
 test('config: the door takes the least and the most that the schema allows it', () => {
   const limits = single().filter(([path]) => path.startsWith('midcom.simco.limits.'))
-  assert.equal(limits.length, 9)
+  assert.equal(limits.length, 11)
   for (const which of ['min', 'max'] as const) {
     const lines = limits.map(([path, { 'x-value': rule }]) => `${path.split('.').at(-1)!}: ${rule![which]!}`)
     const { midcom } = good(`midcom: {simco: {limits: {${lines.join(', ')}}}}\n`)

@@ -246,6 +246,7 @@ function assembleMidcom(data: unknown, folder: string): MidcomConfig {
         messageMs: value('midcom.simco.limits.message'), stalledMs: value('midcom.simco.limits.stalled'),
         drainMs: value('midcom.simco.limits.drain'), queuedBytes: value('midcom.simco.limits.queued-bytes'),
         failuresPerMinute: value('midcom.simco.limits.failures-per-minute'),
+        faultsPerMinute: value('midcom.simco.limits.faults-per-minute'), faultWaitMs: value('midcom.simco.limits.fault-wait'),
       },
     },
     snmp: assembleSnmp(data, folder),

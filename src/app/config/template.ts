@@ -16,6 +16,8 @@ const LAB: Values = {
   'midcom.agents': [{ name: 'lab', 'acts-for': ['*'] }],
   'midcom.simco.loopback-agent': 'lab',
   'midcom.simco.challenge': false,
+  // Whoever writes an agent sends what cannot be, and is answered at once.
+  'midcom.simco.limits.faults-per-minute': 1_000_000,
   'midcom.state': 'pinhole-lab-state',
   'midcom.snmp.listen': ['127.0.0.1:1161'],
   'midcom.snmp.users': [{

@@ -1,7 +1,7 @@
 /** Counters of the SIMCO server: direction-what-unit, as everywhere in the box. */
 export function createSimcoCounters() {
   return {
-    'in-connections': 0, 'in-bytes': 0, 'in-messages': 0,
+    'in-connections': 0, 'in-delayed-connections': 0, 'in-bytes': 0, 'in-messages': 0,
     'out-bytes': 0, 'out-positive-messages': 0, 'out-negative-messages': 0,
     /** ARE, BFM, AST. */
     'out-event-messages': 0, 'out-bad-message-messages': 0, 'out-termination-messages': 0,

@@ -71,17 +71,24 @@ export interface SimcoLimits {
   drainMs: number
   /** Failed authentications a minute from one IPv4 address or one IPv6 /64; then its sessions are refused (0x0321). */
   failuresPerMinute: number
+  /**
+   * Sessions a minute from one IPv4 address or one IPv6 /64 that had to be ended: refused, broken off, or beyond a limit. Then for
+   * the rest of that minute nothing is read from its new connections for `faultWaitMs`.
+   */
+  faultsPerMinute: number
+  faultWaitMs: number
 }
 
 export const DEFAULT_LIMITS: Readonly<SimcoLimits> = {
   connections: 4096, connectionsPerRemote: 1024, payloadBytes: 65_528, openMs: 90_000, idleMs: 0, messageMs: 60_000,
   queuedBytes: 1_048_576, stalledMs: 60_000, drainMs: 2_000, failuresPerMinute: 10,
+  faultsPerMinute: 60, faultWaitMs: 500,
 }
 
 /** One line of a log. */
 export interface SimcoLogRecord {
-  event: 'listening' | 'connection-refused' | 'session-opened' | 'session-refused' | 'session-closed' | 'bad-message'
-    | 'authentication-failed' | 'policy-failed'
+  event: 'listening' | 'connection-refused' | 'connection-delayed' | 'session-opened' | 'session-refused' | 'session-closed'
+    | 'bad-message' | 'authentication-failed' | 'policy-failed'
   /** Number of the connection, from 1; 0: none. */
   connection: number
   /** Address and port of the other end, or where the listener is. */

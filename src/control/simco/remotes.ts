@@ -1,6 +1,6 @@
 /**
  * Who is at the other end: addresses as keys of tables, loopback, and names in client certificates. A table of remote addresses
- * counts connections and failed authentications; the second is bounded and forgets the oldest.
+ * counts connections, and others count what fails; those are bounded and forget the oldest.
  */
 import { parseAddress } from '../../base/address.ts'
 import type { X509Certificate } from 'node:crypto'
@@ -39,7 +39,7 @@ export function certificateNames(certificate: Pick<X509Certificate, 'subject' | 
 
 const WINDOW_MS = 60_000, MOST_REMOTES = 4096
 
-/** Failed authentications a minute by remote. Bounded: the remote that failed first is forgotten first. */
+/** What fails a minute by remote: authentications, sessions. Bounded: the remote that failed first is forgotten first. */
 export class Failures {
   private readonly table = new Map<string, { count: number; sinceMs: number }>()
   private readonly perMinute: number

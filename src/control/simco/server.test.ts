@@ -6,7 +6,9 @@ import { connect, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { composeChallenge, composeToken } from './authentication.ts'
 import { CHALLENGE, TOKEN } from './codec.ts'
-import { SIMCO_COUNTERS, SimcoConfigError, createSimcoServer, type SimcoServer, type SimcoServerOptions } from './server.ts'
+import {
+  SIMCO_COUNTERS, SimcoConfigError, createSimcoServer, type SimcoLogRecord, type SimcoServer, type SimcoServerOptions,
+} from './server.ts'
 import { bytesOf, createFakePolicy, createFakeTimers, messagesIn, octets, type FakePolicy } from './testing.ts'
 
 interface Pem { cert: string; key: string }
@@ -70,8 +72,8 @@ class Client {
   rest(): Promise<string[]> { return this.take(Infinity) }
 }
 
-async function dial(port: number): Promise<Client> {
-  const socket = connect(port, '127.0.0.1')
+async function dial(port: number, localAddress = '127.0.0.1'): Promise<Client> {
+  const socket = connect({ port, host: '127.0.0.1', localAddress })
   dialled.push(socket)
   await once(socket, 'connect')
   return new Client(socket)
@@ -185,6 +187,95 @@ test('failed authentications throttle their address for a minute; others, and wh
   timers.advance(1000)
 })
 
+const BAD = '0101ffff00000001', BFM_REPLY = ['0401000000000001']
+
+test('who has to be ended again and again is not read for a while, up to the end of that minute; others are', async t => {
+  const timers = createFakeTimers(), logged: SimcoLogRecord[] = []
+  const { port, server } = await box(t, { timers, limits: { faultsPerMinute: 3, faultWaitMs: 500 }, log: record => { logged.push(record) } })
+  const attempt = async () => (await dial(port, '127.0.0.2')).send(BAD).rest()
+  for (let n = 0; n < 3; n++) assert.deepEqual(await attempt(), BFM_REPLY)
+  assert.equal(server.counters['in-delayed-connections'], 0)
+
+  const delayed = await dial(port, '127.0.0.2')
+  delayed.send(SE)
+  await until(() => server.counters['in-delayed-connections'] === 1)
+  const neighbour = await dial(port)
+  assert.match((await neighbour.send(SE).take())[0]!, /^0201/)
+  timers.advance(499)
+  assert.match((await neighbour.send('0122000000000002').take())[0]!, /^0222/)
+  assert.deepEqual([server.sessions().length, server.counters['connections-current']], [1, 2])
+  timers.advance(1)
+  assert.match((await delayed.take())[0]!, /^0201/, 'it is not refused')
+  assert.deepEqual(logged.filter(({ event }) => event === 'connection-delayed').map(({ remote }) => remote.replace(/:.*/, '')), ['127.0.0.2'])
+
+  timers.advance(60_000)
+  assert.match((await (await dial(port, '127.0.0.2')).send(SE).take())[0]!, /^0201/)
+  assert.equal(server.counters['in-delayed-connections'], 1)
+})
+
+test('a connection that waits may go, and does not keep the box from closing', async t => {
+  const timers = createFakeTimers()
+  const { port, server } = await box(t, { timers, limits: { faultsPerMinute: 1, faultWaitMs: 500 } })
+  await (await dial(port)).send(BAD).rest()
+  for (const n of [1, 2]) {
+    const client = await dial(port)
+    await until(() => server.counters['in-delayed-connections'] === n)
+    if (n === 1) client.socket.destroy()
+  }
+  timers.advance(500)
+  // What has gone is noticed when it is read.
+  await until(() => server.counters['connections-current'] === 1)
+  const last = await dial(port)
+  await until(() => server.counters['in-delayed-connections'] === 3)
+  await server.close()
+  assert.deepEqual(await last.rest(), [])
+})
+
+test('faults are refusals, broken messages, broken TLS and exceeded limits; an orderly end and a lost connection are none', async t => {
+  const timers = createFakeTimers()
+  const limits = { faultsPerMinute: 1, faultWaitMs: 500, openMs: 1000, messageMs: 1000, stalledMs: 1000 }
+  const { port, server } = await box(t, { timers, limits })
+  const isDelayed = async () => {
+    const { 'in-delayed-connections': before, 'in-connections': connections } = server.counters
+    const client = await dial(port)
+    await until(() => server.counters['in-connections'] > connections)
+    client.socket.destroy()
+    timers.advance(500)
+    await until(() => server.counters['connections-current'] === 0)
+    const delayed = server.counters['in-delayed-connections'] > before
+    timers.advance(60_000)
+    return delayed
+  }
+  const ends: [string, boolean, (client: Client) => void | Promise<void>][] = [
+    ['ST', false, async client => { await client.send(SE, '0103000000000002').rest() }],
+    ['the client goes', false, async client => { await client.send(SE).take() }],
+    ['half a message and a reset', false, client => { client.send('0101') }],
+    ['BFM', true, async client => { await client.send(BAD).rest() }],
+    ['refused: no session yet', true, async client => { await client.send('0112000000000001').rest() }],
+    ['refused: another version', true, async client => { await client.send('01010008000000010001000404000000').rest() }],
+    ['half a message', true, async client => {
+      client.send(SE, '0112')
+      await client.take()
+      await until(() => server.sessions()[0]?.state === 'open')
+      await new Promise(resolve => setTimeout(resolve, 20))
+      timers.advance(1500)
+      await client.rest()
+    }],
+    ['nothing', true, async client => {
+      await until(() => server.sessions().length > 0)
+      timers.advance(1500)
+      await client.rest()
+    }],
+  ]
+  for (const [name, isFault, end] of ends) {
+    const client = await dial(port)
+    await end(client)
+    client.socket.destroy()
+    await until(() => server.counters['connections-current'] === 0)
+    assert.equal(await isDelayed(), isFault, name)
+  }
+})
+
 const TLS = { host: '127.0.0.1', port: 0, challenge: false, tls: { cert: pems['box']!.cert, key: pems['box']!.key, ca: pems['ca']!.cert } }
 const AGENTS = [
   { name: 'by-uri', certificates: ['URI:urn:agent:uri'] }, { name: 'by-dns', certificates: ['DNS:agent.example'] },
@@ -231,6 +322,18 @@ test('TLS with a challenge: no certificate is needed, but one that comes must be
   assert.equal(await answer(pems['agent-cn']!), '0201')
   assert.equal(await answer(pems['agent-dns']!), '0323')
   assert.equal(await answer(pems['rogue']!), 'nothing')
+})
+
+test('TLS: faults count there too, and a handshake whose connection had to wait comes about (what came meanwhile is not lost)', async t => {
+  const timers = createFakeTimers()
+  const { port, server } = await box(t, { timers, agents: AGENTS, listeners: [TLS], limits: { faultsPerMinute: 2, faultWaitMs: 500 } })
+  for (let n = 0; n < 2; n++) await (await dial(port)).send('00'.repeat(100)).rest()
+  const dialling = dialTls(port, pems['agent-cn']!)
+  await until(() => server.counters['in-delayed-connections'] === 1)
+  await new Promise(resolve => setTimeout(resolve, 20))
+  assert.equal(server.sessions().length, 0)
+  timers.advance(500)
+  assert.match((await (await dialling).send(SE).take())[0]!, /^0201/)
 })
 
 test('TLS: who goes in the middle of the handshake is gone at once; who closes its half after it is still owed its replies', async t => {
@@ -365,7 +468,7 @@ test('a session that is not opened is told AST in NOAUTH (RFC 4540 7.1)', async 
 
 test('a client that has stopped reading is cut off after a time', async t => {
   const timers = createFakeTimers()
-  const { port, server } = await box(t, { timers, limits: { stalledMs: 30_000 } })
+  const { port, server } = await box(t, { timers, limits: { stalledMs: 30_000, faultsPerMinute: 1 } })
   const good = await dial(port), deaf = await dial(port)
   await good.send(SE).take()
   await deaf.send(SE).take()
@@ -381,10 +484,12 @@ test('a client that has stopped reading is cut off after a time', async t => {
     await new Promise(resolve => setTimeout(resolve, 2))
   }
   assert.ok(passedMs >= 30_000, `${passedMs} ms`)
+  await dial(port)
+  await until(() => server.counters['in-delayed-connections'] === 1)
   assert.ok(requests < 2000, `${requests} of its requests were carried out`)
   assert.match((await good.send('0122000000ffff00').take())[0]!, /^0222/)
   timers.advance(1_000)
-  await until(() => server.counters['connections-current'] === 1)
+  await until(() => server.counters['connections-current'] === 2)
 })
 
 test('close: answers first, then AST to all, and the ports are free', async t => {

@@ -141,7 +141,7 @@ function checkListeners(listeners: readonly SimcoListener[], agents: readonly Si
 function checkLimits(limits: SimcoLimits): void {
   const least: Partial<Record<keyof SimcoLimits, number>> = {
     connections: 1, connectionsPerRemote: 1, payloadBytes: MAX_OPENING_PAYLOAD_BYTES, openMs: 1, idleMs: 0, messageMs: 1,
-    queuedBytes: MIN_QUEUED_BYTES, stalledMs: 1, drainMs: 1, failuresPerMinute: 1,
+    queuedBytes: MIN_QUEUED_BYTES, stalledMs: 1, drainMs: 1, failuresPerMinute: 1, faultsPerMinute: 1, faultWaitMs: 1,
   }
   for (const [name, from] of Object.entries(least)) {
     const value = limits[name as keyof SimcoLimits], to = name === 'payloadBytes' ? MAX_PAYLOAD_BYTES : Number.MAX_SAFE_INTEGER
@@ -164,6 +164,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   const connections = new Map<SimcoSession, SocketConnection>()
   const sockets = new Set<Socket>()
   const remotes = new RemoteConnections(), failures = new Failures(limits.failuresPerMinute)
+  const faults = new Failures(limits.faultsPerMinute), waiting = new Map<Socket, SimcoTimer>()
   const certified = new Map<string, string>()
   for (const { name, certificates = [] } of options.agents) for (const text of certificates) certified.set(text, name)
   const servers: Server[] = []
@@ -306,14 +307,14 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     connection.stalledBytes = queuedBytes
     if (queuedBytes > 0 && nowMs - connection.stalledSinceMs >= limits.stalledMs) {
       counters['drop-stalled-connections']++
-      session.terminate('the client has stopped reading')
+      session.fault('the client has stopped reading')
     } else if (session.waitsForOctets && nowMs - session.lastOctetMs >= limits.messageMs) {
       counters['drop-message-timeout-connections']++
       session.breakOff('the rest of a message did not come')
     } else if (session.state !== OPEN && nowMs - session.bornMs >= limits.openMs) {
       counters['drop-open-timeout-connections']++
       if (session.waitsForOctets) session.breakOff('the session was not opened in time')
-      else session.terminate('the session was not opened in time')
+      else session.fault('the session was not opened in time')
     } else if (limits.idleMs > 0 && session.state === OPEN && session.isIdle && nowMs - session.lastRequestMs >= limits.idleMs) {
       counters['drop-idle-connections']++
       session.terminate('idle')
@@ -346,6 +347,24 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     return true
   }
 
+  /**
+   * Calls `begin`; if sessions from there had to be ended too often, only after a while. Till then nothing is read, so who comes
+   * again at once is not answered at once: refused, it would come all the sooner.
+   */
+  function welcome(socket: Socket, begin: () => void): void {
+    if (!faults.isThrottled(remoteKey(socket.remoteAddress ?? ''), timers.nowMs())) return begin()
+    counters['in-delayed-connections']++
+    log({ event: 'connection-delayed', connection: 0, remote: name(socket), detail: 'too many of its sessions had to be ended' })
+    waiting.set(socket, timers.after(limits.faultWaitMs, () => {
+      waiting.delete(socket)
+      if (!socket.destroyed) begin()
+    }))
+    socket.once('close', () => {
+      waiting.get(socket)?.cancel()
+      waiting.delete(socket)
+    })
+  }
+
   /** Nothing if it is gone already. */
   function name(socket: Socket): string {
     const { remoteAddress, remotePort = 0 } = socket
@@ -368,6 +387,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
         return throttled
       },
       authenticationFailed() { failures.add(remote, timers.nowMs()) },
+      faulted() { faults.add(remote, timers.nowMs()) },
     }
   }
 
@@ -397,10 +417,12 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     const socket = readInPlace(accepted, octets => session?.receiveLent(octets))
     if (socket !== null) socket.on('error', () => { /* 'close' follows */ })
     if (!admit(socket ?? accepted)) (socket ?? accepted).destroy()
-    else if (socket === null) beginStream(accepted, listener)
+    else if (socket === null) welcome(accepted, () => beginStream(accepted, listener))
     else {
-      session = begin(socket, listener)
-      socket.resume()
+      welcome(socket, () => {
+        session = begin(socket, listener)
+        socket.resume()
+      })
     }
   }
 
@@ -428,6 +450,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
       })
       secure.on('tlsClientError', (error, socket) => {
         counters['drop-tls-connections']++
+        if (socket.remoteAddress !== undefined) faults.add(remoteKey(socket.remoteAddress), timers.nowMs())
         log({ event: 'connection-refused', connection: 0, remote: name(socket), detail: error.message.trimEnd() })
         socket.destroy()
       })
@@ -439,7 +462,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     server.on('connection', socket => {
       socket.on('error', () => { /* 'close' follows */ })
       if (secure === undefined) beginPlain(socket, listener)
-      else if (admit(socket)) secure.emit('connection', socket)
+      else if (admit(socket)) welcome(socket, () => { secure.emit('connection', socket) })
       else socket.destroy()
     })
     return server
@@ -481,6 +504,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
       isClosing = true
       const stopped = servers.splice(0).map(stop)
       for (const session of connections.keys()) session.terminate('shutdown')
+      for (const socket of waiting.keys()) socket.destroy()
       const gone = sockets.size === 0 ? Promise.resolve() : new Promise<void>(resolve => { onAllGone = resolve })
       // Handshakes have no session that could end them.
       const last = timers.after(limits.drainMs, () => { for (const socket of sockets) socket.destroy() })

@@ -416,7 +416,7 @@ test('a client that does not read: nothing more is read from it, then notificati
   for (let i = 0; i < 3000; i++) policy.listeners.forEach(listener => listener.ruleEvent(1, 60, 'agent'))
   rig.send()
   assert.equal(rig.session.state, ENDED)
-  assert.equal(rig.counters['drop-not-reading-connections'], 1)
+  assert.deepEqual([rig.counters['drop-not-reading-connections'], rig.faults], [1, 1])
   const most = rig.session.outbox.queuedBytes
   policy.listeners.forEach(listener => listener.ruleEvent(1, 60, 'agent'))
   assert.equal(rig.session.outbox.queuedBytes, most)

@@ -51,6 +51,8 @@ export interface Peer {
   /** Too many failed before from there: its sessions are refused. Asked when authentication begins. */
   isThrottled(): boolean
   authenticationFailed(): void
+  /** The session has to be ended: its client is refused, sends what cannot be, or exceeds a limit. */
+  faulted(): void
 }
 
 /** A connection as its session sees it. */
@@ -195,7 +197,7 @@ export class SimcoSession implements SessionListener {
     if (this.isOverLimit && this.state !== ENDED) {
       this.isOverLimit = false
       this.shared.counters['drop-not-reading-connections']++
-      this.terminate('the client does not read')
+      this.fault('the client does not read')
     }
     this.shared.counters['out-bytes'] += this.outbox.flush()
     if (this.state === ENDED) {
@@ -235,8 +237,15 @@ export class SimcoSession implements SessionListener {
     this.shared.wake(this)
   }
 
+  /** AST, as the client exceeds a limit. */
+  fault(detail: string): void {
+    this.peer.faulted()
+    this.terminate(detail)
+  }
+
   /** The rest of a message does not come (RFC 4540 6): BFM, and AST if the session is open. */
   breakOff(detail: string): void {
+    this.peer.faulted()
     this.shared.log({ event: 'bad-message', connection: this.peer.id, remote: this.peer.remote, detail })
     this.tellEvents()
     this.notify(BFM)
@@ -403,6 +412,11 @@ export class SimcoSession implements SessionListener {
     encodeHeader(this.outbox.output, code, tid)
     this.shared.counters['out-negative-messages']++
     if (!close) return
+    this.refused(code)
+  }
+
+  private refused(code: number): void {
+    this.peer.faulted()
     this.shared.log({ event: 'session-refused', connection: this.peer.id, remote: this.peer.remote, code })
     this.finish('refused')
   }
@@ -432,8 +446,7 @@ export class SimcoSession implements SessionListener {
       $out.version = VERSION_3_0
       encode(this.outbox.output, $out)
       this.shared.counters['out-negative-messages']++
-      this.shared.log({ event: 'session-refused', connection: peer.id, remote: peer.remote, code: VERSION_MISMATCH })
-      return this.finish('refused')
+      return this.refused(VERSION_MISMATCH)
     }
     if (!peer.challenged && peer.agent === undefined) return this.refuse(NO_AUTHORIZATION, tid, true)
     if (!authenticates) return this.open(peer.agent!, tid)

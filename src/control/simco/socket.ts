@@ -62,8 +62,8 @@ export function readInPlace(accepted: Socket, take: (octets: Uint8Array) => void
       return true
     },
   }
-  // The types know of `onread` where a client connects, and do not know of handles.
-  const socket = new Socket({ handle, allowHalfOpen: true, onread } as object)
+  // The types know of `onread` where a client connects, and do not know of handles, nor of starting with `resume`.
+  const socket = new Socket({ handle, allowHalfOpen: true, manualStart: true, onread } as object)
   // Its server counts the one that it has accepted.
   socket.on('close', () => accepted.destroy())
   return socket

@@ -291,6 +291,7 @@ export class Rig {
   /** Why the session waited for its turn, each time. */
   readonly came: ('first' | 'again')[] = []
   failures = 0
+  faults = 0
   /** Octets the client does not take. */
   stuckBytes = 0
   isStuck = false
@@ -339,7 +340,8 @@ export class Rig {
     Object.defineProperty(connection, 'queuedBytes', { get: () => this.stuckBytes })
     const peer: Peer = {
       id: 1, remote: '127.0.0.1:1', secure: false, agent: 'tester', challenged: false,
-      isThrottled: () => this.isThrottled, authenticationFailed: () => { this.failures++ }, ...options.peer,
+      isThrottled: () => this.isThrottled, authenticationFailed: () => { this.failures++ }, faulted: () => { this.faults++ },
+      ...options.peer,
     }
     this.session = new SimcoSession(this.shared, connection, peer)
   }
