@@ -123,7 +123,7 @@ export async function measureCrowd(p: CrowdParameters, directory: string): Promi
   const without: Stretch[] = [], troubled: Stretch[] = []
   try {
     // The compiler has its say about both first.
-    const warm = { ...options, seconds: p.warmSeconds / 2 }
+    const warm = { ...options, seconds: p.warmSeconds }
     await measureStretch(box, warm, false)
     await measureStretch(box, warm, true)
     for (let n = 0; n < p.stretches; n++) {
