@@ -17,21 +17,12 @@
 #include "histogram.h"
 #include "simco.h"
 
-static const char USAGE[] =
-  "usage: load redis|simco --port N [OPTION]...\n"
-  "options: --connections N (50)  --pipeline N (1)  --seconds N (3)  --warm-seconds N (1)\n"
-  "         --live N (20000)  --turnover  --rate N (0: as fast as it goes)  --lifetime N (600)  --host A.B.C.D (127.0.0.1)\n";
-
-static void die(const char *what) {
-  if (errno) fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
-  else fprintf(stderr, "load: %s\n", what);
-  exit(1);
-}
-
-static void usage(const char *what, const char *text) {
-  fprintf(stderr, "load: %s%s%s\n%s", what, text ? ": " : "", text ? text : "", USAGE);
-  exit(2);
-}
+#define PROGRAM "load"
+#define USAGE \
+  "usage: load redis|simco --port N [OPTION]...\n" \
+  "options: --connections N (50)  --pipeline N (1)  --seconds N (3)  --warm-seconds N (1)\n" \
+  "         --live N (20000)  --turnover  --rate N (0: as fast as it goes)  --lifetime N (600)  --host A.B.C.D (127.0.0.1)\n"
+#include "arguments.h"
 
 #define NS_PER_SEC 1000000000ull
 
@@ -50,13 +41,6 @@ static struct in_addr host;
 
 #define CONNECTIONS_MAX 1000
 #define PIPELINE_MAX 256
-
-static double number(const char *name, const char *text, double min, double max) {
-  char *end;
-  double v = text ? strtod(text, &end) : 0;
-  if (!text || end == text || *end || !(v >= min && v <= max)) usage(name, text);
-  return v;
-}
 
 static void read_arguments(int argc, char **argv) {
   if (argc < 2) usage("what protocol?", NULL);

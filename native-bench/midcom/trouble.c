@@ -15,38 +15,22 @@
 #include <unistd.h>
 #include "simco.h"
 
-static const char USAGE[] = "usage: trouble --port N [--agent N (0)] [--seconds N (3600)] [--host A.B.C.D (127.0.0.1)] [--from A.B.C.D (127.0.0.2)]\n";
+#define PROGRAM "trouble"
+#define USAGE "usage: trouble --port N [--agent N (0)] [--seconds N (3600)] [--host A.B.C.D (127.0.0.1)] [--from A.B.C.D (127.0.0.2)]\n"
+#include "arguments.h"
 
 static u32 port, first_agent, seconds = 3600;
 static struct in_addr host, from;
 static volatile int is_over;
-
-static void die(const char *what) {
-  if (errno) fprintf(stderr, "trouble: %s: %s\n", what, strerror(errno));
-  else fprintf(stderr, "trouble: %s\n", what);
-  exit(1);
-}
-
-static void usage(const char *what, const char *text) {
-  fprintf(stderr, "trouble: %s%s%s\n%s", what, text ? ": " : "", text ? text : "", USAGE);
-  exit(2);
-}
-
-static u32 number(const char *name, const char *text, long min, long max) {
-  char *end;
-  long v = text ? strtol(text, &end, 10) : 0;
-  if (!text || end == text || *end || v < min || v > max) usage(name, text);
-  return (u32)v;
-}
 
 static void read_arguments(int argc, char **argv) {
   host.s_addr = htonl(INADDR_LOOPBACK);
   from.s_addr = htonl(INADDR_LOOPBACK + 1);
   for (int i = 1; i < argc; i += 2) {
     const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
-    if (!strcmp(name, "--port")) port = number(name, value, 1, 65535);
-    else if (!strcmp(name, "--agent")) first_agent = number(name, value, 0, 65535);
-    else if (!strcmp(name, "--seconds")) seconds = number(name, value, 1, 86400);
+    if (!strcmp(name, "--port")) port = (u32)number(name, value, 1, 65535);
+    else if (!strcmp(name, "--agent")) first_agent = (u32)number(name, value, 0, 65535);
+    else if (!strcmp(name, "--seconds")) seconds = (u32)number(name, value, 1, 86400);
     else if (!strcmp(name, "--host")) { if (!value || !inet_aton(value, &host)) usage(name, value); }
     else if (!strcmp(name, "--from")) { if (!value || !inet_aton(value, &from)) usage(name, value); }
     else usage("unknown option", name);
