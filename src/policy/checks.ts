@@ -1,5 +1,5 @@
 /** What can be said of a request by itself, in the order of docs/midcom.md: the first check that fails is the reason. */
-import { createPrefixSet, maskWord } from '../base/address.ts'
+import { createPrefixSet } from '../base/address.ts'
 import { BIDIRECTIONAL, INBOUND, PARITY_ANY, PARITY_SAME } from './api.ts'
 import type { EnableRequest, Reason, Tuple } from './api.ts'
 import type { PolicyOptions } from './options.ts'
@@ -51,20 +51,10 @@ export function createChecks({ inside, limits, wildcards }: PolicyOptions): Chec
     return t.version === 4 ? insideSet.has4(t.word0) : insideSet.has6(t.word0, t.word1, t.word2, t.word3)
   }
 
-  function liesInside(t: Tuple): boolean {
-    return inside.some(({ version, words, prefixBits }) => {
-      if (version !== t.version || prefixBits > t.prefixBits) return false
-      for (let i = 0; i < words.length; i++) if (((words[i] ^ wordOf(t, i)) & maskWord(prefixBits, i)) !== 0) return false
-      return true
-    })
-  }
-
-  function checkAddresses(internal: Tuple, external: Tuple, mustLieInside: boolean): Reason | null {
+  function checkAddresses(internal: Tuple, external: Tuple): Reason | null {
     const bits = fullBits(internal)
     if (!isWithin(internal.prefixBits, 0, bits) || !isWithin(external.prefixBits, 0, bits)) return 'inconsistent'
-    if (internal.prefixBits === bits) {
-      if (isIllegal(internal) || !isInside(internal)) return 'illegal-address'
-    } else if (mustLieInside && !liesInside(internal)) return 'illegal-address'
+    if (internal.prefixBits === bits && (isIllegal(internal) || !isInside(internal))) return 'illegal-address'
     if (external.prefixBits === bits && (isIllegal(external) || isInside(external))) return 'illegal-address'
     return null
   }
@@ -83,11 +73,11 @@ export function createChecks({ inside, limits, wildcards }: PolicyOptions): Chec
     const shape = checkShape(internal, external, limits.portsPerRule)
     if (shape !== null) return shape
     if (!isWithin(direction, INBOUND, BIDIRECTIONAL) || (parity !== PARITY_ANY && parity !== PARITY_SAME)) return 'inconsistent'
-    return checkAddresses(internal, external, !wildcards.internal) ?? checkWildcards(internal, external)
+    return checkAddresses(internal, external) ?? checkWildcards(internal, external)
   }
 
   function disable(internal: Tuple, external: Tuple): Reason | null {
-    const reason = checkShape(internal, external, limits.portsPerRule) ?? checkAddresses(internal, external, false)
+    const reason = checkShape(internal, external, limits.portsPerRule) ?? checkAddresses(internal, external)
     if (reason !== null) return reason
     const isEverything = internal.prefixBits === 0 && external.prefixBits === 0 && internal.protocol === 0
     return isEverything ? 'no-external-wildcarding' : null

@@ -63,7 +63,7 @@ export interface PolicyOptions {
   wildcards: { internal: boolean; external: boolean; ports: boolean }
   /** What an enable rule without a reservation gets, on a box that is twice-NAT capable. */
   service: 'traditional' | 'twice'
-  /** Twice-NAT asked of a box that is not capable fails; else it counts as traditional. */
+  /** Twice-NAT asked of a NAT that is not capable fails; else it counts as traditional. A firewall ignores what is asked. */
   strictNatMode: boolean
   disableRules: boolean
   authorizer: PolicyAuthorizer

@@ -176,9 +176,10 @@ export class PolicyModel implements Policy {
     const range = isNat && !hasPorts(protocol) ? ALL_PORTS : request.range
     refuseIf(range === 0 || (range !== ALL_PORTS && range > options.limits.portsPerRule), 'illegal-range')
     refuseIf(![PARITY_ANY, PARITY_ODD, PARITY_EVEN].includes(request.parity), 'inconsistent')
-    // Reading: the box is capable, so a service is granted to IPv6 too, where it means nothing.
+    // Reading: the box is capable, so a service is granted to IPv6 too, where it means nothing: a firewall ignores it
+    // (RFC 5189 2.3.8).
     const isCapable = this.isTwiceCapable
-    refuseIf(request.service === TWICE && !isCapable && options.strictNatMode, 'nat-mode-not-supported')
+    refuseIf(isNat && request.service === TWICE && !isCapable && options.strictNatMode, 'nat-mode-not-supported')
     const service = isCapable && request.service !== TRADITIONAL ? TWICE : TRADITIONAL
     const lifetimeSec = this.grant(request.lifetimeSec, mostSec)
     this.checkRoom(group?.owner ?? session.agent)

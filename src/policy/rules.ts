@@ -151,7 +151,8 @@ export function createRules(box: Box, ends: Ends): Rules {
     if (!isWithin(range, 1, ALL_PORTS) || (range !== ALL_PORTS && range > limits.portsPerRule)) return fail('illegal-range')
     if (!isWithin(parity, PARITY_ANY, PARITY_EVEN)) return fail('inconsistent')
     if (!isWithin(request.service, 0, TWICE)) return fail('inconsistent')
-    if (request.service === TWICE && inside === null && options.strictNatMode) return fail('nat-mode-not-supported')
+    // A firewall ignores the service (RFC 5189 2.3.8, RFC 4540 8.2.2).
+    if (isNat && request.service === TWICE && inside === null && options.strictNatMode) return fail('nat-mode-not-supported')
     const service = inside === null || request.service === TRADITIONAL ? TRADITIONAL : TWICE
     const grantedSec = saved === undefined ? grant(request.lifetimeSec, maxSec) : grantAgain(saved)
     if (grantedSec === 0) return fail('lifetime-zero')

@@ -23,7 +23,8 @@ export const MIDCOM = section('Control by MIDCOM agents (RFC 5189). What the wor
   service: choice('traditional', ['traditional', 'twice'],
     'What a rule without a reservation gets on a box that can do twice-NAT.'),
   'strict-nat-mode': flag(true,
-    'Refuse a reservation of twice-NAT on a box that cannot do it. With false it becomes a traditional one (RFC 5189 4.2).'),
+    'Refuse a reservation of twice-NAT on a NAT that cannot do it. With false it becomes a traditional one (RFC 5189 4.2). ' +
+    'Where nothing is translated it is granted in any case (RFC 5189 2.3.8).'),
   'max-lifetime': duration('1h', '1s', LONGEST, '', 'Longest lifetime that a rule is granted.', seconds),
   'idle-timeout': duration('0s', '1s', LONGEST, '',
     'A rule without a packet for so long ends (RFC 5189 2.1.6). With 0s none ends for that, unless its agent asks for it.',

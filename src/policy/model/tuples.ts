@@ -96,9 +96,6 @@ export function checkAddresses(internal: Tuple, external: Tuple, options: Policy
   }
   if (isFull(internal) && !isInside(internal, options)) return 'illegal-address'
   if (isFull(external) && isInside(external, options)) return 'illegal-address'
-  // Reading: where a wildcarded A0 is not allowed, one that reaches beyond the inside is an illegal address
-  // before it is a wildcard.
-  if (!isFull(internal) && !wildcards.internal && !isInside(internal, options)) return 'illegal-address'
   if (!isFull(internal) && !wildcards.internal) return 'no-internal-wildcarding'
   if (!isFull(external) && !wildcards.external) return 'no-external-wildcarding'
   if (isPortWildcard(internal, external) && !wildcards.ports) return 'no-port-wildcarding'
