@@ -1,98 +1,13 @@
-import test, { type TestContext } from 'node:test'
+import test from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { connect, type Socket } from 'node:net'
-import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
+import { connect } from 'node:net'
+import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { composeChallenge, composeToken } from './authentication.ts'
 import { CHALLENGE, TOKEN } from './codec.ts'
-import {
-  SIMCO_COUNTERS, SimcoConfigError, createSimcoServer, type SimcoLogRecord, type SimcoServer, type SimcoServerOptions,
-} from './server.ts'
-import { bytesOf, createFakePolicy, createFakeTimers, messagesIn, octets, type FakePolicy } from './testing.ts'
-
-interface Pem { cert: string; key: string }
-const pems = JSON.parse(readFileSync('src/control/simco/testing-certificates.json', 'utf8')) as Record<string, Pem>
-const SE = '01010008000000010001000403000000', KEY = Buffer.alloc(32, 7)
-const PLAIN = { host: '127.0.0.1', port: 0, challenge: false, loopbackAgent: 'tester' }
-
-/** Clients of the test that runs. */
-const dialled: Socket[] = []
-
-interface Box { server: SimcoServer; port: number; policy: FakePolicy }
-async function box(t: TestContext, options: Partial<SimcoServerOptions> = {}): Promise<Box> {
-  const policy = createFakePolicy()
-  const server = createSimcoServer({ policy, agents: [], listeners: [PLAIN], ...options, limits: { drainMs: 300, ...options.limits } })
-  const [address] = await server.listen()
-  t.after(() => {
-    // With a clock that stands still, a client that does not close would never be closed.
-    for (const socket of dialled.splice(0)) socket.destroy()
-    return server.close()
-  })
-  return { server, port: address!.port, policy }
-}
-
-/** A client that counts octets: `take(n)` resolves with the next n messages, or with less if the connection ends before. */
-class Client {
-  readonly socket: Socket
-  closed = false
-  private bytes = Buffer.alloc(0)
-  private wake = (): void => { /* nobody waits */ }
-  constructor(socket: Socket) {
-    this.socket = socket
-    socket.on('data', (chunk: Buffer) => {
-      this.bytes = Buffer.concat([this.bytes, chunk])
-      this.wake()
-    })
-    socket.on('error', () => { /* 'close' follows */ })
-    for (const event of ['end', 'close']) {
-      socket.on(event, () => {
-        this.closed = true
-        this.wake()
-      })
-    }
-  }
-  send(...hex: (string | Uint8Array)[]): this {
-    this.socket.write(Buffer.concat(hex.map(one => typeof one === 'string' ? bytesOf(one) : one)))
-    return this
-  }
-  async take(messages = 1): Promise<string[]> {
-    const found: string[] = []
-    while (found.length < messages) {
-      const end = this.bytes.length < 4 ? Infinity : 8 + this.bytes.readUInt16BE(2)
-      if (this.bytes.length >= end) {
-        found.push(this.bytes.toString('hex', 0, end))
-        this.bytes = this.bytes.subarray(end)
-      } else if (this.closed) break
-      else await new Promise<void>(resolve => { this.wake = resolve })
-    }
-    return found
-  }
-  /** Everything up to the end. */
-  rest(): Promise<string[]> { return this.take(Infinity) }
-}
-
-async function dial(port: number, localAddress = '127.0.0.1'): Promise<Client> {
-  const socket = connect({ port, host: '127.0.0.1', localAddress })
-  dialled.push(socket)
-  await once(socket, 'connect')
-  return new Client(socket)
-}
-async function dialTls(port: number, options: ConnectionOptions = {}): Promise<Client> {
-  const socket: TLSSocket = connectTls({ port, host: '127.0.0.1', servername: 'localhost', ca: pems['ca']!.cert, ...options })
-  dialled.push(socket)
-  const client = new Client(socket)
-  await Promise.race([once(socket, 'secureConnect'), once(socket, 'close')]).catch(() => { /* the client has heard it */ })
-  return client
-}
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(resolve => setTimeout(resolve, 2))
-}
-function per(tid: number): Buffer {
-  const bytes = bytesOf('0112003000000011 000b000403010000 0009000c01201100138c0002c000020a 0009000c0100110300000002 00000000 000700040000012c')
-  bytes.writeUInt32BE(tid, 4)
-  return bytes
-}
+import { SIMCO_COUNTERS, SimcoConfigError, createSimcoServer, type SimcoLogRecord, type SimcoServerOptions } from './server.ts'
+import { Client, KEY, PLAIN, SE, box, dial, dialTls, pems, per, until } from './server-testing.ts'
+import { bytesOf, createFakePolicy, createFakeTimers, messagesIn, octets } from './testing.ts'
 
 test('a session over TCP: open, requests in one segment, answers in their order, end', async t => {
   const { server, port } = await box(t), client = await dial(port)
@@ -356,59 +271,6 @@ test('many requests over TLS are all answered in order', async t => {
   for (let n = 0; n < 20; n++) client.send(...Array.from({ length: 50 }, (_, i) => per(100 + 50 * n + i)))
   const replies = await client.take(1000)
   assert.deepEqual(replies.map(reply => parseInt(reply.slice(8, 16), 16)), Array.from({ length: 1000 }, (_, i) => 100 + i))
-})
-
-test('requests that take long do not hold up other sessions: the time of all is parted in turns', async t => {
-  let nowMs = 0
-  const { port, policy } = await box(t, { timers: { nowMs: () => nowMs, after: () => ({ cancel: () => { /* nothing is due */ } }) } })
-  const busy = await dial(port), other = await dial(port)
-  for (const client of [busy, other]) await client.send(SE).take()
-  const lists = Array.from({ length: 200 }, (_, n) => '01220000' + (100 + n).toString(16).padStart(8, '0'))
-  // Each list takes as long as a turn.
-  policy.refuse = what => {
-    if (what === 'list') nowMs += 4
-    return undefined
-  }
-  busy.send(...lists)
-  other.send('0121000800000500 0005000400000001')
-  assert.match((await other.take())[0]!, /^0343/)
-  assert.equal((await busy.take(200)).length, 200)
-  assert.ok(policy.asked.indexOf('status') < policy.asked.lastIndexOf('list') - 10, 'the other was heard in between')
-})
-
-test('many requests of one session do not hold up those of others that come later', async t => {
-  const { port, policy } = await box(t)
-  const busy = await dial(port), other = await dial(port)
-  for (const client of [busy, other]) await client.send(SE).take()
-  const lists = Array.from({ length: 8000 }, (_, n) => '01220000' + (100 + n).toString(16).padStart(8, '0'))
-  busy.send(...lists)
-  await until(() => policy.asked.length > 0)
-  other.send('0121000800000500 0005000400000001')
-  assert.match((await other.take())[0]!, /^0343/)
-  assert.ok(policy.asked.lastIndexOf('list') < 8000 / 2, `the other was heard after ${policy.asked.length} lists`)
-  assert.equal((await busy.take(8000)).length, 8000)
-})
-
-test('an agent with thousands of requests under way is not in the way of those that ask for one', async t => {
-  let nowMs = 0
-  const { port, policy } = await box(t, { timers: { nowMs: () => nowMs, after: () => ({ cancel: () => { /* nothing is due */ } }) } })
-  const busy = await dial(port), modest = await dial(port)
-  for (const client of [busy, modest]) await client.send(SE).take()
-  policy.refuse = what => {
-    if (what === 'list') nowMs += 0.1
-    return undefined
-  }
-  const lists = Array.from({ length: 4000 }, (_, n) => '01220000' + (100 + n).toString(16).padStart(8, '0'))
-  const status = (tid: number) => octets(0x0121, tid, { pid: 1 })
-  await modest.send(status(10)).take()
-  busy.send(...lists)
-  await until(() => policy.asked.includes('list'))
-  for (let tid = 11; tid < 16; tid++) await modest.send(status(tid)).take()
-  // A quarter of a millisecond of lists at each look, and few looks between two answers; a turn of 4 ms would be 40 of them each.
-  const at = policy.asked.flatMap((what, i) => what === 'status' ? i : []), between = at.slice(2).map((i, n) => i - at[n + 1]! - 1)
-  assert.equal(between.length, 4)
-  assert.ok(Math.min(...between) <= 20, `${between.join(' ')} lists between the answers of the other`)
-  assert.equal((await busy.take(4000)).length, 4000)
 })
 
 test('limits of connections, in all and from one address', async t => {
