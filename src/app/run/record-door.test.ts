@@ -31,8 +31,8 @@ async function setUp(t: TestContext, ringBytes = 1 << 20) {
   }
   t.after(close)
   /** A UDP frame to that port, received by a side or sent by it. */
-  function pass(port: number, side = SIDE_INSIDE, isSent = false, isOwn = false): Uint8Array {
-    const frame = buildPacket({ link: 'ethernet', proto: 'udp', src: 0x0a000005, dst: 0xc6336407 | 0, srcPort: 1000, dstPort: port, payload: new Uint8Array(60) })
+  function pass(port: number, side = SIDE_INSIDE, isSent = false, isOwn = false, bytes = 60): Uint8Array {
+    const frame = buildPacket({ link: 'ethernet', proto: 'udp', src: 0x0a000005, dst: 0xc6336407 | 0, srcPort: 1000, dstPort: port, payload: new Uint8Array(bytes) })
     frames.pool.set(frame, 128)
     frames.off[0] = 128
     frames.capBytes[0] = frames.wireBytes[0] = frame.length
@@ -189,6 +189,29 @@ test('door: who reads slowly loses frames, which are counted, and gets all that 
   const [{ received, dropped, accepted }] = statistics as [typeof statistics[number]]
   assert.deepEqual([received, accepted, packets.length], [COUNT, COUNT - dropped, COUNT - dropped])
   assert.ok(dropped > 100 && accepted > 5000, `${dropped} of ${COUNT} lost`)
+})
+
+test('door: for who reads nothing the box keeps a few megabytes and no more; what it lost is counted by side, sent or received', async (t) => {
+  const { path, pass } = await setUp(t), client = await openDoor(path)
+  await client.ask(ALL)
+  const EACH = 40, ROUNDS = 100, BYTES = 1400
+  for (let n = 0; n < ROUNDS; n++) {
+    for (let k = 0; k < EACH; k++) {
+      pass(k, SIDE_INSIDE, false, false, BYTES)
+      pass(k, SIDE_OUTSIDE, true, false, BYTES)
+      // Of one side both kinds are lost.
+      if (k % 4 === 0) pass(k, SIDE_OUTSIDE, false, false, BYTES)
+    }
+    await sleep(4)
+  }
+  client.finish()
+  const { packets, statistics } = await whole(client)
+  assert.deepEqual(statistics.map(({ received }) => received), [EACH * ROUNDS, EACH * ROUNDS * 5 / 4])
+  for (const [side, { received, dropped, accepted }] of statistics.entries()) {
+    assert.deepEqual([accepted, packets.filter(({ iface }) => iface === side).length], [received - dropped, accepted])
+  }
+  const keptBytes = packets.length * BYTES
+  assert.ok(keptBytes > 1 << 19 && keptBytes < 6 << 20, `${keptBytes} of ${EACH * ROUNDS * BYTES * 9 / 4} bytes were kept`)
 })
 
 test('door: a box that ends gives a recorder what there is and an end, closes other lines, and leaves no socket behind', async (t) => {

@@ -18,7 +18,8 @@ const dialled: Socket[] = []
 export interface Box { server: SimcoServer; port: number; policy: FakePolicy }
 export async function box(t: TestContext, options: Partial<SimcoServerOptions> = {}): Promise<Box> {
   const policy = createFakePolicy()
-  const server = createSimcoServer({ policy, agents: [], listeners: [PLAIN], ...options, limits: { drainMs: 300, ...options.limits } })
+  const limits = { drainMs: 300, ...options.limits }
+  const server = createSimcoServer({ policy, agents: [], listeners: [PLAIN], ...options, limits })
   const [address] = await server.listen()
   t.after(() => {
     // With a clock that stands still, a client that does not close would never be closed.
@@ -85,7 +86,8 @@ export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise(resolve => setTimeout(resolve, 2))
 }
 export function per(tid: number): Buffer {
-  const bytes = bytesOf('0112003000000011 000b000403010000 0009000c01201100138c0002c000020a 0009000c0100110300000002 00000000 000700040000012c')
+  const bytes = bytesOf('0112003000000011 000b000403010000 0009000c01201100138c0002c000020a'
+    + '0009000c0100110300000002 00000000 000700040000012c')
   bytes.writeUInt32BE(tid, 4)
   return bytes
 }
