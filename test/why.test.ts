@@ -85,6 +85,17 @@ test('why: after a capture the box knows its flows; a stranger is filtered until
   assert.equal(tooLate.explanation.reason?.name, 'no-mapping')
 })
 
+test('why: without a capture, what agents did counts from the beginning of the box, and a rule that is over lets nothing pass (RFC 5189 2.1.6)', async () => {
+  const text = `${SMALL}firewall: {outbound: deny}\nmidcom: {enabled: true, agents: [{name: a}]}\n`
+  const script = path.join(scratch, 'later.yaml')
+  const rule = 'agent: a, do: enable, internal: "10.0.0.5:5004 udp", direction: outbound, lifetime: 1s, expect: ok'
+  fs.writeFileSync(script, `- {at: 0s, ${rule}, external: "198.51.100.7:6000"}\n- {at: 5s, ${rule}, external: "198.51.100.8:6000"}\n`)
+  const verdict = async (peer: number, later: number) =>
+    (await ask(`udp 10.0.0.5:5004 > 198.51.100.${peer}:6000`, { text, script, later })).explanation.verdict
+  assert.deepEqual([await verdict(7, 0), await verdict(7, 999), await verdict(7, 1000)], ['sent', 'sent', 'dropped'])
+  assert.deepEqual([await verdict(8, 4999), await verdict(8, 5000), await verdict(8, 6000)], ['dropped', 'sent', 'dropped'])
+})
+
 test('why: with agents a rule that lets it pass is told, and was made', async () => {
   const text = `${SMALL}${fs.readFileSync('pcaps/midcom-call-config.yaml', 'utf8')}`
   const answer = await ask('udp 198.51.100.9:6000 > 10.0.0.5:7000', { text })

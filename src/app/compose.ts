@@ -163,6 +163,8 @@ export interface ComposeOptions {
   outInside: string | undefined
   outOutside: string | undefined
   clockNs: () => number
+  /** Virtual time begins at second 0 of time stamps, not at the first packet. */
+  isFromZero?: boolean
   /** Where the packet path tells of mappings; absent or null: nobody asks. */
   mappingLog?: MappingLog | null
   /** Explains packets; null: nobody watches. */
@@ -247,7 +249,7 @@ export async function compose(options: ComposeOptions): Promise<Machine> {
     frames, counters, engine: watched?.engine ?? engine, sides,
     world: live === undefined && needsWorld(settings) ? createWorld(frames, engine, settings.inside, settings.nat44) : null,
     inside: live?.inside ?? watched?.inside ?? towardsInside, outside: live?.outside ?? watched?.outside ?? towardsOutside,
-    scratchStart: planeStart, clockNs: options.clockNs, ...live !== undefined && { firstSec: 0 },
+    scratchStart: planeStart, clockNs: options.clockNs, ...(live !== undefined || options.isFromZero === true) && { firstSec: 0 },
   })
   return { frames, counters, engine, plane, channel, writers, watched }
 }

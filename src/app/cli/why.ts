@@ -37,7 +37,7 @@ export function registerWhy(program: Command): void {
     .option('--inside <prefix>', 'prefix of the inside network instead of those of the configuration, repeatable', prefixes, [])
     .addOption(new Option('--from <side>', 'side that it comes from (default: its source address decides)')
       .choices(['inside', 'outside']))
-    .option('--later <time>', 'how long after the last packet of the capture it comes, as in 5m', later, 0)
+    .option('--later <time>', 'how long after the last packet of the capture, or after the beginning, it comes, as in 5m', later, 0)
     .option('--seed <n>', 'seed of all random choices, 0 … 2^32-1', seed, 1)
     .option('--json', 'print JSON instead')
     .addHelpText('after', `

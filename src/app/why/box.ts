@@ -57,7 +57,8 @@ export async function openBox({ config, rulesFile, inside, seed, from, after, sc
   }
   const machine = await compose({
     config, inside, seed, outInside: undefined, outOutside: undefined, explainer, clockNs: () => 0,
-      isReplaceable: replacesRules(script),
+    // Without a capture, time begins with the box: what is later is, and agents had their time.
+    isFromZero: after === null, isReplaceable: replacesRules(script),
     interfaceName: (id) => input.reader?.interfaces[id]?.name,
     sides: (frames, prefixes) => {
       const bySource = sidesBySource(frames, prefixes)
@@ -114,6 +115,7 @@ export async function openBox({ config, rulesFile, inside, seed, from, after, sc
     }
   }
   const drops = counters[DROPS]
+  if (reader === null) mover.start(0)
 
   async function send(bytes: Uint8Array, laterMs: number, side: Side | null = from): Promise<Explanation> {
     frames.pool.set(bytes, input.share.poolStart)
