@@ -38,7 +38,7 @@ test('notifications reach other sessions of the same box, behind the reply', asy
   assert.match((await other.take())[0]!, /^0403/)
 })
 
-test('replies wait for a data plane elsewhere; it says when it is done', async t => {
+test('replies wait for a data plane elsewhere; it says when it is done', { timeout: 20_000 }, async t => {
   const { port, policy, server } = await box(t), client = await dial(port)
   policy.isRemote = true
   await client.send(SE).take()
@@ -46,6 +46,12 @@ test('replies wait for a data plane elsewhere; it says when it is done', async t
   await until(() => policy.asked.length === 1)
   await new Promise(resolve => setTimeout(resolve, 20))
   assert.ok(server.sessions()[0]!.queuedBytes > 0)
+  policy.apply()
+  assert.match((await client.take())[0]!, /^0212/)
+  // And the next one.
+  client.send(per(8))
+  await until(() => policy.asked.length === 2)
+  await new Promise(resolve => setTimeout(resolve, 20))
   policy.apply()
   assert.match((await client.take())[0]!, /^0212/)
 })

@@ -22,6 +22,25 @@ test('requests that take long do not hold up other sessions: the time of all is 
   assert.ok(policy.asked.indexOf('status') < policy.asked.lastIndexOf('list') - 10, 'the other was heard in between')
 })
 
+test('sessions are served in the order in which their requests came, over many turns; who comes later waits for them', { timeout: 20_000 }, async t => {
+  const CLIENTS = 60, EACH = 16
+  const { port } = await box(t, { timers: createFakeTimers() })
+  const clients = await Promise.all(Array.from({ length: CLIENTS + 1 }, () => dial(port)))
+  for (const client of clients) await client.send(SE).take()
+  const batch = Array.from({ length: EACH }, (_, n) => per(100 + n))
+  // Another order than that in which they have connected.
+  const order = Array.from({ length: CLIENTS }, (_, n) => clients[n * 7 % CLIENTS]!), latecomer = clients[CLIENTS]!
+  for (const client of order) client.send(...batch)
+  setImmediate(() => setImmediate(() => { latecomer.send(...batch) }))
+  const firstRules: number[] = []
+  for (const client of [...order, latecomer]) {
+    const own = (await client.take(CLIENTS * EACH + EACH)).filter(reply => reply.startsWith('0212'))
+    assert.equal(own.length, EACH)
+    firstRules.push(parseInt(/00050004(.{8})/.exec(own[0]!)![1]!, 16))
+  }
+  assert.deepEqual(firstRules, Array.from({ length: CLIENTS + 1 }, (_, n) => 1 + EACH * n))
+})
+
 test('many requests of one session do not hold up those of others that come later', async t => {
   const { port, policy } = await box(t)
   const busy = await dial(port), other = await dial(port)
