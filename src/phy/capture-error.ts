@@ -16,7 +16,7 @@ export class CaptureError extends Error {
 /** Names the file in an error of the system. `what` is the verb that failed: open, read, write. */
 export function captureError(what: string, path: string, cause: NodeJS.ErrnoException): CaptureError {
   const code = cause.code ?? 'EUNKNOWN'
-  const stream = path === '-' ? 'standard stream' : path
+  const stream = path !== '-' ? path : what === 'write' ? 'standard output' : 'standard input'
   return new CaptureError(code, path, `cannot ${what} ${stream}: ${systemReason(cause)}`)
 }
 

@@ -1,6 +1,7 @@
 /** `pinhole init`: prints a configuration to begin with. */
 import { writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
+import { systemReason } from '../../phy/capture-error.ts'
 import { labTemplate, template } from '../config/template.ts'
 import { Failure, STATUS } from './status.ts'
 
@@ -25,9 +26,9 @@ Examples:
       try {
         writeFileSync(output, text, { flag: force === true ? 'w' : 'wx' })
       } catch (error) {
-        const { code, message } = error as NodeJS.ErrnoException
-        if (code === 'EEXIST') throw new Failure(STATUS.output, `${output} exists; --force overwrites it`)
-        throw new Failure(STATUS.output, message, { cause: error })
+        const cause = error as NodeJS.ErrnoException
+        if (cause.code === 'EEXIST') throw new Failure(STATUS.output, `${output} exists; --force overwrites it`)
+        throw new Failure(STATUS.output, `cannot write ${output}: ${systemReason(cause)}`, { cause })
       }
     })
 }

@@ -2,6 +2,7 @@
 /** The `pinhole` program: reads the command line, hands over to a subcommand, turns what went wrong into a status. */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { systemReason } from '../../phy/capture-error.ts'
 import { tuneCompiler } from '../compiler.ts'
 import { ConfigError } from '../config/load.ts'
 import { registerBench } from './bench.ts'
@@ -83,9 +84,10 @@ function debugWanted(): boolean {
 
 if (debugWanted()) process.setSourceMapsEnabled(true)
 // A reader that closes our output early, as `head` does, has what it wants; what we write elsewhere still matters.
-for (const stream of [process.stdout, process.stderr]) {
+for (const [name, stream] of [['output', process.stdout], ['error', process.stderr]] as const) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') report(new Failure(STATUS.output, error.message, { cause: error }), debugWanted())
+    if (error.code === 'EPIPE') return
+    report(new Failure(STATUS.output, `cannot write standard ${name}: ${systemReason(error)}`, { cause: error }), debugWanted())
   })
 }
 process.on('uncaughtException', error => {

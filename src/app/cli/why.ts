@@ -28,7 +28,7 @@ interface WhyFlags {
 export function registerWhy(program: Command): void {
   program.command('why')
     .summary('say what the box would do with a packet, and what would turn the verdict')
-    .description('Say step by step what the box would do with a packet, and the smallest change of settings, or the rule,\n'
+    .description('Say step by step what the box would do with a packet, and the smallest change of settings, or the rule, '
       + 'that would turn the verdict. Each change that is told was tried, on a box that has seen the same packets.')
     .argument('<packet>', 'as in "udp 10.0.0.5:5004 > 203.0.113.7:6000"', packet)
     .option('--config <file>', 'YAML configuration (pinhole init prints one)')
