@@ -450,7 +450,9 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
       })
       secure.on('tlsClientError', (error, socket) => {
         counters['drop-tls-connections']++
-        if (socket.remoteAddress !== undefined) faults.add(remoteKey(socket.remoteAddress), timers.nowMs())
+        // Who only looks whether the port is open, as monitors do, does no harm.
+        const isGone = (error as NodeJS.ErrnoException).code === 'ECONNRESET'
+        if (!isGone && socket.remoteAddress !== undefined) faults.add(remoteKey(socket.remoteAddress), timers.nowMs())
         log({ event: 'connection-refused', connection: 0, remote: name(socket), detail: error.message.trimEnd() })
         socket.destroy()
       })
