@@ -37,6 +37,7 @@ Examples:
   pinhole check --schema > pinhole.schema.json
   pinhole check --against office.pcapng new.yaml --config pinhole.yaml
 
+Status 0: nothing is wrong. 1: something is. 2: a file cannot be read, whatever is wrong with others.
 With --against both configurations forward the capture, each as if it had counted from the first packet on. Status 1 tells that a
 flow would change, or that a rule can never decide; 3 that the capture is damaged. A rule is shadowed if rules before it match all
 that it could match, whatever packets come; a rule without a packet of this capture is told too, and changes no status.`)
@@ -54,7 +55,9 @@ that it could match, whatever packets come; a rule without a packet of this capt
       }
       if (options.config !== undefined || options.inside.length > 0) command.error('error: --config and --inside go with --against')
       const reports = files.map(checkFile)
-      if (reports.some(({ ok }) => !ok)) process.exitCode = STATUS.found
+      // Whoever cannot read a file knows nothing of what is in it.
+      if (reports.some(({ error }) => error !== null)) process.exitCode = STATUS.usage
+      else if (reports.some(({ ok }) => !ok)) process.exitCode = STATUS.found
       process.stdout.write(options.json === true
         ? JSON.stringify({ version: 1, ok: reports.every(({ ok }) => ok), files: reports }, null, 2) + '\n'
         : reports.map(reportText).join(''))

@@ -71,10 +71,14 @@ test('cli: a bug of ours ends with status 70 and one line', () => {
   assert.equal(stderr, 'pinhole: such a pity (a bug; --debug shows where)\n')
 })
 
-test('check: a good file is ok, a bad one is explained with status 1', () => {
+test('check: a good file is ok, a bad one is explained with status 1, one that is not there with status 2 as everywhere', () => {
   assert.deepEqual(pinhole(['check', 'good.yaml']), { status: 0, stdout: 'good.yaml: ok\n', stderr: '' })
+  assert.equal(pinhole(['check', 'good.yaml', 'bad.yaml']).status, 1)
+  for (const args of [['check', 'absent.yaml'], ['replay', 'absent.pcap'], ['replay', '--config', 'absent.yaml', 'absent.pcap']]) {
+    assert.equal(pinhole(args).status, 2, args.join(' '))
+  }
   const { status, stdout, stderr } = pinhole(['check', 'good.yaml', 'bad.yaml', 'absent.yaml'])
-  assert.equal(status, 1)
+  assert.equal(status, 2)
   assert.equal(stderr, '')
   assert.deepEqual(stdout.split('\n'), [
     'good.yaml: ok',
@@ -92,7 +96,7 @@ test('check: standard input is a file too', () => {
 
 test('check: --json tells the same to programs', () => {
   const { status, stdout } = pinhole(['check', '--json', 'bad.yaml', 'absent.yaml', '-'])
-  assert.equal(status, 1)
+  assert.equal(status, 2)
   assert.deepEqual(JSON.parse(stdout), {
     version: 1,
     ok: false,

@@ -74,7 +74,8 @@ With a script, exit status 1 tells that an answer was not the one that the scrip
 A damaged capture is replayed up to the damage; exit status 3 and the byte offset tell. An interrupted replay leaves
 good output files and a report of what it did; a second signal ends it at once.
 
-A filter of --explain may also ask for drop, sent, held, reason NAME, side inside, to outside, new, answered, hairpin, rule NAME:
+A filter of --explain may also ask for drop, sent, held, reason NAME, side inside, to outside, new, answered, hairpin, rule NAME,
+fragment:
   pinhole replay capture.pcap --explain
   pinhole replay capture.pcap --explain 'host 10.0.0.5 and udp port 5004'
   pinhole replay capture.pcap --explain 'reason filtered and not net 198.51.100.0/24' --explain-format json

@@ -1,8 +1,8 @@
 /** What the program answers to the shell. Documented by `pinhole --help`; scripts rely on it: numbers never change. */
 export const STATUS = {
   ok: 0,
-  /** `check` found errors, or flows that would change; a comparison found a regression; an answer was not the one that a script
-   * expects. */
+  /** `check` found errors, flows that would change or rules that can never decide; a comparison found a regression; an answer was
+   * not the one that a script expects; a packet does not pass. */
   found: 1,
   /** The command line or the configuration cannot be used, or an input cannot be opened. */
   usage: 2,
@@ -41,10 +41,10 @@ export class Failure extends Error {
 
 export const STATUS_HELP = `
 Exit status:
-  0   done; 'check' found nothing wrong
-  1   'check' found errors or flows that would change, a comparison found a regression,
-      an answer is not the one that a script expects, or the
-      packet that 'why' asks about does not pass
+  0   done; 'check' found nothing wrong; 'run' and 'record' were told to end
+  1   'check' found errors, flows that would change or rules that can never decide, a
+      comparison found a regression, an answer is not the one that a script expects, or
+      the packet that 'why' asks about does not pass
   2   the command line or the configuration cannot be used, or an input cannot be opened
   3   an input file is truncated or corrupt; everything before the fault was processed
   4   an output file could not be written
@@ -55,5 +55,5 @@ Exit status:
   8   ctl: refused: no sessions, rules, addresses or ports are left
   9   ctl: no answer in time
   70  a bug in pinhole; --debug shows where
-  130 interrupted (SIGINT); the outputs are valid
-  143 terminated (SIGTERM); the outputs are valid`
+  130 interrupted (SIGINT), but for 'run' and 'record'; the outputs are valid
+  143 terminated (SIGTERM), likewise`

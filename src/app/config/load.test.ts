@@ -14,7 +14,8 @@ import { checkConfig, ConfigError, defaultConfig, loadConfig } from './load.ts'
 import { durationToText, parseCount, parseDuration } from './quantity.ts'
 import { SCHEMA, settings } from './schema.ts'
 import type { SectionList, Setting } from './setting.ts'
-import { labTemplate, template } from './template.ts'
+import { labTemplate, limits, template } from './template.ts'
+import { parseValue } from './values.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'pinhole-config-'))
 after(() => rmSync(scratch, { recursive: true }))
@@ -261,6 +262,28 @@ test('config: what `init` prints means the defaults and names every setting', ()
   assert(template().split('\n').every(line => line.length <= 100 || line.startsWith('# `pinhole')))
   // Settings of the entries of lists stand in comments.
   for (const [path] of settings()) assert.match(template(), new RegExp(`^ *#? *${path.split(/\.|\[]\./).at(-1)!}:`, 'm'), path)
+})
+
+test('config: what `init` says that a setting may be, it may be, and nothing less or more', () => {
+  let ranges = 0
+  for (const [path, setting] of settings()) {
+    const rule = setting['x-value']
+    const said = /^(?:(.*), or )?(\S+) to (\S+)(?: .*)?; default /.exec(limits(setting))
+    if (rule?.min === undefined || said === null) continue
+    ranges++
+    const [, beside, min, max] = said
+    const asWritten = (value: string) => rule.kind === 'ports' ? `${value}-${value}` : value
+    for (const value of [...beside?.split(', ') ?? [], asWritten(min!), asWritten(max!)]) {
+      assert.equal(parseValue(rule, value).ok, true, `${path}: ${value}`)
+    }
+    if (beside === undefined) assert.equal(rule.off === true || rule.word !== undefined, false, path)
+    if (rule.kind !== 'count') continue
+    const [least, most] = [min!, max!].map((text) => parseCount(text)) as { ok: true; value: number }[]
+    for (const value of [least!.value - 1, most!.value + 1].filter((one) => one > 0)) {
+      assert.equal(parseValue(rule, value).ok, false, `${path}: ${value}`)
+    }
+  }
+  assert.ok(ranges > 60, `${ranges}`)
 })
 
 test('config: what `init --lab` prints can be used, and says which values are not the default', () => {

@@ -80,10 +80,11 @@ function comment(setting: Setting, indent: string): string[] {
 
 /** `2m to 12d; default 5m`. */
 export function limits(setting: Setting): string {
-  const { min, max, unit = '', off } = setting['x-value'] ?? {}
+  const { kind, min, max, unit = '', off, word } = setting['x-value'] ?? {}
+  const beside = [...off === true ? [kind === 'duration' ? '0s' : '0'] : [], ...word === undefined ? [] : [word]].join(', ')
   const range = setting.enum?.join(' | ')
     ?? (setting.type === 'boolean' ? 'true | false' : undefined)
-    ?? (min === undefined ? undefined : `${off === true ? '0s, or ' : ''}${min} to ${max} ${unit}`.trim())
+    ?? (min === undefined ? undefined : `${beside === '' ? '' : `${beside}, or `}${min} to ${max} ${unit}`.trim())
   return `${range === undefined ? 'Default' : `${range}; default`} ${inYaml(setting.default)}`
 }
 
