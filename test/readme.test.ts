@@ -1,4 +1,4 @@
-/** What README.md says by heart is held against the code. */
+/** What README.md says by heart is held against the code; what it has in common with the other documents, in docs.test.ts. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -42,10 +42,4 @@ test('README: names every option of pinhole replay, and its tables no option tha
   const table = readme.split('\n').filter((line) => /^\| `--/.test(line)).flatMap((line) => [...line.split('|')[1].matchAll(/`(--[a-z-]+)/g)])
   const known = [...options, ...optionsOf('classify')]
   for (const [, name] of table) assert.ok(known.includes(name), `${name} is an option of neither replay nor classify`)
-})
-
-test('README: every file that it points to is there', () => {
-  const links = [...readme.matchAll(/\]\(([^)#:]+)\)/g)].map(([, to]) => to)
-  const named = [...readme.matchAll(/`((?:docs|pcaps|src|test|native-bench)\/[\w./-]+)`/g)].map(([, to]) => to)
-  for (const file of [...links, ...named]) assert.ok(existsSync(file), file)
 })
