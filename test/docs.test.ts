@@ -4,8 +4,10 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
+import { checkConfig } from '../src/app/config/load.ts'
 import { durationToText, parseCount, parseDuration } from '../src/app/config/quantity.ts'
 import { settings } from '../src/app/config/schema.ts'
+import { checkScript } from '../src/app/script/script.ts'
 import { COUNTERS } from '../src/channel/counters.ts'
 import { DROP_REASONS } from '../src/channel/reasons.ts'
 import { SIMCO_COUNTERS } from '../src/control/simco/counters.ts'
@@ -28,10 +30,10 @@ function quoted(text: string): string[] {
   return [...text.matchAll(/`([^`\n]+)`/g)].map(([, inner]) => inner)
 }
 
-/** Cells of the rows of the first table behind a mark. */
-function rowsBehind(text: string, mark: string): string[][] {
-  const table = text.slice(text.indexOf(mark)).split('\n').slice(1).join('\n').match(/(?:^\|.*\n)+/m)
-  assert.ok(text.includes(mark) && table !== null, `${mark}: the table has lost its mark`)
+/** Cells of the rows of the table with that head, or of the first one behind a mark. */
+function rowsOf(text: string, mark: string): string[][] {
+  const table = text.slice(text.indexOf(mark)).match(/(?:^\|.*\n)+/m)
+  assert.ok(text.includes(mark) && table !== null, `${mark}: the table is not there`)
   return table[0].trimEnd().split('\n').slice(2).map((line) => line.slice(1, -1).split('|').map((cell) => cell.trim()))
 }
 
@@ -70,7 +72,7 @@ test('docs: behaviour.md says when each drop happens', () => {
 
 test('docs: the table of reasons in midcom.md is the list in the code, with the code of SIMCO and the state of the MIDCOM-MIB', () => {
   const text = read('docs/midcom.md')
-  const rows = rowsBehind(text, '<!-- reasons -->').map(([reason, , code, state]) => [reason, code, state])
+  const rows = rowsOf(text, '<!-- reasons -->').map(([reason, , code, state]) => [reason, code, state])
   assert.deepEqual(rows, REASONS.map((reason) =>
     [`\`${reason}\``, `0x${REPLY_CODES[reason].toString(16).toUpperCase().padStart(4, '0')}`, String(failureOf(reason).state)]))
   // And the order of checks tells of each when it is the answer, but for those that no check of the box has.
@@ -108,7 +110,7 @@ function forms(path: string): string[] {
 }
 
 test('docs: the defaults in the README are those of the settings that stand beside them', () => {
-  const rows = rowsBehind(read('README.md'), '## Limits and defaults')
+  const rows = rowsOf(read('README.md'), '## Limits and defaults')
   let held = 0
   for (const [what, defaults, named] of rows) {
     let section = ''
@@ -126,6 +128,32 @@ test('docs: the defaults in the README are those of the settings that stand besi
     }
   }
   assert.ok(held >= 25, `${held}`)
+})
+
+test('docs: every piece of YAML is a configuration without an error, or a script', () => {
+  let pieces = 0
+  for (const file of DOCS) {
+    for (const [, text] of read(file).matchAll(/^```yaml\n([\s\S]*?)^```$/gm)) {
+      pieces++
+      const { problems } = text.startsWith('- ') ? checkScript(text) : checkConfig(text)
+      assert.deepEqual(problems, [], `${file}: ${text}`)
+    }
+  }
+  assert.ok(pieces >= 3, `${pieces}`)
+})
+
+test('docs: the rooms of ARCHITECTURE.md may import what lint lets them, and its table of dependencies has them all', () => {
+  const text = read('ARCHITECTURE.md')
+  const rooms = rowsOf(text, '| room | what lives there | may import |').map(([room, , may]) => [room.replaceAll('`', ''), may])
+  const [, source] = /const MAY = \{([\s\S]*?)\n\}/.exec(read('.dependency-cruiser.cjs'))!
+  const held = [...source.matchAll(/(\w+): \[([^\]]*)\]/g)].map(([, room, list]) => [room, list.replaceAll("'", '')])
+  const inWords: Record<string, string> = { '': 'nothing', '.*': 'everything' }
+  assert.deepEqual(rooms.map(([room, may]) => [room, may.replace(/;.*/, '')]), held.map(([room, list]) => [room, inWords[list] ?? list]))
+  const packages = JSON.parse(read('package.json')) as Record<string, Record<string, string>>
+  const named = new Set(rowsOf(text, '| what | for | reason |').flatMap(([what]) => quoted(what)))
+  const missing = ['dependencies', 'optionalDependencies', 'devDependencies'].flatMap((kind) => Object.keys(packages[kind]))
+    .filter((name) => !named.has(name) && !name.startsWith('@types/') && name !== '@eslint/js')
+  assert.deepEqual(missing, [])
 })
 
 test('docs: every file, script of npm and option that they name is there', () => {

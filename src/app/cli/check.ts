@@ -38,9 +38,10 @@ Examples:
   pinhole check --against office.pcapng new.yaml --config pinhole.yaml
 
 Status 0: nothing is wrong. 1: something is. 2: a file cannot be read, whatever is wrong with others.
-With --against both configurations forward the capture, each as if it had counted from the first packet on. Status 1 tells that a
-flow would change, or that a rule can never decide; 3 that the capture is damaged. A rule is shadowed if rules before it match all
-that it could match, whatever packets come; a rule without a packet of this capture is told too, and changes no status.`)
+With --against both configurations forward the capture, each as if it had counted from the first packet on; by which side a packet
+comes, its source tells. Status 1 tells that a flow would change, or that a rule can never decide; 3 that the capture is damaged. A
+rule is shadowed if rules before it match all that it could match, whatever packets come; a rule without a packet of this capture is
+told too, and changes no status.`)
     .action(async (files: string[], options: CheckFlags, command: Command) => {
       if (options.schema === true) {
         if (files.length > 0) command.error('error: --schema takes no files')

@@ -78,8 +78,9 @@ export function registerRun(program: Command): void {
     .addHelpText('after', `
 A line that begins with "ready:" says that packets pass and doors are open, and which. SIGTERM and SIGINT tell agents that their
 sessions end, and end the box with status 0 and a summary; a second signal ends it at once. SIGHUP reads the configuration again:
-what agents may do counts from then on, and agents that are gone lose their sessions; firewall.rules count from then on, and flows
-that they forbid end at once, all others go on. Keys, doors, interfaces and all other settings count from the next start.
+what agents may do and what SNMP users see count from then on, and agents that are gone lose their sessions; firewall.rules count
+from then on, and flows that they forbid end at once, all others go on. Keys, users, doors, interfaces and all other settings count
+from the next start.
 
 Interfaces need Linux, the driver that npm has compiled, and CAP_NET_RAW (root; CAP_NET_ADMIN as well for --fix-offload, and with
 CAP_BPF for the drivers xdp, xdpdrv and xdpgeneric: AF_XDP where the interface has it, in its driver, or anywhere). The kernel
