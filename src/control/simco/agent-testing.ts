@@ -2,6 +2,7 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import { createDecoder, createOutput, encode, encodeHeader, MESSAGE } from './codec.ts'
+import { patiently } from './testing.ts'
 import { CAPABILITIES, createMessage, NEGATIVE_REPLY, SE_REPLY, VERSION_MISMATCH, type Message } from './messages.ts'
 
 /** RFC 4540 4.3.3: a NAPT and packet filter with PDR; IPv4 inside and outside. */
@@ -46,9 +47,8 @@ export async function createFakeBox(tls: TlsOptions | null = null): Promise<Fake
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
   return {
     port: (server.address() as AddressInfo).port,
-    next() {
-      const session = come.shift()
-      return session === undefined ? new Promise((resolve) => takers.push(resolve)) : Promise.resolve(session)
+    async next() {
+      return come.shift() ?? await patiently(new Promise<FakeSession>((resolve) => takers.push(resolve)), () => 'nobody has connected')
     },
     close() {
       for (const socket of sockets) socket.destroy()
@@ -72,11 +72,12 @@ function createSession(socket: Socket): FakeSession {
     }
   })
   socket.on('error', () => { /* the agent may be gone */ })
-  const closed = new Promise<void>((resolve) => { socket.once('close', () => resolve()) })
+  const gone = new Promise<void>((resolve) => { socket.once('close', () => resolve()) })
   const session: FakeSession = {
-    closed,
+    get closed() { return patiently(gone, () => 'the agent has not closed') },
     async take() {
-      const message = come.shift() ?? await new Promise<Message>((resolve) => takers.push(resolve))
+      const message = come.shift()
+        ?? await patiently(new Promise<Message>((resolve) => takers.push(resolve)), () => `no message has come behind '${last}'`)
       const output = createOutput()
       encode(output, message)
       last = Buffer.from(output.bytes.subarray(0, output.end)).toString('hex')

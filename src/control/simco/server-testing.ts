@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { createSimcoServer, type SimcoServer, type SimcoServerOptions } from './server.ts'
-import { bytesOf, createFakePolicy, type FakePolicy } from './testing.ts'
+import { bytesOf, createFakePolicy, patiently, type FakePolicy } from './testing.ts'
 
 interface Pem { cert: string; key: string }
 export const pems = JSON.parse(readFileSync('src/control/simco/testing-certificates.json', 'utf8')) as Record<string, Pem>
@@ -29,7 +29,7 @@ export async function box(t: TestContext, options: Partial<SimcoServerOptions> =
   return { server, port: address!.port, policy }
 }
 
-/** A client that counts octets: `take(n)` resolves with the next n messages, or with less if the connection ends before. */
+/** A client that counts octets: `take(n)` resolves with the next n messages, or with less if the connection ends before. It fails when nothing comes. */
 export class Client {
   readonly socket: Socket
   closed = false
@@ -61,7 +61,10 @@ export class Client {
         found.push(this.bytes.toString('hex', 0, end))
         this.bytes = this.bytes.subarray(end)
       } else if (this.closed) break
-      else await new Promise<void>(resolve => { this.wake = resolve })
+      else {
+        const more = new Promise<void>(resolve => { this.wake = resolve })
+        await patiently(more, () => `nothing more has come: ${found.length} of ${messages} messages, the last one ${found.at(-1) ?? 'none'}`)
+      }
     }
     return found
   }
@@ -83,7 +86,9 @@ export async function dialTls(port: number, options: ConnectionOptions = {}): Pr
   return client
 }
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(resolve => setTimeout(resolve, 2))
+  let isOver = false
+  const come = async () => { while (!isOver && !condition()) await new Promise(resolve => setTimeout(resolve, 2)) }
+  await patiently(come(), () => `this is not so: ${String(condition)}`).finally(() => { isOver = true })
 }
 export function per(tid: number): Buffer {
   const bytes = bytesOf('0112003000000011 000b000403010000 0009000c01201100138c0002c000020a'

@@ -245,6 +245,24 @@ export function createFakeTimers(): FakeTimers {
   }
 }
 
+/** So long a test waits for what does not come. Seconds are counted one by one: while the process is stopped it does not wait. */
+const PATIENCE_SEC = 20
+
+/** What `coming` brings; fails with that reason if it takes too long. */
+export async function patiently<T>(coming: Promise<T>, reason: () => string): Promise<T> {
+  let left = PATIENCE_SEC, timer: NodeJS.Timeout | undefined
+  const late = new Promise<'late'>(resolve => {
+    timer = setInterval(() => { if (--left === 0) resolve('late') }, 1000)
+  })
+  try {
+    const first = await Promise.race([coming.then(value => ({ value })), late])
+    if (first === 'late') throw new Error(`after ${PATIENCE_SEC} s ${reason()}`)
+    return first.value
+  } finally {
+    clearInterval(timer)
+  }
+}
+
 export function bytesOf(hex: string): Buffer { return Buffer.from(hex.replace(/\s+/g, ''), 'hex') }
 
 /** Octets of a message of that type with these fields. */
