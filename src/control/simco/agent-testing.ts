@@ -48,7 +48,8 @@ export async function createFakeBox(tls: TlsOptions | null = null): Promise<Fake
   return {
     port: (server.address() as AddressInfo).port,
     async next() {
-      return come.shift() ?? await patiently(new Promise<FakeSession>((resolve) => takers.push(resolve)), () => 'nobody has connected')
+      return come.shift()
+        ?? await patiently(new Promise<FakeSession>((resolve) => takers.push(resolve)), () => 'nobody has connected')
     },
     close() {
       for (const socket of sockets) socket.destroy()

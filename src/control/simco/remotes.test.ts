@@ -17,16 +17,21 @@ test('what is loopback', () => {
 })
 
 test('failures count for a minute, and the table is bounded', () => {
-  const failures = new Failures(3)
-  for (let n = 0; n < 3; n++) {
-    assert.ok(!failures.isThrottled('a', 1000))
-    failures.add('a', 1000 + n)
+  for (const startMs of [1000, 1e9]) {
+    const failures = new Failures(3)
+    for (let n = 0; n < 3; n++) {
+      assert.ok(!failures.isThrottled('a', startMs))
+      failures.add('a', startMs + n)
+    }
+    assert.ok(failures.isThrottled('a', startMs + 59_999))
+    assert.ok(!failures.isThrottled('b', startMs + 59_999))
+    assert.ok(!failures.isThrottled('a', startMs + 60_000))
+    // The minute begins with the first of them, also when nobody has asked meanwhile.
+    for (const afterMs of [60_000, 119_000, 120_500]) failures.add('c', startMs + afterMs)
+    assert.ok(!failures.isThrottled('c', startMs + 120_500))
+    for (let n = 0; n < 10_000; n++) failures.add(`remote ${n}`, startMs + 121_000)
+    assert.equal(failures.size, 4096)
   }
-  assert.ok(failures.isThrottled('a', 60_999))
-  assert.ok(!failures.isThrottled('b', 60_999))
-  assert.ok(!failures.isThrottled('a', 61_000))
-  for (let n = 0; n < 10_000; n++) failures.add(`remote ${n}`, 2000)
-  assert.equal(failures.size, 4096)
 })
 
 test('connections by remote: an entry lives as long as a connection', () => {

@@ -29,7 +29,10 @@ export async function box(t: TestContext, options: Partial<SimcoServerOptions> =
   return { server, port: address!.port, policy }
 }
 
-/** A client that counts octets: `take(n)` resolves with the next n messages, or with less if the connection ends before. It fails when nothing comes. */
+/**
+ * A client that counts octets: `take(n)` resolves with the next n messages, or with less if the connection ends before. It fails when
+ * nothing comes.
+ */
 export class Client {
   readonly socket: Socket
   closed = false
@@ -62,8 +65,8 @@ export class Client {
         this.bytes = this.bytes.subarray(end)
       } else if (this.closed) break
       else {
-        const more = new Promise<void>(resolve => { this.wake = resolve })
-        await patiently(more, () => `nothing more has come: ${found.length} of ${messages} messages, the last one ${found.at(-1) ?? 'none'}`)
+        const more = new Promise<void>(resolve => { this.wake = resolve }), last = found.at(-1) ?? 'none'
+        await patiently(more, () => `nothing more has come: ${found.length} of ${messages} messages, the last one ${last}`)
       }
     }
     return found

@@ -17,6 +17,7 @@ test('a session over TCP: open, requests in one segment, answers in their order,
   client.send(...[10, 11, 12].map(per), '0122000000000020', '0103000000000021')
   assert.deepEqual((await client.rest()).map(reply => reply.slice(0, 4) + reply.slice(8, 16)),
     ['02120000000a', '02120000000b', '02120000000c', '022200000020', '020300000021'])
+  assert.equal(server.sessions()[0]!.requests, 6)
   client.socket.end()
   await until(() => server.counters['connections-current'] === 0)
   assert.equal(server.counters['sessions-closed'], 1)
@@ -203,6 +204,17 @@ const AGENTS = [
   { name: 'by-cn', certificates: ['CN:agent-cn'], key: KEY },
 ]
 
+test('where Node cannot read into a buffer of ours, connections are read as streams', async t => {
+  const { port } = await box(t), client = await dial(port)
+  const handles = Object.getPrototypeOf((client.socket as unknown as { _handle: object })._handle) as object
+  Object.defineProperty(handles, 'useUserBuffer', { value: undefined, configurable: true })
+  t.after(() => { delete (handles as { useUserBuffer?: unknown }).useUserBuffer })
+  const other = await dial(port)
+  other.socket.end(Buffer.concat([bytesOf(SE), per(5)]))
+  assert.deepEqual((await other.rest()).map(reply => reply.slice(0, 4)), ['0201', '0212'])
+  assert.match((await client.send(SE).take())[0]!, /^0201/)
+})
+
 test('TLS 1.3: a client certificate says which agent it is, by URI, DNS or common name', async t => {
   const { port, server } = await box(t, { agents: AGENTS, listeners: [TLS] })
   for (const [file, agent] of [['agent-uri', 'by-uri'], ['agent-dns', 'by-dns'], ['agent-cn', 'by-cn']] as const) {
@@ -322,6 +334,27 @@ test('time: the rest of a message, opening, idling; each ends its connection and
   // A client that does not close is closed.
   timers.advance(1_000)
   await until(() => server.counters['connections-current'] === 0)
+})
+
+test('who waits for policy is not idle, and is not late with the rest of a message', async t => {
+  const timers = createFakeTimers()
+  const { port, policy, server } = await box(t, { timers, limits: { idleMs: 1000, messageMs: 1000 } }), client = await dial(port)
+  await client.send(SE).take()
+  policy.isSlow = true
+  client.send(per(5), '01220000')
+  await until(() => policy.asked.length === 1)
+  timers.advance(5000)
+  policy.isSlow = false
+  policy.settle()
+  assert.match((await client.take())[0]!, /^0212/)
+  // Time counts from here on.
+  timers.advance(500)
+  client.send('00000006')
+  assert.match((await client.take())[0]!, /^0222/)
+  assert.deepEqual([server.counters['drop-idle-connections'], server.counters['drop-message-timeout-connections']], [0, 0])
+  timers.advance(1500)
+  assert.deepEqual(await client.rest(), ['0402000000000001'])
+  timers.advance(1000)
 })
 
 test('a session that is not opened is told AST in NOAUTH (RFC 4540 7.1)', async t => {

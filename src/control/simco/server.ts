@@ -178,7 +178,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   let answering: SimcoSession[] = [], held: SimcoSession[] = []
   const awake: SimcoSession[] = []
   const late: SimcoSession[] = [], again: SimcoSession[] = []
-  let unanswered = 0, isTurnDue = false
+  let unanswered = 0, isTurnDue = false, isAppliedDue = false
   /** Who came again last, and when somebody else last asked for no more than a slice. */
   let greedy: SimcoSession | null = null, modestMs = -Infinity
   /** When the turn is over; null: nobody has looked at the clock. */
@@ -197,7 +197,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     inTurn: false,
     turned(session, messages) {
       shared.inTurn = false
-      if (messages > 0 && messages <= SLICE && !session.isLate && session !== greedy) modestMs = session.lastOctetMs
+      if (messages > 0 && messages <= SLICE && session !== greedy) modestMs = session.lastOctetMs
       shared.messagesLeft -= messages
       unanswered += messages
       if (!session.isAnswering) answering.push(session)
@@ -235,14 +235,12 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     // Each once, those first that have waited longest.
     for (let n = late.length; n > 0 && shared.messagesLeft > 0 && !shared.isTimeUp(); n--) late.shift()!.continue()
     flush()
-    // These at least once, however long the others have worked.
+    // These have a time of their own, however long the others have worked.
     renew()
     const nowMs = timers.nowMs(), isShared = nowMs - modestMs < MODEST_MS
     shared.slice = isShared ? SLICE : MESSAGES_PER_TURN
     turnEndMs = nowMs + (isShared ? AGAIN_MS : TURN_MS)
-    for (let isFirst = true; again.length > 0 && shared.messagesLeft > 0 && (isFirst || !shared.isTimeUp()); isFirst = false) {
-      again.shift()!.continue()
-    }
+    while (again.length > 0 && shared.messagesLeft > 0 && !shared.isTimeUp()) again.shift()!.continue()
     flush()
     renew()
     if (late.length > 0 || again.length > 0) turnLater()
@@ -256,6 +254,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   /** Sends what may leave: answers, then notifications. */
   function flush(): void {
     if ((policy.appliedTicket() - policy.ticket() | 0) < 0) policy.pump()
+    if (isAppliedDue) sendHeld()
     const first = answering
     answering = []
     unanswered = 0
@@ -280,13 +279,17 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     held.push(session)
   }
 
-  policy.onApplied(() => {
+  policy.onApplied(sendHeld)
+
+  function sendHeld(): void {
+    // In the middle of a request, which may ask the data plane for room: when it is over.
+    isAppliedDue = shared.inTurn
     if (shared.inTurn || held.length === 0) return
     const now = held
     held = []
     for (const session of now) session.isHeld = false
     for (const session of now) send(session)
-  })
+  }
 
   function sweep(): void {
     const nowMs = timers.nowMs()

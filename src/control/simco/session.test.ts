@@ -1,7 +1,7 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
 import { CLOSED, ENDED, FORGOTTEN_BYTES, NOAUTH, OPEN, UNREAD_BYTES, type SessionState } from './session.ts'
-import { composeChallenge, composeToken } from './authentication.ts'
+import { composeChallenge, composeToken, readCredential } from './authentication.ts'
 import { CHALLENGE, FORMATS, HEADER_BYTES, PRL_REQUEST, PRS_REQUEST, TOKEN, type Message } from './codec.ts'
 import { Rig, bytesOf, createFakePolicy, messagesIn, octets, type RigOptions } from './testing.ts'
 
@@ -211,6 +211,8 @@ test('a wrong, foreign, reflected or missing token: 0x0323, close, and it counts
     const sa = octets(0x0102, 2, token === undefined ? {} : { present: 1 << TOKEN, token })
     assert.deepEqual(rig.say(sa), ['0323000000000002'], what)
     assert.ok(rig.isEnded && rig.failures === 1 && rig.counters['authentication-failures'] === 1, what)
+    const { agent, remote } = rig.logged.find(({ event }) => event === 'authentication-failed')!
+    assert.deepEqual([agent, remote], [readCredential(token ?? Buffer.of())?.name ?? '', '127.0.0.1:1'], what)
   }
 })
 
@@ -223,6 +225,15 @@ test('an agent may not be another than the one it named, or than its certificate
   const certified = new Rig({ agents, peer: { agent: 'other', secure: true, challenged: true } })
   const theirs = composeToken('b2bua-1', KEY, 'agent', undefined, parts(certified.say(SE)[0]).challenge)
   assert.deepEqual(certified.say(octets(0x0102, 2, { present: 1 << TOKEN, token: theirs })), ['0323000000000002'])
+})
+
+test('whose certificate says one agent gets no proof by the key of another', () => {
+  const agents = [{ name: 'b2bua-1', key: KEY }, { name: 'other', key: KEY }]
+  for (const [name, tokenBytes] of [['other', 33], ['', 33], ['b2bua-1', 0]] as const) {
+    const rig = new Rig({ agents, peer: { agent: 'other', secure: true } })
+    const reply = parts(rig.say(octets(0x0101, 1, { present: 1 << CHALLENGE, challenge: composeChallenge(name, NONCE) }))[0])
+    assert.equal(Math.min(reply.token.length, 33), tokenBytes, name)
+  }
 })
 
 test('after too many failures SE is refused with 0x0321, unless nothing has to be proved (RFC 4540 7.2)', () => {
@@ -259,6 +270,16 @@ test('ST is granted in NOAUTH and OPEN, what comes behind it is ignored, and rul
   assert.deepEqual(rig.policy.asked, ['enable'])
   assert.equal(rig.policy.statistics().rules, 1)
   assert.equal(rig.policy.statistics().sessions, 0)
+})
+
+test('a session that has ended is not ended again: nothing comes behind its last word', () => {
+  for (const [last, answers] of [[ST, 1], ['0122fff900000003', 2]] as const) {
+    const rig = new Rig().open()
+    assert.equal(rig.say(last).length, answers)
+    rig.session.terminate('shutdown')
+    rig.send()
+    assert.deepEqual(rig.heard(), [])
+  }
 })
 
 test('a lost connection ends the session and leaves the rules (RFC 4540 7.1)', () => {
@@ -422,6 +443,19 @@ test('a client that does not read: nothing more is read from it, then notificati
   assert.equal(rig.session.outbox.queuedBytes, most)
 })
 
+test('a client that takes nothing of what it is told is cut off, too, when that comes bit by bit', () => {
+  const policy = createFakePolicy(), rig = new Rig({ policy, limits: { queuedBytes: 65_536 } }).open()
+  rig.isStuck = true
+  let events = 0
+  for (; rig.session.state === OPEN && events < 10_000; events++) {
+    policy.listeners.forEach(listener => listener.ruleEvent(1, 60, 'agent'))
+    rig.send()
+  }
+  assert.equal(rig.session.state, ENDED)
+  assert.ok(rig.session.outbox.queuedBytes < 66_000, `${rig.session.outbox.queuedBytes} octets of ${events} events`)
+  assert.deepEqual([rig.counters['drop-not-reading-connections'], rig.faults], [1, 1])
+})
+
 test('a client that reads again is served on from where it stood', () => {
   const rig = new Rig({ limits: { queuedBytes: 65_536 } }).open(), chunk = Buffer.concat(Array.from({ length: 9000 }, (_, i) => octets(0x0122, 10 + i)))
   rig.isStuck = true
@@ -490,6 +524,17 @@ test('a session that has ended forgets what still comes, up to 256 KiB; then not
   }
   assert.ok(rig.isPaused)
   assert.equal(rig.counters['in-messages'], before)
+})
+
+test('a session that is ended while it does not read reads on, so that the end of its client is seen', () => {
+  const rig = new Rig().open()
+  rig.isBusy = true
+  rig.session.receive(lists(10, UNREAD_BYTES / HEADER_BYTES).chunk)
+  assert.ok(rig.isPaused)
+  rig.session.terminate('test')
+  assert.ok(!rig.isPaused)
+  rig.timers.advance(0)
+  assert.deepEqual(rig.policy.asked, [])
 })
 
 test('octets that are lent to a session that waits for its turn may change, and are read once', () => {
