@@ -30,8 +30,8 @@ export async function box(t: TestContext, options: Partial<SimcoServerOptions> =
 }
 
 /**
- * A client that counts octets: `take(n)` resolves with the next n messages, or with less if the connection ends before. It fails when
- * nothing comes.
+ * A client that counts octets: `take(n)` resolves with the next n messages, or with less if the connection ends before. It fails
+ * when nothing comes.
  */
 export class Client {
   readonly socket: Socket
