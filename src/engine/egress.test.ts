@@ -65,6 +65,23 @@ test('held fragments that are too big are cut when they leave', () => {
   assert.deepEqual(pieces.map((one) => word(one, 6) & 0x1fff), [0, 157, 250, 407])
 })
 
+test('held fragments that are too big, behind a first one that is not, take their room again each time', () => {
+  const rig = createRig({ mtuOutside: 1280 })
+  const before = rig.engine.extras.off
+  for (let n = 0; n < 5000; n++) {
+    const [first, second] = fragment(out(1900), [400], { id: n & 0xffff }).map((bytes) => {
+      bytes[4] = n >> 8
+      bytes[5] = n & 255
+      bytes[10] = bytes[11] = 0
+      return bytes
+    })
+    rig.send(SIDE_INSIDE, second, 0)
+    const pieces = all(rig.send(SIDE_INSIDE, first, 0))
+    assert.deepEqual(pieces.map((one) => word(one, 6) & 0x1fff), [0, 50, 207], `datagram ${n}`)
+    assert.equal(before[1], rig.engine.extras.off[1])
+  }
+})
+
 test('IPv6 is never cut: packet too big goes back (RFC 8200 5)', () => {
   const rig = createRig({ mtuOutside: 1300 })
   const packet = buildPacket({ src: HOST6, dst: PEER6, proto: 'udp', srcPort: 5, dstPort: 6, payload: payload(1300) })

@@ -129,10 +129,11 @@ export function createEgress(shared: Shared, scratch: number, tellTooBig: TellTo
 
   /* MTU. */
 
-  /** Before row i is decided: what an error would show of it. */
+  /** Before row i is decided: what an error would show of it. The pieces of the row before have left. */
   function before(i: number): void {
     $at[SNAPSHOT] = 0
     if (!hasMtu) return
+    $at[FREE] = pieces
     $at[SNAPSHOT] = Math.min(netBytes[i], off[i] + capBytes[i] - l3[i], SNAPSHOT_BYTES)
     copyBytes(frames, l3[i], scratch, $at[SNAPSHOT])
   }
@@ -166,7 +167,6 @@ export function createEgress(shared: Shared, scratch: number, tellTooBig: TellTo
     }
     // @req RFC4787 REQ-13a
     const linkBytes = p - off[i]
-    $at[FREE] = pieces
     netBytes[i] = split(p, linkBytes, off[i] + capBytes[i] - p, netBytes[i], mtu, what, link[i], iface[i])
   }
 
@@ -181,8 +181,7 @@ export function createEgress(shared: Shared, scratch: number, tellTooBig: TellTo
   function afterReleased(from: number): void {
     if (!hasMtu) return
     const count = extras.count()
-    if (extras.count() === from) return
-    if ($at[FREE] < pieces) $at[FREE] = pieces
+    if (count === from) return
     for (let n = from; n < count; n++) {
       const mtu = mtuOf(extras.verdict[n]), p = extras.l3[n], linkBytes = p - extras.off[n]
       const bytes = extras.wireBytes[n] - linkBytes
