@@ -239,7 +239,7 @@ export function createModel(options: ModelOptions) {
     if (most === 0 || half().length < most) return null
     if (options.keepsFlows) return 'half-open-full'
     const [oldest] = half().filter(f => f !== inUse).sort((a, b) => a.born - b.born)
-    flows.end(oldest)
+    if (oldest !== undefined) flows.end(oldest)
     return null
   }
 

@@ -51,9 +51,10 @@ export function createGuard(shared: Shared, { halfOpen, syns, windows, key, unav
     if (keep === 0 && halfOpen.isSourceFull(kindColumn[i] >>> 8, sourceWord(i, dir, 0), sourceWord(i, dir, 1))) {
       return refuse(i, dir, HALF_OPEN_SOURCE)
     }
+    if (!halfOpen.isFull()) return true
+    if (keepsFlows) return refuse(i, dir, HALF_OPEN_FULL)
     const oldest = halfOpen.victim(keep)
     if (oldest !== 0) {
-      if (keepsFlows) return refuse(i, dir, HALF_OPEN_FULL)
       counters[EVICTED]++
       counters[HALF_OPEN_EVICTED]++
       remove(oldest)

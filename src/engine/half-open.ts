@@ -22,8 +22,8 @@ export function halfOpenLimit({ halfOpen, flows }: Pick<EngineOptions, 'halfOpen
 export function createHalfOpen(options: Pick<EngineOptions, 'halfOpen' | 'halfOpenPerSource' | 'flows' | 'seed'>) {
   const limit = halfOpenLimit(options), perSource = options.halfOpenPerSource
   const isOn = limit > 0 || perSource > 0
-  // No more of them than the limit, and no more sources than that.
-  const most = !isOn ? 0 : limit > 0 ? limit : options.flows
+  // No more of them than the limit, but that a connection which turns round has two in any case; and no more sources than that.
+  const most = !isOn ? 0 : limit > 0 ? Math.max(limit, 2) : options.flows
   const N = new Int32Array((most + 1) << NODE_BITS)
   // By slot: open addressing, at most half full.
   const nodeMask = Math.max(16, 1 << (32 - Math.clz32(Math.max(most * 2 - 1, 1)))) - 1
@@ -81,9 +81,13 @@ export function createHalfOpen(options: Pick<EngineOptions, 'halfOpen' | 'halfOp
     return source !== 0 && S[source * SOURCE_WORDS + COUNT] >= perSource
   }
 
-  /** The oldest but for `keep`, if another one would be too many; else 0. */
+  /** Are there as many as may be? */
+  function isFull(): boolean {
+    return limit > 0 && count >= limit
+  }
+
+  /** The oldest but for `keep`, or 0: there is no other. */
   function victim(keep: number): number {
-    if (limit === 0 || count < limit) return 0
     const slot = N[(oldest << NODE_BITS) + SLOT]
     return slot === keep ? N[(N[(oldest << NODE_BITS) + NEXT] << NODE_BITS) + SLOT] : slot
   }
@@ -158,7 +162,7 @@ export function createHalfOpen(options: Pick<EngineOptions, 'halfOpen' | 'halfOp
   }
 
   return {
-    isOn, isSourceFull, victim, enter, leave, count: () => count,
+    isOn, isSourceFull, isFull, victim, enter, leave, count: () => count,
     bytes: isOn ? 4 * (N.length + nodes.length + S.length + buckets.length) : 0,
   }
 }

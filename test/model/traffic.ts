@@ -144,7 +144,7 @@ export const modelOptions: fc.Arbitrary<ModelOptions> = fc.record({
   flows: fc.constantFrom(16, 17, 20, 24, 31, 32), fragmentDatagrams: fc.constantFrom(1, 2, 4, 16),
   fragmentHold: fc.constantFrom(0, 1, 2, 4, 16, 100), icmpErrorsPerSecond: fc.constantFrom(0, 1, 3, 10, 1000),
   icmpPerSecond: fc.constantFrom(0, 0, 0, 1, 20), fragmentsPerSecond: fc.constantFrom(0, 0, 0, 2, 20),
-  halfOpen: fc.constantFrom(0, 2, 3, 8, 100), halfOpenPerSource: fc.constantFrom(0, 0, 1, 2, 4), heldSyns: fc.constantFrom(0, 1, 3, 16),
+  halfOpen: fc.constantFrom(0, 1, 2, 3, 8, 100), halfOpenPerSource: fc.constantFrom(0, 0, 1, 2, 4), heldSyns: fc.constantFrom(0, 1, 3, 16),
  
   ipv4Checksum: fc.constantFrom('verify', 'repair-zero', 'ignore'), tcpFlags: fc.boolean(),
   tcpWindow: fc.constantFrom('off', 'off', 'loose', 'strict'),
