@@ -59,15 +59,20 @@ export async function openJournal(folder: string): Promise<OpenJournal> {
   let running: Promise<void> | null = null
   let failure: unknown = null
 
+  async function keep(changes: readonly JournalChange[]): Promise<void> {
+    if (failure !== null) throw failure
+    await db.batch(changes.map(({ key, text }) => text === null ? { type: 'del' as const, key }
+      : { type: 'put' as const, key, value: text }),
+      { sync: true })
+  }
+
   async function run(): Promise<void> {
     while (next !== null) {
       const batch: Batch = next
       next = null
       try {
-        if (failure !== null) throw failure
-        await db.batch(batch.changes.map(({ key, text }) => text === null ? { type: 'del' as const, key }
-          : { type: 'put' as const, key, value: text }),
-          { sync: true })
+        // Even after a failure this takes its time, so that `running` is over only after it has begun.
+        await keep(batch.changes)
         batch.resolve()
       } catch (error) {
         // Whatever comes behind a write that failed would be kept without it.
@@ -83,7 +88,7 @@ export async function openJournal(folder: string): Promise<OpenJournal> {
     write(changes) {
       next ??= createBatch()
       const { promise } = next
-      next.changes.push(...changes)
+      for (const change of changes) next.changes.push(change)
       running ??= run()
       return promise
     },
