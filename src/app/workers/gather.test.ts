@@ -30,10 +30,10 @@ function rig(datagrams = 64) {
   }
   function follow(): number[] {
     const marks: number[] = []
-    gather.follow((off, bytes) => {
-      assert.equal(bytes, HEADER + 60)
+    gather.follow((to, off, bytes, kind) => {
+      assert.deepEqual([to, bytes, kind], [2, HEADER + 60, 1])
       marks.push(frames.view.getUint8(off + HEADER + 40))
-    })
+    }, 2, 1)
     return marks
   }
   return { meet, follow, gather, asked, frames, drops: () => counters[liveCounterIndex('early-fragment-drops')]! }
@@ -73,6 +73,12 @@ test('a datagram is forgotten after its time, and what waits is bounded: the old
   assert.deepEqual(follow(), [])
   assert.equal(meet(1199, 0, 1000), 2)
   assert.deepEqual(follow(), [1199 & 127])
+})
+
+test('a datagram is forgotten after its time when that is not asked about for weeks, too', () => {
+  const { meet } = rig()
+  assert.equal(meet(7, 0, 0, 0, 2), 2)
+  for (const [days, owner] of [[30, 1], [60, 0], [90, 3]] as const) assert.equal(meet(7, 0, days * 86_400_000, 0, owner), owner, `${days} days`)
 })
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)

@@ -6,6 +6,7 @@
 import { liveCounterIndex } from '../../plane/live-counters.ts'
 import type { Frames } from '../../wire/frames.ts'
 import * as ipv4 from '../../wire/ipv4.ts'
+import type { Handover } from './handover.ts'
 
 /** What `ownerOf` says of a piece that waits now. */
 export const WAITS = -3
@@ -35,8 +36,8 @@ export interface Gather {
    * frame is at `off`.
    */
   ownerOf(off: number, p: number, end: number, nowMs: number, first: (p: number, end: number) => number): number
-  /** After the first piece of a datagram has gone to its owner: gives those that waited for it. */
-  follow(give: (off: number, bytes: number) => void): void
+  /** After the first piece of a datagram has gone to its owner, as that kind of frame: gives those that waited for it. */
+  follow(give: Handover['give'], owner: number, kind: number): void
   /** Drops what has waited for too long. */
   expire(nowMs: number): void
   isWaiting(): boolean
@@ -69,7 +70,8 @@ export function createGather({ frames, datagrams, fragmentMs, start, frameBytes,
     let oldest = set
     for (let way = 0; way < SET_WAYS; way++) {
       const at = set + way * ENTRY_WORDS
-      const isLive = table[at + OWNER] !== 0 && (now - table[at + SINCE_MS] | 0) < fragmentMs
+      // Unsigned: what nobody has asked for in 25 days is not of the future.
+      const isLive = table[at + OWNER] !== 0 && now - table[at + SINCE_MS] >>> 0 < fragmentMs
       if (!isLive) table[at + OWNER] = 0
       else if (isAt(table, at, src, dst, key)) return table[at + OWNER] - 1
       if (table[oldest + OWNER] !== 0 && (!isLive || (table[at + SINCE_MS] - table[oldest + SINCE_MS] | 0) < 0)) oldest = at
@@ -112,14 +114,14 @@ export function createGather({ frames, datagrams, fragmentMs, start, frameBytes,
 
   return {
     ownerOf, isWaiting: () => heldCount > 0,
-    follow(give) {
+    follow(give, owner, kind) {
       if (!isFirst) return
       isFirst = false
       // In order of arrival.
       for (let n = 0; n < HELD; n++) {
         const slot = (nextHeld + n) % HELD, at = slot * ENTRY_WORDS
         if (held[at + BYTES] === 0 || !isAt(held, at, $first[SRC], $first[DST], $first[KEY])) continue
-        give(start + slot * slotBytes, held[at + BYTES])
+        give(owner, start + slot * slotBytes, held[at + BYTES], kind)
         held[at + BYTES] = 0
         heldCount--
       }

@@ -76,7 +76,7 @@ export function createPart(
         own = i + 1
         if (its !== WAITS) handover.give(its, off[i], capBytes[i], side[i])
       }
-      gather.follow((at, bytes) => { handover.give(its, at, bytes, SIDE_OUTSIDE) })
+      gather.follow(handover.give, its, SIDE_OUTSIDE)
     }
     if (rows > own) plane.run(own, rows)
   }
@@ -100,7 +100,7 @@ export function createPart(
     } else ipv6.setHopLimit(view, p, ipv6.hopLimit(view, p) + 1)
     const its = whose(at, p, p + bytes, SIDE_OUTSIDE)
     if (its !== WAITS) handover.give(its, at, HEADER + bytes, TURNED)
-    gather.follow((piece, pieceBytes) => { handover.give(its, piece, pieceBytes, TURNED) })
+    gather.follow(handover.give, its, TURNED)
     return true
   }
 
