@@ -222,6 +222,32 @@ test('server: an address that is taken is the system\'s error, and nothing stays
   await assert.rejects(second.listen(), /EADDRINUSE/)
 })
 
+test('server: what modules have put off is done in pieces before a message is served, and others have their turn between', options, async (t) => {
+  const mib = createTestMib(5)
+  let left = 0, pieces = 0, turns = 0
+  const late: ModuleFactory = () => ({
+    ...mib,
+    get: (request, name) => left > 0 ? integer(-1) : mib.get(request, name),
+    catchUp() {
+      if (left === 0) return true
+      left--
+      pieces++
+      const untilMs = performance.now() + 0.5
+      while (performance.now() < untilMs) { /* as real work would */ }
+      return left === 0
+    },
+  })
+  const { port, server } = await serve(t, { modules: [late] })
+  left = 100
+  const count = () => { turns++; if (left > 0) setImmediate(count) }
+  setImmediate(count)
+  const answers = await Promise.all([1, 2, 3].map((n) => run('snmpget', [...client(port), `${CELL}.${n}`])))
+  answers.forEach(({ status, text }, n) => { assert.deepEqual([status, /INTEGER: (.*)/.exec(text)?.[1]], [0, `${n}`], text) })
+  // Three milliseconds at a time: 100 pieces of half a millisecond are seventeen turns, and fewer only if pieces take longer.
+  assert.deepEqual([pieces, left, server.counters['drop-queue-full-messages']], [100, 0, 0])
+  assert.ok(turns > 10, `${turns} turns`)
+})
+
 test('server: what cannot work is refused by name before anything is counted', () => {
   const base: SnmpServerOptions = { listeners: [], users: [user('lab')], access: openAccess(['lab']), store: memoryStore(), system: { description: '', contact: '', name: '', location: '' } }
   const target: SnmpTarget = { name: 't', host: '127.0.0.1', port: 1, user: 'lab', type: 'trap', timeoutMs: 1, retries: 0, isOn: true }

@@ -1,5 +1,6 @@
 /** What the SNMP door of a box serves beside the engine's own modules, out of its parts: MIDCOM-MIB, NAT-MIB, NATV2-MIB, IF-MIB. */
 import { counterIndex, COUNTERS } from '../../channel/counters.ts'
+import { createBacklog } from '../../control/snmp/backlog.ts'
 import { midcomMib } from '../../control/snmp/midcom/module.ts'
 import type { ModuleFactory } from '../../control/snmp/mib.ts'
 import { createBinds } from '../../control/snmp/nat/binds.ts'
@@ -30,7 +31,7 @@ export interface MibParts {
 export function composeMibs({ config, path, core, turns, journal, wallMs, log }: MibParts): ModuleFactory[] {
   const { nat, timers, limits, midcom } = config, { counters } = path
   const count = (name: string) => counters[COUNTERS.indexOf(name)]!
-  const binds = createBinds(core.book)
+  const backlog = createBacklog(core.book), binds = createBinds(core.book, backlog)
   const settings: NatSettings = {
     udpMs: timers.udpMs, tcpEstablishedMs: timers.tcpEstablishedMs, tcpOpeningMs: timers.tcpOpeningMs,
     icmpQueryMs: timers.icmpQueryMs, otherMs: timers.otherMs, filtering: nat.filtering,
@@ -60,10 +61,11 @@ export function composeMibs({ config, path, core, turns, journal, wallMs, log }:
   }
   return [
     midcomMib({
-      policy: core, binds: nat.nat44 ? binds : null, service: midcom.service === 'twice' ? TWICE : TRADITIONAL,
+      policy: core, backlog, binds: nat.nat44 ? binds : null, service: midcom.service === 'twice' ? TWICE : TRADITIONAL,
       journal, wallMs, log, idleRows: midcom.limits.rules, idleRowsPerOwner: Math.min(IDLE_ROWS_PER_OWNER, midcom.limits.rules),
       advance: turns.advance, wake: turns.wake, nowMs: turns.nowMs,
     }),
-    natMib(binds, settings), natv2Mib(binds, settings, natFigures), interfacesMib(interfaces), interfacesExtensionMib(interfaces),
+    natMib(binds, backlog, settings), natv2Mib(binds, backlog, settings, natFigures),
+    interfacesMib(interfaces), interfacesExtensionMib(interfaces),
   ]
 }

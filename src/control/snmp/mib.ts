@@ -130,6 +130,11 @@ export interface MibModule {
    * be written: then every SET answers notWritable.
    */
   prepare?(request: Request, varbinds: readonly Varbind[]): SetFault | SetPlan
+  /**
+   * Does a piece, a fraction of a millisecond long, of what has been put off until somebody asks; true: nothing is left. The server
+   * calls it before each message, until then or until packets have their turn. What is left then the other calls do themselves.
+   */
+  catchUp?(): boolean
 }
 
 /** Told apart by what they have. */

@@ -188,7 +188,7 @@ export function createSnmpServer(options: SnmpServerOptions): SnmpServer {
 
   function receive(bytes: Buffer, peer: Peer): void {
     if (isClosing) return
-    if (queue.length === 0 && isTimeLeft()) return engine.receive(bytes, peer)
+    if (queue.length === 0 && isCaughtUp()) return engine.receive(bytes, peer)
     if (queue.length >= limits.queuedMessages || queuedBytes + bytes.length > limits.queuedBytes) {
       counters['drop-queue-full-messages']++
       return
@@ -208,6 +208,12 @@ export function createSnmpServer(options: SnmpServerOptions): SnmpServer {
     return nowMs < turnEndMs
   }
 
+  /** Nothing of what modules have put off is left, and there is time to serve a message. */
+  function isCaughtUp(): boolean {
+    while (isTimeLeft()) if (modules.every(({ catchUp }) => catchUp === undefined || catchUp())) return true
+    return false
+  }
+
   function turnLater(): void {
     if (isTurnDue) return
     isTurnDue = true
@@ -215,7 +221,7 @@ export function createSnmpServer(options: SnmpServerOptions): SnmpServer {
       isTurnDue = false
       turnEndMs = -Infinity
       let done = 0
-      while (done < queue.length && isTimeLeft()) {
+      while (done < queue.length && isCaughtUp()) {
         const { bytes, peer } = queue[done++]!
         queuedBytes -= bytes.length
         engine.receive(bytes, peer)

@@ -7,6 +7,7 @@ import type { Journal } from '../../../policy/journal.ts'
 import {
   counter32, gauge32, integer, octets, text, truth, unsigned32, type MibModule, type ModuleFactory, type Value,
 } from '../mib.ts'
+import type { Backlog } from '../backlog.ts'
 import type { Binds } from '../nat/binds.ts'
 import { createObjects, scalar, table as smallTable } from '../objects.ts'
 import { orderedTable } from '../ordered-table.ts'
@@ -21,6 +22,7 @@ import { createTable } from './table.ts'
 
 export interface MidcomMibOptions {
   policy: Pick<Policy, 'capabilities' | 'ticket' | 'appliedTicket' | 'onApplied' | 'pump'> & Pick<PolicyCore, 'book'>
+  backlog: Backlog
   /** Bindings of rules as NAT-MIB numbers them, for midcomResourceTable; null: the box does not translate. */
   binds: Binds | null
   /** TRADITIONAL or TWICE: what a rule gets on a box that is twice-NAT capable. */
@@ -46,6 +48,8 @@ const IPV4_BIT = 0, IPV6_BIT = 1, ADDRESS_WILDCARDS = 2, PORT_WILDCARDS = 3, FIR
 /** The group that shows all rules of agents in the packet filter, and where it stands: before what the configuration says. */
 const FIREWALL_GROUP = 'midcom', FIREWALL_PRIORITY = 0
 const RESOURCES = [4, 5, 6, 7, 8, 9, 10]
+/** Entered at a time: a tenth of a millisecond or two. */
+const RULES_A_PIECE = 64
 /** MidcomNatBindMode. */
 const NO_BIND = 3
 
@@ -56,7 +60,7 @@ function bits(set: readonly number[], count: number): Uint8Array {
 }
 
 export function midcomMib(options: MidcomMibOptions): ModuleFactory {
-  const { policy, binds } = options, { book, capabilities } = policy
+  const { policy, backlog, binds } = options, { book, capabilities } = policy
   const box = { nat: capabilities.nat, service: options.service ?? TRADITIONAL }
 
   return (originator): MibModule => {
@@ -122,12 +126,18 @@ export function midcomMib(options: MidcomMibOptions): ModuleFactory {
     function atNow<A extends unknown[], R>(work: (...args: A) => R): (...args: A) => R {
       return (...args) => {
         options.advance()
+        backlog.catchUp()
         table.purge()
         return work(...args)
       }
     }
 
-    return { ...objects, get: atNow(objects.get), next: atNow(objects.next), prepare: atNow(prepare) }
+    function catchUp(): boolean {
+      backlog.catchUp(RULES_A_PIECE)
+      return backlog.size === 0
+    }
+
+    return { ...objects, get: atNow(objects.get), next: atNow(objects.next), prepare: atNow(prepare), catchUp }
   }
 }
 

@@ -71,6 +71,8 @@ export interface Row {
   rule: number
   /** `wanted` and `granted` are not here yet: they are what policy says of the rule, which another door has asked for. */
   isUnread: boolean
+  /** Another door has asked for its rule. */
+  isAdopted: boolean
   /** Of rows that have been established, in that order; 0: never. */
   order: number
   /** A request about it waits for the authorizer. */
@@ -202,8 +204,8 @@ export function createRows(): Rows {
     const { owner } = group
     const row: Row = {
       group, index, serial: ++serial, rowStatus: ACTIVE, adminStatus: NOT_SET, operStatus: NEW_ENTRY, storageType: VOLATILE,
-      storageTimeSec: 0, error: '', wanted: DEFAULTS, granted: null, rule: 0, isUnread: false, order: 0, isPending: false,
-      isGone: false, removeAtMs: Infinity,
+      storageTimeSec: 0, error: '', wanted: DEFAULTS, granted: null, rule: 0, isUnread: false, isAdopted: false, order: 0,
+      isPending: false, isGone: false, removeAtMs: Infinity,
     }
     rows.add(row)
     group.rows++

@@ -14,7 +14,7 @@ interface ModelRow {
   owner: string; group: number; rule: number
   admin: number; state: number; storageType: number; storageTime: number; error: string; status: number
   wanted: Wanted; granted: Granted | null
-  policyRule: number; removeAtMs: number
+  policyRule: number; removeAtMs: number; isAdopted?: boolean
 }
 
 const BOX = { nat: true, service: 1 }
@@ -81,12 +81,14 @@ export class TableModel {
       this.rows.push({
         owner: status.owner, group, rule: index, storageType: 2, storageTime: 0, error: '', status: 1, removeAtMs: Infinity,
         admin: status.action === 'reserve' ? 1 : 2, state: status.action === 'reserve' ? 7 : 8, policyRule: rule,
+        isAdopted: true,
         wanted: wantedOf(status), granted: grantedOf(status, BOX),
       })
       return
     }
     if (status.action === 'enable' && row.state === 7) {
       row.state = 8
+      if (row.isAdopted === true) row.admin = 2
       row.wanted = wantedOf(status, row.wanted)
       row.granted = grantedOf(status, BOX)
     }

@@ -6,6 +6,7 @@ import { MOST_OWNER_OCTETS, createRows, groupIndex, rowIndex, type Group, type R
 import type { Book, Cause, SessionListener } from '../../../policy/api.ts'
 import type { Journal, JournalChange } from '../../../policy/journal.ts'
 import { integer, unsigned32, type Notification, type Originator } from '../mib.ts'
+import type { Backlog, Kind } from '../backlog.ts'
 import { failureOf, grantedOf, wantedOf, type BoxKind } from './asking.ts'
 import { entryOf, keptOf, keyOf } from './keeping.ts'
 import {
@@ -16,6 +17,8 @@ import {
 
 export interface TableOptions {
   book: Book
+  /** Where rules of other doors wait until somebody asks. */
+  backlog: Backlog
   box: BoxKind
   /** Milliseconds on the clock of policy. */
   nowMs(): number
@@ -71,8 +74,12 @@ export interface Table {
 const OTHERS = 0x8000_0000
 const MOST_INDEX = 0xffff_ffff
 
+function stateAfter(cause: Cause): number {
+  return cause === 'expired' || cause === 'idle' ? TIMED_OUT : cause === 'agent' ? TERMINATED_ON_REQUEST : TERMINATED
+}
+
 export function createTable(options: TableOptions, originator: Originator): Table {
-  const { book, box, journal, log } = options
+  const { book, backlog, box, journal, log } = options
   const rows = createRows()
   const listeners = new Set<SessionListener>()
   const totals: Totals = {
@@ -149,10 +156,13 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
     if (sweep()) flushSoon()
   }
 
-  function finish(row: Row, state: number): void {
-    const kind = row.operStatus === ENABLED ? ENABLE : RESERVE
+  function countEnd(kind: typeof RESERVE | typeof ENABLE, state: number): void {
     const total = state === TIMED_OUT ? totals.expired : state === TERMINATED_ON_REQUEST ? totals.onRequest : totals.terminated
-    if (isEstablished(row.operStatus)) total[kind]++
+    total[kind]++
+  }
+
+  function finish(row: Row, state: number): void {
+    if (isEstablished(row.operStatus)) countEnd(row.operStatus === ENABLED ? ENABLE : RESERVE, state)
     rows.enter(row, state, options.nowMs())
     if (row.storageTimeSec === 0) remove(row)
     else changed(row)
@@ -164,13 +174,32 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
     return index
   }
 
+  function isNameable(owner: string): boolean {
+    return rows.owner(owner) !== undefined || Buffer.byteLength(owner) <= MOST_OWNER_OCTETS
+  }
+
+  /**
+   * Nobody could tell when its row is made, if nobody is to be told of it and its group is not shown yet. One that is shown may have
+   * a manager's number, and that only as long as another of its rules is there.
+   */
+  function kindToPutOff(rule: number, by: SessionListener | null): Kind {
+    if (originator.hasTargets || (by !== null && listeners.has(by))) return 0
+    const identity = book.identify(rule)
+    if (identity === undefined || !isNameable(identity.owner) || rows.ofPolicyGroup(identity.group) !== undefined) return 0
+    return identity.action === 'reserve' ? RESERVE : ENABLE
+  }
+
+  function missed(kind: Kind, cause: Cause): void {
+    if (kind !== 0) countEnd(kind, stateAfter(cause))
+  }
+
   /** A row for a rule that no manager has asked for through this table. */
   function adopt(rule: number): void {
     const identity = book.identify(rule)
     if (identity === undefined) return
     const { owner: name, group: policyGroup, action } = identity
+    if (!isNameable(name)) return
     const owner = rows.owner(name)
-    if (owner === undefined && Buffer.byteLength(name) > MOST_OWNER_OCTETS) return
     const shown = rows.ofPolicyGroup(policyGroup)
     const known = shown !== undefined && shown.owner === owner ? shown : undefined
     const group = known ?? rows.addGroup(name, freeIndex(OTHERS + policyGroup, (index) => {
@@ -180,7 +209,7 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
       : freeIndex(OTHERS + rule, (taken) => rows.rowOf(known, taken) !== undefined))
     row.adminStatus = action === 'reserve' ? RESERVE : ENABLE
     row.order = ++orders
-    row.isUnread = true
+    row.isUnread = row.isAdopted = true
     rows.establish(row, action === 'reserve' ? RESERVED : ENABLED, rule, policyGroup)
   }
 
@@ -193,14 +222,14 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
     return row
   }
 
-  function watch(rule: number, lifetimeSec: number, cause: Cause, by: SessionListener | null): void {
+  function heard(rule: number, lifetimeSec: number, cause: Cause, by: SessionListener | null): void {
     if (by !== null && listeners.has(by)) return
     const row = rows.ofRule(rule)
     if (lifetimeSec > 0) {
       if (row === undefined) adopt(rule)
       else follow(row, lifetimeSec)
     } else if (row !== undefined) {
-      const state = cause === 'expired' || cause === 'idle' ? TIMED_OUT : cause === 'agent' ? TERMINATED_ON_REQUEST : TERMINATED
+      const state = stateAfter(cause)
       const told = originator.hasTargets ? tellRule(row, 'unsolicited', 0, state) : null
       finish(row, state)
       if (told !== null) originator.notify(told)
@@ -215,6 +244,7 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
       readUp(row)
       const status = book.describe(row.rule)!
       rows.establish(row, ENABLED, row.rule, identity.group)
+      if (row.isAdopted) row.adminStatus = ENABLE
       row.wanted = wantedOf(status, row.wanted)
       row.granted = grantedOf(status, box)
     }
@@ -300,7 +330,7 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
 
   restore()
   for (const rule of book.rules()) if (rows.ofRule(rule) === undefined) adopt(rule)
-  book.watch(watch)
+  backlog.add({ heard, kindToPutOff, missed })
 
   return {
     rows, totals, listeners, purge, sweep, readUp, finish, remove, changed, store, flush, groupLeftSec,

@@ -8,7 +8,8 @@ import {
   type Request, type Value, type Varbind,
 } from '../mib.ts'
 import { oidText, type Oid } from '../oid.ts'
-import { createBinds } from '../nat/binds.ts'
+import { createBacklog, type Backlog } from '../backlog.ts'
+import { createBinds, type Binds } from '../nat/binds.ts'
 import { midcomMib } from './module.ts'
 import { CREATE_AND_GO, GROUP_ENTRY, RULE_ENTRY, ROW_STATUS } from './objects.ts'
 
@@ -51,6 +52,8 @@ export class MemoryJournal implements Journal {
 export interface MibRig {
   rig: Rig
   policy: PolicyCore
+  backlog: Backlog
+  binds: Binds
   module: MibModule
   /** As `solicited 5.97… 8 60`, since the last call. */
   notes(): string[]
@@ -80,10 +83,14 @@ export interface MibRigOptions extends RigOptions {
   idleRows?: number
   idleRowsPerOwner?: number
   startMs?: number
+  /** false: nobody is told of anything. */
+  hasTargets?: boolean
 }
 
 export function createMibRig(
-  { journal = null, wallMs = 1.7e12, idleRows = 1000, idleRowsPerOwner = 100, startMs, ...options }: MibRigOptions = {},
+  {
+    journal = null, wallMs = 1.7e12, idleRows = 1000, idleRowsPerOwner = 100, startMs, hasTargets = true, ...options
+  }: MibRigOptions = {},
 ): MibRig {
   const rig = createRig(options)
   if (startMs !== undefined) {
@@ -94,12 +101,13 @@ export function createMibRig(
   const notifications: Notification[] = []
   const logged: string[] = []
   const zeroMs = rig.nowMs
+  const backlog = createBacklog(policy.book), binds = createBinds(policy.book, backlog)
   const factory = midcomMib({
-    policy, binds: createBinds(policy.book), journal, idleRows, idleRowsPerOwner,
+    policy, backlog, binds, journal, idleRows, idleRowsPerOwner,
     advance: () => { rig.policy.advance(rig.nowMs, 1000) }, wake() {}, nowMs: () => rig.nowMs,
     wallMs: () => wallMs + rig.nowMs - zeroMs, log: (line) => logged.push(line),
   })
-  const module = factory({ hasTargets: true, notify: (one) => notifications.push(one), upTimeTicks: () => 0 })
+  const module = factory({ hasTargets, notify: (one) => notifications.push(one), upTimeTicks: () => 0 })
   const request = (agent: string | null): Request => ({
     securityName: agent ?? 'nobody', securityLevel: 3, contextName: '', agent, canRead: () => true, canWrite: () => true,
   })
@@ -116,7 +124,7 @@ export function createMibRig(
   }
 
   return {
-    rig, policy, module, notifications, logged, set, request,
+    rig, policy, backlog, binds, module, notifications, logged, set, request,
     get wallMs() { return wallMs + rig.nowMs - zeroMs },
     notes: () => notifications.splice(0).map(({ name, varbinds }) => {
       const event = ['', 'unsolicited', 'solicited', 'group'][name.at(-1)!]

@@ -5,6 +5,7 @@
  */
 import { createOrdered, type Ordered } from '../../../storage/ordered.ts'
 import type { Book } from '../../../policy/api.ts'
+import type { Backlog } from '../backlog.ts'
 import type { Oid } from '../oid.ts'
 
 /** NatBindMode. */
@@ -62,7 +63,7 @@ function order(a: Bind, b: Bind): number {
 
 function natProtocol(protocol: number): number { return protocol === UDP ? NAT_UDP : protocol === TCP ? NAT_TCP : protocol }
 
-export function createBinds(book: Book): Binds {
+export function createBinds(book: Book, backlog: Backlog): Binds {
   const addresses = createOrdered(order), ports = createOrdered(order)
   /** Most rules hold one. */
   const ofRule = new Map<number, Bind | Bind[]>()
@@ -125,9 +126,11 @@ export function createBinds(book: Book): Binds {
   }
 
   for (const rule of book.rules()) enter(rule)
-  book.watch((rule, lifetimeSec) => {
-    if (lifetimeSec > 0) enter(rule)
-    else leave(rule)
+  backlog.add({
+    heard(rule, lifetimeSec) {
+      if (lifetimeSec > 0) enter(rule)
+      else leave(rule)
+    },
   })
 
   function at(rule: number, where: number): Bind | undefined {

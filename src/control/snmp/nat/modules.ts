@@ -2,6 +2,7 @@
  * NAT-MIB (RFC 4008), where midcomResourceTable points to, and NATV2-MIB (RFC 7659), both read only. Bindings are those that rules
  * hold; what packets have opened by themselves is counted and not listed, and there is no natSessionTable.
  */
+import { withBacklog, type Backlog } from '../backlog.ts'
 import { counter64, gauge32, integer, octets, text, timeTicks, unsigned32, type ModuleFactory, type Value } from '../mib.ts'
 import { createObjects, scalar, table } from '../objects.ts'
 import { compareOids, type Oid } from '../oid.ts'
@@ -52,7 +53,7 @@ function address(word: number): Value { return octets(Uint8Array.from(octetsOf(w
 function entity(bind: Bind): Value { return bind.interface === OUTSIDE_IF ? A0_TO_A2 : A3_TO_A1 }
 const ZERO = counter64(0)
 
-export function natMib(binds: Binds, settings: NatSettings): ModuleFactory {
+export function natMib(binds: Binds, backlog: Backlog, settings: NatSettings): ModuleFactory {
   const identity = { oid: NAT_MIB, description: 'NAT-MIB: bindings that rules hold (RFC 4008), read only' }
   const compare = (bind: Bind, index: Oid) => compareOids(bindIndex(bind), index)
   const index = bindIndex
@@ -61,7 +62,7 @@ export function natMib(binds: Binds, settings: NatSettings): ModuleFactory {
     entity(bind), STATIC, unsigned32(0), gauge32(0), timeTicks(0), timeTicks(0), ZERO, ZERO,
   ][n]!
   const defaults = [0, settings.udpMs, settings.icmpQueryMs, settings.otherMs, settings.tcpEstablishedMs, settings.tcpOpeningMs]
-  return () => createObjects(NAT_MIB, identity, [
+  return () => withBacklog(backlog, createObjects(NAT_MIB, identity, [
     ...defaults.map((ms, i) => scalar([...NAT_MIB, 1, 1, i + 1], () => seconds(ms))),
     scalar([...NAT_MIB, 1, 2, 1], () => integer(0)),
     scalar([...NAT_MIB, 1, 5], () => gauge32(binds.addresses.size)),
@@ -76,10 +77,12 @@ export function natMib(binds: Binds, settings: NatSettings): ModuleFactory {
       read: (bind, column) => column === 5 ? IPV4 : column === 6 ? address(bind.global) : column === 7 ? unsigned32(bind.globalPort)
         : column === 8 ? unsigned32(bind.id) : tail(bind, column - 9),
     }),
-  ])
+  ]))
 }
 
-export function natv2Mib(binds: Binds, settings: NatSettings, figures: () => NatFigures): ModuleFactory {
+export function natv2Mib(
+  binds: Binds, backlog: Backlog, settings: NatSettings, figures: () => NatFigures,
+): ModuleFactory {
   const identity = { oid: NATV2_MIB, description: 'NATV2-MIB: the box as one NAT instance (RFC 7659), read only' }
   const realm = (name: string) => [name.length, ...Buffer.from(name)]
   // natv2PortMapTable goes by A2, which is not how bindings are sorted; it is put in order when it is asked for and has changed.
@@ -109,7 +112,7 @@ export function natv2Mib(binds: Binds, settings: NatSettings, figures: () => Nat
     }
   }
   const columns = Array.from({ length: 25 }, (_, i) => i + 2)
-  return () => createObjects(NATV2_MIB, identity, [
+  return () => withBacklog(backlog, createObjects(NATV2_MIB, identity, [
     table<null>([...NATV2_MIB, 2, 1, 1], Object.fromEntries(columns.map((column) => [column, () => instance()[column]!])),
       () => [{ index: [INSTANCE], row: null }]),
     table<Bind>([...NATV2_MIB, 2, 5, 1], {
@@ -122,5 +125,5 @@ export function natv2Mib(binds: Binds, settings: NatSettings, figures: () => Nat
       11: ({ local }) => address(local),
       12: ({ localPort }) => unsigned32(localPort), 13: () => unsigned32(0), 14: () => unsigned32(0),
     }, portRows),
-  ])
+  ]))
 }
