@@ -1,7 +1,7 @@
 /** What README.md says by heart is held against the code; what it has in common with the other documents, in docs.test.ts. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { test } from 'node:test'
 import { DROP_REASONS } from '../src/channel/reasons.ts'
 
@@ -42,4 +42,8 @@ test('README: names every option of pinhole replay, and its tables no option tha
   const table = readme.split('\n').filter((line) => /^\| `--/.test(line)).flatMap((line) => [...line.split('|')[1].matchAll(/`(--[a-z-]+)/g)])
   const known = [...options, ...optionsOf('classify')]
   for (const [, name] of table) assert.ok(known.includes(name), `${name} is an option of neither replay nor classify`)
+})
+
+test('README: points to every document', () => {
+  assert.deepEqual(readdirSync('docs').filter((name) => !readme.includes(`docs/${name}`)), [])
 })

@@ -52,6 +52,17 @@ test('why: every turn that is told turns the verdict, and the reasons are the en
   }
 })
 
+test('why: the state of a flow has a name, whatever its protocol is', async () => {
+  const states: [string, string][] = [
+    ['udp 10.0.0.5:5004 > 198.51.100.7:6000', 'open'], ['icmp 10.0.0.5 > 198.51.100.7', 'open'], ['gre 10.0.0.5 > 198.51.100.7', 'open'],
+    ['tcp 10.0.0.5:4000 > 198.51.100.7:80', 'SYN-OUT'], ['sctp 10.0.0.5 > 198.51.100.7', 'opening'],
+    ['dccp 10.0.0.5:4000 > 198.51.100.7:80', 'opening'],
+  ]
+  for (const [packet, state] of states) assert.equal((await ask(packet)).explanation.flow?.state, state, packet)
+  const { answerTo } = await ask('sctp 198.51.100.7 > 10.0.0.5')
+  assert.equal(answerTo?.explanation.flow?.state, 'answered')
+})
+
 test('why: the firewall rule that decided is named with its place; a rule for this packet alone comes before settings', async () => {
   const text = `${SMALL}firewall:\n  rules:\n    - permit in 17 from any to any 53\n    - {name: no-chat, action: deny, protocol: udp, direction: outbound}\n`
   const packet = 'udp 10.0.0.5:5004 > 198.51.100.7:6000'

@@ -70,6 +70,8 @@ const STATE_NAMES = new Map<number, string>([
   [tcpState.UDP_FLOW, 'open'],
   ...Array.from({ length: tcpState.MOST_UDP_PORTS }, (_, n): [number, string] => [tcpState.UDP_PORT_FIRST + n, 'open']),
   [tcpState.ICMP_FLOW, 'open'], [tcpState.OTHER_FLOW, 'open'],
+  // SCTP and DCCP.
+  [tcpState.ASSOCIATION_OUT, 'opening'], [tcpState.ASSOCIATION_IN, 'opening'], [tcpState.ASSOCIATION, 'answered'],
 ])
 const DENIED_BY_RULE = reasonIndex('denied-by-rule')
 const ALSO: Record<number, 'answer' | 'released' | 'fragment'> = {
