@@ -107,7 +107,7 @@ test('a whole wildcard is sent in the short form, in the IP version of the other
 })
 
 test('protocols have names, or numbers', () => {
-  for (const [text, number] of [['udp', 17], ['TCP', 6], ['any', 0], ['132', 132], ['0', 0]] as const) {
+  for (const [text, number] of [['udp', 17], ['TCP', 6], ['any', 0], ['132', 132], ['0', 0], ['255', 255]] as const) {
     assert.deepEqual(parseProtocol(text), { ok: true, value: number })
   }
   assert.deepEqual([0, 6, 17, 132].map(printProtocol), ['any', 'tcp', 'udp', '132'])

@@ -153,6 +153,44 @@ test('another minor version is tried once, another major version is not (RFC 454
   assert.equal((await failure(twice.connecting)).code, 0x0322)
 })
 
+test('names of a shared key have 1 to 255 octets, and ports 1 to 65535', async () => {
+  const fake = await fakeBox()
+  for (const name of ['a', 'é'.repeat(127) + 'x']) {
+    const { box } = await begin(fake, { sharedKey: { name, key: KEY.key } })
+    assert.equal(readCredential((await box.take()).challenge)?.name, name)
+  }
+  for (const name of ['', 'é'.repeat(128)]) await assert.rejects(connect('127.0.0.1', fake.port, { sharedKey: { name, key: KEY.key } }), RangeError)
+  for (const port of [0, 65_536, 1.5]) await assert.rejects(connect('127.0.0.1', port), RangeError)
+  const nobody = await failure(connect('127.0.0.1', 65_535))
+  assert.match(nobody.detail, /^connect ECONNREFUSED 127\.0\.0\.1:65535$/)
+  assert.equal((nobody.cause as NodeJS.ErrnoException).code, 'ECONNREFUSED')
+})
+
+test('neither a connection nor a request leaves a timer behind when it is over, so that a program can end', async (t) => {
+  const fake = await fakeBox(), { setTimeout: set, clearTimeout: clear } = globalThis, left = new Set<NodeJS.Timeout>()
+  t.mock.method(globalThis, 'setTimeout', (...args: Parameters<typeof set>) => {
+    const timer = set(...args)
+    left.add(timer)
+    return timer
+  })
+  t.mock.method(globalThis, 'clearTimeout', (timer: NodeJS.Timeout) => {
+    left.delete(timer)
+    clear(timer)
+  })
+  const refused = await begin(fake)
+  assert.equal(left.size, 1)
+  refused.box.send(0x0324, (await refused.box.take()).tid)
+  await failure(refused.connecting)
+  assert.equal(left.size, 0, 'an opening that was refused')
+  const { agent, box } = await opened(fake)
+  assert.equal(left.size, 0, 'an opening')
+  const listing = agent.list()
+  assert.equal(left.size, 1)
+  box.send(PRL_REPLY, (await box.take()).tid)
+  await listing
+  assert.equal(left.size, 0, 'a request')
+})
+
 test('what is no SIMCO, nobody at all, silence and a change of mind end an opening', async () => {
   const fake = await fakeBox()
   const garbage = await begin(fake)
@@ -161,6 +199,9 @@ test('what is no SIMCO, nobody at all, silence and a change of mind end an openi
   const stranger = await begin(fake)
   stranger.box.send(SE_REPLY, (await stranger.box.take()).tid + 1)
   await failsLocally(stranger.connecting, 'protocol-error')
+  const other = await begin(fake)
+  other.box.send(ST_REPLY, (await other.box.take()).tid)
+  await failsLocally(other.connecting, 'protocol-error')
   const dropped = await begin(fake)
   dropped.box.destroy()
   await failsLocally(dropped.connecting, 'connection-lost')
@@ -368,6 +409,37 @@ test('attempts to reconnect are spread at random, further and further apart, unt
   assert.deepEqual((await take(events, 9)).map((event) => event.kind === 'lost' && event.reconnecting), [true, false])
 })
 
+test('attempts are counted from the last session on, each once, however they fail', async () => {
+  const fake = await fakeBox()
+  let draws = 0
+  const { agent, box } = await opened(fake, { reconnect: { baseMs: 1, maxMs: 4, attempts: 3, random: () => { draws++; return 1 } } })
+  const events = agent.events()
+  let last = box
+  for (let round = 0; round < 3; round++) {
+    last.destroy()
+    for (let n = 0; n < 2; n++) {
+      const refusing = await fake.next()
+      refusing.send(0x0321, (await refusing.take()).tid)
+      await refusing.closed
+    }
+    last = await fake.next()
+    await last.open()
+    const [lost, back] = await take(events, 2)
+    assert.deepEqual([lost?.kind, back?.kind === 'reconnected' && back.attempts, draws], ['lost', 2, 3 * (round + 1)])
+  }
+})
+
+test('closing ends an attempt to reconnect, and there is no other one', async () => {
+  const fake = await fakeBox(), { agent, box } = await opened(fake, { reconnect: { baseMs: 1 } })
+  box.destroy()
+  const next = await fake.next()
+  await next.take()
+  agent.close()
+  await next.closed
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  assert.deepEqual([fake.connections, agent.state, await agent.closed], [2, 'closed', null])
+})
+
 test('a request that waits for a session that does not come back fails with its end', async () => {
   const fake = await fakeBox()
   const { agent, box } = await opened(fake, { reconnect: { baseMs: 1 } })
@@ -396,8 +468,9 @@ test('ST comes after what was sent, and its reply is the end (RFC 5189 2.2.2)', 
   await ending
   assert.deepEqual(await sent, [4])
   assert.deepEqual([agent.state, await agent.closed], ['closed', null])
-  assert.deepEqual(await take(agent.events(), 1), [])
+  for (let readers = 0; readers < 2; readers++) assert.deepEqual(await take(agent.events(), 1), [])
   await box.closed
+  assert.equal(box.untaken, 0, 'what has failed as not sent is not sent')
 })
 
 test('ending does not fail: not without a reply, not without a connection, not twice', async () => {

@@ -12,6 +12,8 @@ export interface FakeBox {
   readonly port: number
   /** The next connection, in order of arrival. */
   next(): Promise<FakeSession>
+  /** So many have come. */
+  readonly connections: number
   close(): Promise<void>
 }
 
@@ -47,6 +49,7 @@ export async function createFakeBox(tls: TlsOptions | null = null): Promise<Fake
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
   return {
     port: (server.address() as AddressInfo).port,
+    get connections() { return sockets.size },
     async next() {
       return come.shift()
         ?? await patiently(new Promise<FakeSession>((resolve) => takers.push(resolve)), () => 'nobody has connected')

@@ -4,7 +4,7 @@ import { afterEach, test } from 'node:test'
 import { EndpointError, connect, MidcomError, type Agent, type ConnectOptions, type LocalReason } from './agent.ts'
 import { createFakeBox, type FakeSession } from './agent-testing.ts'
 import {
-  A2, createMessage, createTuple, GID, NEGATIVE_NAMES, PER_REPLY, PER_REQUEST, PLC_REPLY, PLC_REQUEST, PRD_REPLY,
+  A2, ARE, createMessage, createTuple, GID, NEGATIVE_NAMES, PER_REPLY, PER_REQUEST, PLC_REPLY, PLC_REQUEST, PRD_REPLY,
   PRL_REPLY, PRL_REQUEST, PRR_REPLY, PRR_REQUEST, PRS_REPLY, PRS_REQUEST, SE_REQUEST, tupleBit, VERSION_3_0, type Message,
 } from './messages.ts'
 
@@ -293,6 +293,30 @@ test('a rule that a given-up request has made after all is told as an event', as
   await failsLocally(enabling, 'aborted', true)
   box.send(PER_REPLY, tid, { pid: 77, gid: 1, lifetimeSec: 60, present: tupleBit(A2) })
   assert.deepEqual((await agent.events().next()).value, { kind: 'late', transaction: 'enable', rule: 77, lifetimeSec: 60 })
+})
+
+test('of a given-up request nothing is told when it was refused, or makes no rule', async () => {
+  const { agent, box } = await opened(), giveUp = new AbortController(), { signal } = giveUp
+  const asking = [agent.enable(ENABLE, { signal }), agent.list({ signal }), agent.changeLifetime(7, 9, { signal })]
+  const [enable, list, lifetime] = [await box.take(), await box.take(), await box.take()]
+  giveUp.abort()
+  for (const asked of asking) await failsLocally(asked, 'aborted', true)
+  box.send(0x0348, enable.tid)
+  box.send(PRL_REPLY, list.tid, { pids: [5] })
+  box.send(PLC_REPLY, lifetime.tid, { lifetimeSec: 9 })
+  box.send(ARE, 1, { pid: 8, lifetimeSec: 0 })
+  assert.deepEqual((await agent.events().next()).value, { kind: 'rule', rule: 8, lifetimeSec: 0 })
+})
+
+test('an endpoint may be a value, such as that of a reply', async () => {
+  const { agent, box } = await opened()
+  agent.enable({ ...ENABLE, internal: { version: 4, address: '192.0.2.10', prefixBits: 32, port: 5004, range: 2 } }).catch(() => {})
+  await box.take()
+  const said = withoutTid(box.octets())
+  agent.enable(ENABLE).catch(() => {})
+  await box.take()
+  assert.equal(withoutTid(box.octets()), said)
+  await assert.rejects(agent.enable({ ...ENABLE, internal: { version: 4, address: '192.0.2', prefixBits: 32, port: 1, range: 1 } }), EndpointError)
 })
 
 test('requests that SIMCO cannot say fail before they are sent', async () => {

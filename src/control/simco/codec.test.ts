@@ -49,6 +49,31 @@ test('every vector decodes to its message and encodes to its octets', () => {
   }
 })
 
+test('what is wrong with an attribute is told: unknown, in the wrong place, twice, missing, of another length', () => {
+  const pid = '0005000400000001', lifetime = '000700040000003c', tuple = (value: string) => `0009${(value.length / 2).toString(16).padStart(4, '0')}${value}`
+  const judge = (type: string, ...attributes: string[]) => {
+    const payload = attributes.join(''), decoder = createDecoder()
+    decoder.push(Buffer.from(type + (payload.length / 2).toString(16).padStart(4, '0') + '00000001' + payload, 'hex'))
+    assert.equal(decoder.next(createMessage()), BAD, attributes.join(' '))
+    return `${decoder.fault.reason} at ${decoder.fault.position}`
+  }
+  for (const attribute of [0, 12, 0xffff]) {
+    assert.equal(judge('0122', attribute.toString(16).padStart(4, '0') + '0000'), 'attribute-unknown at 8')
+  }
+  for (let attribute = 1; attribute < 12; attribute++) {
+    assert.equal(judge('0122', attribute.toString(16).padStart(4, '0') + '000400000000'), 'attribute-unexpected at 8')
+  }
+  assert.equal(judge('0121', pid, pid), 'attribute-duplicate at 16')
+  assert.equal(judge('0115', lifetime, pid), 'attribute-missing at 8')
+  assert.equal(judge('0115', pid, pid, lifetime), 'attribute-duplicate at 16')
+  assert.equal(judge('0115', pid), 'attribute-missing at 16')
+  // An IPv4 address of sixteen octets, an IPv6 one of four, an undefined version with another length, tuples cut off anywhere.
+  const v4 = '01201100138c0002', v6 = '02801100138c0002', none = '09201100138c0002'
+  for (const value of [v4 + '00'.repeat(16), v6 + '00'.repeat(4), none + '00'.repeat(8), v4, '11001100' + '00'.repeat(4), '1100', '0120', '11', '01']) {
+    assert.equal(judge('0114', tuple(value), tuple('11001103'), lifetime), 'attribute-length at 10', value)
+  }
+})
+
 test('the vectors hold every message of RFC 4540', () => {
   const held = new Set(vectors.map(({ message }) => Number(message.type)))
   for (const type of FORMATS.keys()) assert.ok(held.has(type), messageName(type))

@@ -29,6 +29,8 @@ test('failures count for a minute, and the table is bounded', () => {
     // The minute begins with the first of them, also when nobody has asked meanwhile.
     for (const afterMs of [60_000, 119_000, 120_500]) failures.add('c', startMs + afterMs)
     assert.ok(!failures.isThrottled('c', startMs + 120_500))
+    for (const afterMs of [120_600, 120_700]) failures.add('c', startMs + afterMs)
+    assert.ok(failures.isThrottled('c', startMs + 120_700))
     for (let n = 0; n < 10_000; n++) failures.add(`remote ${n}`, startMs + 121_000)
     assert.equal(failures.size, 4096)
   }

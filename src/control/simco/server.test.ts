@@ -22,6 +22,8 @@ test('a session over TCP: open, requests in one segment, answers in their order,
   await until(() => server.counters['connections-current'] === 0)
   assert.equal(server.counters['sessions-closed'], 1)
   assert.deepEqual(server.sessions(), [])
+  const { 'in-connections': come, 'connections-peak': most, 'in-messages': messages, 'in-bytes': bytes } = server.counters
+  assert.deepEqual([come, most, messages, bytes], [1, 1, 6, 16 + 3 * 56 + 8 + 8])
 })
 
 test('a client that closes its half is still owed its replies', async t => {

@@ -118,6 +118,7 @@ test('a header that cannot be: BFM and close; of an open session BFM, AST, close
   assert.match(open.say(PRL + '0122fff900000003' + '0122000000000004').join(), /^02220000........,0401000000000001,0402000000000002$/)
   assert.ok(open.isEnded)
   assert.equal(open.counters['drop-bad-message-connections'], 1)
+  assert.deepEqual(open.logged.filter(({ event }) => event === 'bad-message').map(({ remote }) => remote), ['127.0.0.1:1'])
 })
 
 test('a version we do not have: 0x0322 with ours, and close; reserved octets of the version say nothing (RFC 4540 7.2)', () => {
@@ -469,6 +470,18 @@ test('a client that reads again is served on from where it stood', () => {
   }
   assert.equal(answers, 9000)
   assert.ok(!rig.isPaused)
+})
+
+test('a client that closes its half while policy thinks has its answer all the same', async () => {
+  const rig = new Rig().open()
+  rig.policy.isSlow = true
+  rig.say(PER)
+  rig.session.halfClosed()
+  rig.policy.isSlow = false
+  rig.policy.settle()
+  await new Promise(resolve => setImmediate(resolve))
+  assert.deepEqual(rig.heard().map(reply => reply.slice(0, 4)), ['0212', '0402'])
+  assert.ok(rig.isEnded)
 })
 
 function tidsOf(messages: string[]): number[] { return messages.map(hex => parseInt(hex.slice(8, 16), 16)) }
