@@ -176,7 +176,8 @@ nat:
     })
     assert.deepEqual(report.workers!.each.map(({ restarts }) => restarts), [0, 1, 0])
     assert.ok(report.workers!.flowsLost >= 1)
-    assert.ok(report.flows.opened >= 6)
+    // A datagram's and a connection's of each; then the pinhole and the echo of the victim. What it had opened before it died counts.
+    assert.ok(report.flows.opened >= 8, `${report.flows.opened} flows`)
   })
 
   test('rules that outlast a restart, of ports and of whole addresses (midcom.addresses), count in all workers before the first packet', { skip: NO_NET_SNMP }, async () => {
