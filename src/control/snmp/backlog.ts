@@ -31,6 +31,8 @@ export interface Backlog {
 export function createBacklog(book: Pick<Book, 'watch' | 'lifetimeSec'>): Backlog {
   const tables: RuleTable[] = []
   const waiting = new Map<number, Kind>()
+  // Goes on where the last piece ended: from the beginning it would pass by all that have left.
+  let oldest = waiting.keys()
 
   function kindToPutOff(rule: number, by: SessionListener | null): Kind {
     let kind: Kind = 0
@@ -58,9 +60,12 @@ export function createBacklog(book: Pick<Book, 'watch' | 'lifetimeSec'>): Backlo
     get size() { return waiting.size },
     add(table) { tables.push(table) },
     catchUp(most = Infinity) {
-      let left = most
-      for (const rule of waiting.keys()) {
-        if (left-- <= 0) return
+      for (let left = most; left > 0; left--) {
+        const { value: rule, done } = oldest.next()
+        if (done === true) {
+          oldest = waiting.keys()
+          return
+        }
         waiting.delete(rule)
         const lifetimeSec = book.lifetimeSec(rule)
         for (const table of tables) table.heard(rule, lifetimeSec, 'agent', null)

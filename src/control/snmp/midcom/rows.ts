@@ -133,7 +133,6 @@ export interface Rows {
   readonly groups: Ordered<Group>
   find(index: readonly number[]): Row | undefined
   findGroup(index: readonly number[]): Group | undefined
-  groupOf(owner: Owner, index: number): Group | undefined
   rowOf(group: Group, index: number): Row | undefined
   /** The row that shows this rule of policy. */
   ofRule(rule: number): Row | undefined
@@ -143,9 +142,10 @@ export interface Rows {
   members(group: Group): Row[]
   /** Makes a row that is not there, in state newEntry. */
   add(owner: string, group: number, index: number): Row
-  /** The same in a group that is there, or that is not. */
+  /** The same in a group of which this is known. */
   addTo(group: Group, index: number): Row
-  addGroup(owner: string, group: number): Group
+  /** The group that is there, or else a new one, which has no rows yet and must get one. */
+  enterGroup(owner: string, group: number): Group
   remove(row: Row): void
   /** It has not been removed. */
   has(row: Row): boolean
@@ -186,18 +186,12 @@ export function createRows(): Rows {
     return owner
   }
 
-  function groupOf(owner: Owner, index: number): Group | undefined {
-    return groups.find((other) => compareOwners(other.owner, owner) || other.index - index)
-  }
-
-  function addGroup(ownerName: string, index: number): Group {
-    const group: Group = { owner: ownerOf(ownerName), index, policyGroup: 0, rows: 0, live: 0 }
-    groups.add(group)
-    return group
+  function enterGroup(ownerName: string, index: number): Group {
+    return groups.enter({ owner: ownerOf(ownerName), index, policyGroup: 0, rows: 0, live: 0 })
   }
 
   function add(ownerName: string, group: number, index: number): Row {
-    return addTo(groupOf(ownerOf(ownerName), group) ?? addGroup(ownerName, group), index)
+    return addTo(enterGroup(ownerName, group), index)
   }
 
   function addTo(group: Group, index: number): Row {
@@ -289,11 +283,10 @@ export function createRows(): Rows {
   }
 
   return {
-    rows, groups, members, add, addTo, addGroup, remove, enter, establish, keep, purge,
+    rows, groups, members, add, addTo, enterGroup, remove, enter, establish, keep, purge,
     has: (row) => !row.isGone,
     find: (index) => rows.find((row) => compareRow(row, index)),
     findGroup: (index) => groups.find((group) => compareGroup(group, index)),
-    groupOf,
     rowOf: (group, index) => rows.find((other) => compareGroups(other.group, group) || other.index - index),
     ofRule: (rule) => byRule.get(rule),
     ofPolicyGroup: (group) => byPolicyGroup.get(group),

@@ -168,10 +168,13 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
     else changed(row)
   }
 
-  function freeIndex(wanted: number, isTaken: (index: number) => boolean): number {
-    let index = wanted
-    while (isTaken(index)) index = index === MOST_INDEX ? OTHERS : index + 1
-    return index
+  function indexAfter(index: number): number { return index === MOST_INDEX ? OTHERS : index + 1 }
+
+  /** Its group of this number, or the next number that is free. */
+  function newGroup(owner: string, wanted: number): Group {
+    let group = rows.enterGroup(owner, wanted)
+    while (group.rows > 0) group = rows.enterGroup(owner, indexAfter(group.index))
+    return group
   }
 
   function isNameable(owner: string): boolean {
@@ -179,8 +182,8 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
   }
 
   /**
-   * Nobody could tell when its row is made, if nobody is to be told of it and its group is not shown yet. One that is shown may have
-   * a manager's number, and that only as long as another of its rules is there.
+   * Nobody could tell when its row is made, if nobody is to be told of it and its group is not shown yet. A group that is shown may
+   * have a manager's number, and that only as long as another of its rules is there.
    */
   function kindToPutOff(rule: number, by: SessionListener | null): Kind {
     if (originator.hasTargets || (by !== null && listeners.has(by))) return 0
@@ -202,11 +205,10 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
     const owner = rows.owner(name)
     const shown = rows.ofPolicyGroup(policyGroup)
     const known = shown !== undefined && shown.owner === owner ? shown : undefined
-    const group = known ?? rows.addGroup(name, freeIndex(OTHERS + policyGroup, (index) => {
-      return owner !== undefined && rows.groupOf(owner, index) !== undefined
-    }))
-    const row = rows.addTo(group, known === undefined ? OTHERS + rule
-      : freeIndex(OTHERS + rule, (taken) => rows.rowOf(known, taken) !== undefined))
+    const group = known ?? newGroup(name, OTHERS + policyGroup)
+    let index = OTHERS + rule
+    if (known !== undefined) while (rows.rowOf(known, index) !== undefined) index = indexAfter(index)
+    const row = rows.addTo(group, index)
     row.adminStatus = action === 'reserve' ? RESERVE : ENABLE
     row.order = ++orders
     row.isUnread = row.isAdopted = true
