@@ -135,6 +135,17 @@ test('book: whoever watches hears of each rule, of members of groups too, and wh
   ])
 })
 
+test('book: who acts in the name of another does not hear of it; whoever else may, does (RFC 5189 2.3.4)', () => {
+  const rig = createRig()
+  const heard: string[] = []
+  const root = ok(book(rig).openSession('root', { ...listener, ruleEvent: (rule) => heard.push(`root ${rule}`) })) as BookSession
+  ok(root.reserveFor('alice', reserveRequest()))
+  assert.deepEqual([heard, rig.events], [[], []])
+  rig.open('alice')
+  ok(root.enableFor('alice', enableRequest()))
+  assert.deepEqual([heard, rig.events], [[], ['alice: rule 2 60 agent']])
+})
+
 test('book: several lifetimes change in one transaction, or none does', () => {
   const rig = createRig({ extend: false })
   const session = open(rig)

@@ -48,6 +48,9 @@ interface Notice {
   isQuiet: boolean
 }
 
+/** A session that acts in the name of another owner does so as a party with that owner's number. */
+function isSame(party: Party, other: Party | null): boolean { return party.serial === other?.serial }
+
 export function createEvents(authorizer: Authorizer): Events {
   const parties: Party[] = []
   let notices: Notice[] = []
@@ -59,7 +62,7 @@ export function createEvents(authorizer: Authorizer): Events {
   function add(owner: string, id: number, lifetimeSec: number, cause: Cause | null, except: Party | null): void {
     // Mostly the agent that asked is the only one that may know, and it has its answer.
     const listeners = audience(owner)
-    const isQuiet = listeners.length === 0 || (listeners.length === 1 && listeners[0] === except)
+    const isQuiet = listeners.length === 0 || (listeners.length === 1 && isSame(listeners[0], except))
     if (isQuiet && watchers.length === 0) return
     notices.push({ owner, id, lifetimeSec, cause, except, lastSerial: parties.at(-1)?.serial ?? 0, isQuiet })
   }
@@ -83,7 +86,7 @@ export function createEvents(authorizer: Authorizer): Events {
   }
 
   function tell(notice: Notice, party: Party): void {
-    if (!party.isOpen || party === notice.except || party.serial > notice.lastSerial) return
+    if (!party.isOpen || isSame(party, notice.except) || party.serial > notice.lastSerial) return
     try {
       if (notice.cause === null) party.listener.groupEvent(notice.id, notice.lifetimeSec)
       else party.listener.ruleEvent(notice.id, notice.lifetimeSec, notice.cause)
