@@ -43,6 +43,8 @@ interface Box {
   port: number
   child: ChildProcess
   stderr: () => string
+  stdout: () => string
+  reportFile: string
   /** Ends it by that signal; what it printed after it was ready, and its report. */
   end: (signal?: NodeJS.Signals) => Promise<{ status: number | null; stdout: string; stderr: string; report: RunReport }>
 }
@@ -70,7 +72,7 @@ async function run(args: readonly string[] = [], config = 'lab.yaml', seed: read
   const port = Number(/^ready: simco 127\.0\.0\.1:(\d+)\n$/.exec(await ready)?.[1])
   assert.ok(port > 0, stdout)
   return {
-    port, child, stderr: () => stderr,
+    port, child, stderr: () => stderr, stdout: () => stdout, reportFile: name,
     async end(signal = 'SIGTERM') {
       child.kill(signal)
       const status = await ended
@@ -126,6 +128,37 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     assert.equal(report.simco?.['out-termination-messages'], 1)
   })
 }
+
+test('run --simulate: SIGUSR2 tells what the box has done until now, in the report too, and the box goes on', async () => {
+  write('count.pcap', encodePcap(Array.from({ length: 400 }, (_, n) => ({
+    data: buildPacket({ link: 'ethernet', proto: 'udp', src: '10.0.0.5', srcPort: 5000, dst: '198.51.100.7', dstPort: 53 }), sec: 1, nsec: n * 250_000,
+  }))))
+  const box = await run(['count.pcap', '--loop', 'forever'])
+  const agent = await connect('127.0.0.1', box.port)
+  let packets = 0
+  for (let asked = 1; asked <= 2; asked++) {
+    await agent.enable({ protocol: 'udp', internal: `10.0.0.6:${asked}`, external: '198.51.100.7:2', direction: 'outbound', lifetimeSec: 30 })
+    box.child.kill('SIGUSR2')
+    const told = new RegExp(`^up .*(?:\\n(?!up ).*)*\\nmidcom +\\d+ transactions; ${asked} rules for packets, ${asked} alive, 0 expired, 0 idle$`, 'm')
+    for (let n = 0; !told.test(box.stdout()) && n < 500; n++) await new Promise((resolve) => { setTimeout(resolve, 10) })
+    assert.match(box.stdout(), told)
+    const report = JSON.parse(read(box.reportFile)) as RunReport
+    assert.ok(validate(report), JSON.stringify(validate.errors, null, 1))
+    assert.deepEqual([report.midcom?.rules.current, report.flows.current], [asked, 1])
+    assert.ok(report.packets > packets, `${report.packets} packets`)
+    packets = report.packets
+  }
+  agent.close()
+  fs.rmSync(path.join(dir, box.reportFile))
+  fs.mkdirSync(path.join(dir, box.reportFile))
+  box.child.kill('SIGUSR2')
+  for (let n = 0; !/^pinhole:/m.test(box.stderr()) && n < 500; n++) await new Promise((resolve) => { setTimeout(resolve, 10) })
+  assert.match(box.stderr(), new RegExp(`^pinhole: cannot write ${box.reportFile}: .*EISDIR`, 'm'))
+  fs.rmdirSync(path.join(dir, box.reportFile))
+  const { status, report } = await box.end()
+  assert.equal(status, 0)
+  assert.ok(report.packets > packets)
+})
 
 // @req RFC6888 REQ-15
 test('run --simulate: a box draws its seed and tells it, so that its ports cannot be foretold and its run can be repeated (RFC 6888 REQ-15)', async () => {

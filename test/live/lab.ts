@@ -52,6 +52,7 @@ export interface RunningBox {
   child: ChildProcess
   /** Name of the line that said it was ready. */
   ready: string
+  stdout(): string
   stderr(): string
   /** Ends it by SIGTERM. */
   end(): Promise<Ran>
@@ -158,7 +159,7 @@ export function openLab(driver: DriverChoice = 'auto', hasSwitch = false): Lab {
       void ran.then(() => reject(new Error(`it ended: ${stdout()}${stderr()}`)))
     })
     return {
-      child, stderr, ready: stdout().trim(),
+      child, stdout, stderr, ready: stdout().trim(),
       async end() {
         child.kill('SIGTERM')
         return ran

@@ -248,6 +248,10 @@ nat:
         const { asked, answered } = JSON.parse(await one) as { asked: number; answered: number }
         assert.equal(answered, asked)
       }
+      // What all of them have done until now, without an end.
+      box.child.kill('SIGUSR2')
+      for (let n = 0; n < 100 && !/^memory/m.test(box.stdout()); n++) await sleep(100)
+      assert.match(box.stdout(), /^up .* packets, seed \d+\n(?:.*\n)*in +inside [1-9].*\n(?:.*\n)*in0 +[1-9][\d,]* frames received.*\n(?:.*\n)*memory +[\d.]+ MiB resident$/m)
     })
     assert.equal(report.firewall!.replacements, 1)
     assert.equal(report.firewall!.rules[0]!.packets, 3)

@@ -13,7 +13,7 @@ import { usableRange } from '../config/values.ts'
 import { POOL_MOST } from '../config/written.ts'
 import { DRIVER_CHOICES, type DriverChoice } from '../../phy/drivers.ts'
 import { linkName } from '../../phy/vlan.ts'
-import { startBox, type BoxOptions } from '../run/box.ts'
+import { startBox, type BoxOptions, type BoxResult } from '../run/box.ts'
 import { createConfigReader } from '../run/config-reader.ts'
 import { prepareLive } from '../run/live.ts'
 import { asUser } from '../run/privileges.ts'
@@ -73,14 +73,14 @@ export function registerRun(program: Command): void {
     .option('--loop <n>', 'play the capture n times, or forever', atLeastOnce, 1)
     .option('--seed <n>', 'seed of all random choices, 0 … 2^32-1; without it one is drawn', seed)
     .option('--log-mappings <file>', 'add which inside host has which outside ports, a line of JSON each (- is standard output)')
-    .option('--report <file>', 'write a JSON report at the end (- is standard output)')
+    .option('--report <file>', 'write a JSON report at the end, and at SIGUSR2 (- is standard output, and only at the end)')
     .option('--quiet', 'do not log sessions')
     .addHelpText('after', `
 A line that begins with "ready:" says that packets pass and doors are open, and which. SIGTERM and SIGINT tell agents that their
 sessions end, and end the box with status 0 and a summary; a second signal ends it at once. SIGHUP reads the configuration again:
 what agents may do and what SNMP users see count from then on, and agents that are gone lose their sessions; firewall.rules count
 from then on, and flows that they forbid end at once, all others go on. Keys, users, doors, interfaces and all other settings count
-from the next start.
+from the next start. SIGUSR2 shows the summary of what the box has done until now, and writes it to the file of --report.
 
 Interfaces need Linux, the driver that npm has compiled, and CAP_NET_RAW (root; CAP_NET_ADMIN as well for --fix-offload, and with
 CAP_BPF for the drivers xdp, xdpdrv and xdpgeneric: AF_XDP where the interface has it, in its driver, or anywhere). The kernel
@@ -154,6 +154,21 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   }
   const onHangup = () => { void reload() }
   process.on('SIGHUP', onHangup)
+  const context = { version: command.parent?.version() ?? 'unknown', configFile: flags.config ?? null }
+  function tell(result: BoxResult, file: string | undefined): void {
+    const report = createRunReport(options, result, context)
+    told.write(runSummary(report) + '\n')
+    if (file !== undefined) writeReport(file, JSON.stringify(report, null, 2) + '\n')
+  }
+  const onQuestion = () => {
+    try {
+      tell(box.soFar(), flags.report === '-' ? undefined : flags.report)
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error
+      process.stderr.write(`pinhole: ${error.message}\n`)
+    }
+  }
+  process.on('SIGUSR2', onQuestion)
   const path = live === null ? [] : [live.links.map(linkName).join(' to ')]
   // Whoever reads records or a report gets nothing else there.
   const told = flags.report === '-' || flags.logMappings === '-' ? process.stderr : process.stdout
@@ -162,11 +177,9 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
   await stopped
   const result = await box.stop()
   process.off('SIGHUP', onHangup)
+  process.off('SIGUSR2', onQuestion)
   reader.close()
-  const version = command.parent?.version() ?? 'unknown'
-  const report = createRunReport(options, result, { version, configFile: flags.config ?? null })
-  told.write(runSummary(report) + '\n')
-  if (flags.report !== undefined) writeReport(flags.report, JSON.stringify(report, null, 2) + '\n')
+  tell(result, flags.report)
 }
 
 /** Says where the file has another interface or VLAN than the box has, unless the command line decides that. */

@@ -70,6 +70,8 @@ export interface Box {
    * the rules forbid end. Nothing else changes.
    */
   reload(config: Config): void
+  /** What it has done until now. */
+  soFar(): BoxResult
   /** Tells agents, waits for what they are owed, closes. */
   stop(): Promise<BoxResult>
 }
@@ -146,6 +148,11 @@ export async function startBox(options: BoxOptions): Promise<Box> {
     path.refresh()
     refusals.tell()
   }, REFUSALS_EVERY_MS).unref()
+  const resultOf = (report: PathReport, upMs: number): BoxResult => ({
+    ...report, counters: path.counters, mappingLog: mappings?.counts() ?? null, upMs, turns: turns.count,
+    policy: core?.statistics() ?? null,
+    simco: server?.counters ?? null, snmp: snmp?.server.counters ?? null, pdp: pdp?.statistics() ?? null,
+  })
   let known = config.midcom.agents
   return {
     doors,
@@ -161,6 +168,7 @@ export async function startBox(options: BoxOptions): Promise<Box> {
       }
       known = next.midcom.agents
     },
+    soFar: () => resultOf(path.soFar(), turns.nowMs()),
     async stop() {
       // Packets of interfaces go on until agents have what they are owed.
       path.stopCapture(turns)
@@ -175,11 +183,7 @@ export async function startBox(options: BoxOptions): Promise<Box> {
       turns.stop()
       const report = await path.finish(turns, async () => { await recordDoor?.close() })
       await mappings?.close()
-      return {
-        ...report, counters: path.counters, mappingLog: mappings?.counts() ?? null, upMs, turns: turns.count,
-        policy: core?.statistics() ?? null,
-        simco: server?.counters ?? null, snmp: snmp?.server.counters ?? null, pdp: pdp?.statistics() ?? null,
-      }
+      return resultOf(report, upMs)
     },
   }
 }

@@ -25,9 +25,11 @@ const DRAIN_TURNS = 64
 export interface PathReport {
   packets: number
   interfaces: LiveReport | null
+  /** As firewallReport; null too where workers have not told yet, which they do at their end. */
   firewall: FirewallReport | null
-  tableBytes: number
-  ruleBytes: number
+  /** null: workers have not told yet. */
+  tableBytes: number | null
+  ruleBytes: number | null
   /** null: it was one. */
   workers: WorkersReport | null
 }
@@ -51,6 +53,8 @@ export interface PacketPath {
   begin(startClock: () => void): Promise<void>
   /** From now on these count, and in a little while `done` is told how many flows they ended. */
   replaceRules(rules: readonly FirewallRule[], turns: Turns, done: (ended: number) => void): void
+  /** What it has done until now. */
+  soFar(): PathReport
   /** No packets but those of interfaces. */
   stopCapture(turns: Turns): void
   /** What has come until now still leaves; `then` comes before interfaces are given back. */
@@ -92,6 +96,11 @@ export async function openPath(options: PathOptions): Promise<PacketPath> {
   const played: PlayedTraffic | null = store === null ? null : createTraffic({ ...options, ...share, store, frames, plane })
   const change = createRuleChange(engine, counters, inside, seed)
   let traffic: (Traffic & { packets(): number }) | null = played
+  const soFar = (): PathReport => ({
+    packets: traffic?.packets() ?? 0, interfaces: live?.report() ?? null,
+    firewall: firewallReport(engine, readCounters(counters)), tableBytes: engine.tableBytes, ruleBytes: engine.ruleBytes(),
+    workers: null,
+  })
 
   return {
     channel, engine, counters, mappingLog, isRemote: false,
@@ -107,6 +116,7 @@ export async function openPath(options: PathOptions): Promise<PacketPath> {
       startClock()
     },
     replaceRules(rules, turns, done) { change.replace(rules, () => { turns.pump(engine) }, done) },
+    soFar,
     stopCapture(turns) {
       if (live === null) turns.stopTraffic()
     },
@@ -115,12 +125,9 @@ export async function openPath(options: PathOptions): Promise<PacketPath> {
       if (live !== null) for (let n = 0; n < DRAIN_TURNS && traffic!.turn(turns.nowMs); n++) { /* the next batch */ }
       plane.finish()
       await then()
-      const interfaces = live?.report() ?? null
+      const report = soFar()
       live?.close()
-      return {
-        packets: traffic?.packets() ?? 0, interfaces, firewall: firewallReport(engine, readCounters(counters)),
-        tableBytes: engine.tableBytes, ruleBytes: engine.ruleBytes(), workers: null,
-      }
+      return report
     },
     close() { live?.close() },
   }

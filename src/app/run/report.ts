@@ -57,8 +57,11 @@ export function runSummary(report: RunReport): string {
     ...pdp === null ? [] : [['pdp', `${n(pdp.questions)} questions, ${n(pdp.permits)} permitted, ${n(pdp.refusals)} refused, `
       + `${n(Object.values(pdp.failures).reduce((sum, one) => sum + one, 0))} without an answer`]],
     ...logLines(report.mappingLog),
-    ['memory', `${mebibytes(report.residentBytes)} resident, ${mebibytes(report.tableBytes)} flow tables, `
-      + `${mebibytes(report.ruleBytes)} rules`],
+    ['memory', [
+      `${mebibytes(report.residentBytes)} resident`,
+      ...report.tableBytes === null ? [] : [`${mebibytes(report.tableBytes)} flow tables`],
+      ...report.ruleBytes === null ? [] : [`${mebibytes(report.ruleBytes)} rules`],
+    ].join(', ')],
   ])
 }
 

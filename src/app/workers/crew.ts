@@ -25,7 +25,7 @@ import { ringRecords } from '../compose.ts'
 import type { Config } from '../config/config.ts'
 import { logRecords } from '../mappings/records.ts'
 import { linkOptions, type LiveReport, type Prepared } from '../run/live.ts'
-import type { PacketPath } from '../run/path.ts'
+import type { PacketPath, PathReport } from '../run/path.ts'
 import type { Identity } from '../run/privileges.ts'
 import { joinedFirewall, joinedLog } from './joined.ts'
 import { createKeeper, tell } from './keeper.ts'
@@ -241,18 +241,15 @@ export function openCrew(options: CrewOptions): PacketPath {
       for (const worker of change.waiting) keeper.send(worker, { kind: 'rules', id, rules: next })
       finishChange()
     },
+    soFar,
     stopCapture() { /* there is none */ },
     async finish() {
       await keeper.stop()
-      refresh()
       const results = keeper.workers.flatMap(({ result }) => result ?? [])
       return {
-        // What each one received is counted in memory that outlives it.
-        packets: memory.workers.reduce((sum, one) => sum + received(one), 0),
-        interfaces: interfacesReport(), firewall: joinedFirewall(results.flatMap(({ firewall }) => firewall ?? []), counters),
+        ...soFar(), firewall: joinedFirewall(results.flatMap(({ firewall }) => firewall ?? []), counters),
         tableBytes: results.reduce((sum, { tableBytes }) => sum + tableBytes, 0),
         ruleBytes: results.reduce((sum, { ruleBytes }) => sum + ruleBytes, 0),
-        workers: workersReport(),
       }
     },
     close: keeper.kill,
@@ -260,6 +257,15 @@ export function openCrew(options: CrewOptions): PacketPath {
 
   function sums<T extends string>(names: readonly T[], of: readonly Float64Array[]): Record<T, number> {
     return Object.fromEntries(names.map((name, i) => [name, of.reduce((sum, one) => sum + one[i]!, 0)])) as Record<T, number>
+  }
+
+  function soFar(): PathReport {
+    refresh()
+    return {
+      // What each one received is counted in memory that outlives it.
+      packets: memory.workers.reduce((sum, one) => sum + received(one), 0),
+      interfaces: interfacesReport(), firewall: null, tableBytes: null, ruleBytes: null, workers: workersReport(),
+    }
   }
 
   function interfacesReport(): LiveReport {
