@@ -5,6 +5,7 @@
  * leaves gets its tag with the copy, so nobody else sees any. Frames that a sender left joined are cut, and their segments lie
  * behind the rings.
  */
+import { closeSync } from 'node:fs'
 import { POOL_SLACK_BYTES, type Frames } from '../wire/frames.ts'
 import { deviceError, loadAddon } from './addon.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device } from './device.ts'
@@ -19,6 +20,8 @@ const CUT_SLOTS = 128
 const SLOT_HEADER_BYTES = 128, LEAST_SLOT_BYTES = 2048
 const ETHERNET_BYTES = 14 + 4
 const PAGE_BYTES = 65_536
+/** A slot has to be within a page. */
+const MOST_MTU = PAGE_BYTES - ETHERNET_BYTES - SLOT_HEADER_BYTES
 
 export interface PacketOptions extends VlanLink {
   /** MTU that the interface has. */
@@ -57,7 +60,12 @@ export function openPacketDevices(
 ): Device[] {
   return openRings(interfaces, frames, ringStart, (one, number) => {
     const socket = openSocket(one, slots)
-    admit(socket, interfaces, number)
+    try {
+      admit(socket, interfaces, number)
+    } catch (error) {
+      closeSync(socket)
+      throw error
+    }
     return { socket, kept: null, counters: new Float64Array(DEVICE_COUNTERS.length) }
   }, slots)
 }
@@ -135,6 +143,9 @@ function admit(socket: number, links: readonly PacketOptions[], number: number):
 }
 
 function openSocket({ name, mtu }: PacketOptions, slots: Slots): number {
+  if (mtu > MOST_MTU) {
+    throw new DeviceError('system', `${name}: an MTU of ${mtu} is too much for the rings of a live box: ip link set ${name} mtu ${MOST_MTU}`)
+  }
   try {
     return loadAddon().socket(name, slotBytes(mtu), slots.rx, slots.tx)
   } catch (error) {

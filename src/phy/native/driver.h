@@ -41,7 +41,7 @@ struct waker {
 
 /* module.c */
 napi_value fail(napi_env env, const char *what, int number);
-int control(const char *name, unsigned long request, void *ask);
+int control(const char *name, unsigned long request, void *asked);
 int read_name(napi_env env, napi_value value, char name[IFNAMSIZ]);
 void shared_open(napi_env env, struct shared *s, napi_value columns, napi_value outbox, napi_value counters);
 void shared_close(napi_env env, struct shared *s);

@@ -95,6 +95,14 @@ static int read_one(struct joined_queue *q, uint32_t head) {
   return 1;
 }
 
+/* Returns how many are left. */
+static uint32_t drop_first(struct joined_queue *q) {
+  struct staged *first = q->staged[0];
+  memmove(&q->staged[0], &q->staged[1], --q->count * sizeof *q->staged);
+  q->staged[q->count] = first;
+  return q->count;
+}
+
 int take_joined(struct joined_queue *q, const uint8_t *begin, uint32_t held, uint32_t bytes, uint32_t head, struct staged **found) {
   if (!q->is_bound) {
     bind_queue(q);
@@ -103,7 +111,9 @@ int take_joined(struct joined_queue *q, const uint8_t *begin, uint32_t held, uin
   uint32_t i = 0;
   for (int ahead = AHEAD; ; i++) {
     if (i == q->count) {
-      if (ahead-- == 0 || q->count == MOST_STAGED) break;
+      if (ahead-- == 0) break;
+      /* Of so many the first is in no ring, or a full ring under load would be the end of cutting. */
+      if (q->count == MOST_STAGED) i = drop_first(q);
       int read = read_one(q, head);
       if (read == 0) break;
       if (read < 0) {

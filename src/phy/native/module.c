@@ -79,7 +79,7 @@ static uint32_t queues_of(const char *name) {
   struct ethtool_channels channels = { .cmd = ETHTOOL_GCHANNELS };
   struct ethtool_rxnfc rings = { .cmd = ETHTOOL_GRXRINGS };
   struct ifreq ask = { .ifr_data = (void *)&channels };
-  if (control(name, SIOCETHTOOL, &ask) == 0) return channels.rx_count + channels.combined_count;
+  if (control(name, SIOCETHTOOL, &ask) == 0 && channels.rx_count + channels.combined_count > 0) return channels.rx_count + channels.combined_count;
   ask = (struct ifreq){ .ifr_data = (void *)&rings };
   return control(name, SIOCETHTOOL, &ask) == 0 && rings.data > 0 ? rings.data : 1;
 }

@@ -30,6 +30,7 @@ struct device {
   int fd;                         /* -1: closed */
   int number;
   uint8_t *pool, *rx, *tx, *cut;  /* `cut`: slots for segments, which are not the kernel's */
+  napi_ref pool_reference;
   size_t mapped;
   uint32_t slot_bytes, rx_slots, tx_slots, cut_slots;
   uint32_t head, tail;            /* of the RX ring: next to look at, first that is not given back */
@@ -186,14 +187,16 @@ static int map_rings(struct device *d, uint8_t *at, const char *name, const char
   *what = "SIOCGIFMTU";
   int failed = control(name, SIOCGIFMTU, &ask);
   if (failed != 0) return failed;
-  d->most_bytes = ask.ifr_mtu + ETH_HLEN;
+  /* Slots were chosen for an MTU that may have grown since. */
+  uint32_t linked = ask.ifr_mtu + ETH_HLEN, room = d->slot_bytes - SEGMENT_DATA;
+  d->most_bytes = linked < room ? linked : room;
   d->mapped = (size_t)(d->rx_slots + d->tx_slots) * d->slot_bytes;
-  *what = "mmap";
-  if (mmap(at, d->mapped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, d->fd, 0) == MAP_FAILED) return errno;
+  /* What is not mapped now has no memory any more: see `unmap`. */
   d->rx = at;
   d->tx = at + (size_t)d->rx_slots * d->slot_bytes;
   d->cut = at + d->mapped;
-  return 0;
+  *what = "mmap";
+  return mmap(at, d->mapped, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, d->fd, 0) == MAP_FAILED ? errno : 0;
 }
 
 static struct tpacket2_hdr *slot_of(uint8_t *ring, uint32_t number, uint32_t slots, uint32_t bytes) {
@@ -244,11 +247,14 @@ static napi_value open_device(napi_env env, napi_callback_info info) {
   int64_t at = 0;
   napi_get_arraybuffer_info(env, a[1], &pool, &bytes);
   napi_get_value_int64(env, a[2], &at);
-  if (number < 0 || number >= MOST_DEVICES || pool == NULL) return fail(env, "open", EINVAL);
-  if (read_name(env, a[3], name) != 0) return fail(env, "no such interface", ENODEV);
+  int fd = int_of(env, a[4]);
+  if (number < 0 || number >= MOST_DEVICES || devices[number].fd >= 0) {
+    close(fd);
+    return fail(env, "open", EINVAL);
+  }
   struct device *d = &devices[number];
   memset(d, 0, sizeof *d);
-  d->fd = int_of(env, a[4]);
+  d->fd = fd;
   d->queue.fd = -1;
   d->number = number;
   d->pool = pool;
@@ -258,15 +264,16 @@ static napi_value open_device(napi_env env, napi_callback_info info) {
   d->cut_slots = int_of(env, a[8]);
   d->vlan = int_of(env, a[13]);
   uint64_t slots = (uint64_t)d->rx_slots + d->tx_slots + d->cut_slots;
-  if (at < 0 || at + (int64_t)(slots * d->slot_bytes) > (int64_t)bytes) return fail(env, "open", EINVAL);
-  const char *what = "";
+  const char *what = "open";
   int is_kept = napi_typeof(env, a[12], &kind) == napi_ok && kind == napi_object;
-  int failed = map_rings(d, d->pool + at, name, &what);
+  int failed = pool == NULL || at < 0 || at + (int64_t)(slots * d->slot_bytes) > (int64_t)bytes ? EINVAL : read_name(env, a[3], name);
+  if (failed == 0) failed = map_rings(d, d->pool + at, name, &what);
   if (failed == 0 && !is_kept) failed = open_joined_queue(&d->queue, name, d->vlan, d->most_bytes, &what);
   if (failed != 0) {
     unmap(d);
     return fail(env, what, failed);
   }
+  napi_create_reference(env, a[1], 1, &d->pool_reference);
   shared_open(env, &d->shared, a[9], a[10], a[11]);
   if (is_kept) {
     d->kept = array_of(env, a[12]);
@@ -383,14 +390,19 @@ static napi_value release(napi_env env, napi_callback_info info) {
 
 /* stage(number, count): copies frames of the outbox into slots. kick(number): has the kernel send them; 0, or what failed. */
 
+/* What the kernel calls success may be some of them: those that the buffer of the socket has room for. */
 static int kick_now(struct device *d) {
-  if (sendto(d->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) >= 0) return 0;
-  if (errno != EAGAIN && errno != ENOBUFS) d->shared.counters[SEND_ERRORS]++;
-  return errno;
+  if (sendto(d->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0) {
+    int failed = errno;
+    if (failed != EAGAIN && failed != ENOBUFS) d->shared.counters[SEND_ERRORS]++;
+    return failed;
+  }
+  const struct tpacket2_hdr *last = slot_of(d->tx, d->tx_head + d->tx_slots - 1, d->tx_slots, d->slot_bytes);
+  return (__atomic_load_n(&last->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_SEND_REQUEST) != 0 ? EAGAIN : 0;
 }
 
 static struct tpacket2_hdr *free_slot(struct device *d) {
-  struct tpacket2_hdr *slot = (void *)(d->tx + (size_t)(d->tx_head % d->tx_slots) * d->slot_bytes);
+  struct tpacket2_hdr *slot = slot_of(d->tx, d->tx_head, d->tx_slots, d->slot_bytes);
   uint32_t status = __atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE);
   return (status & (TP_STATUS_SEND_REQUEST | TP_STATUS_SENDING)) == 0 ? slot : NULL;
 }
@@ -410,7 +422,7 @@ static napi_value stage(napi_env env, napi_callback_info info) {
       kick_now(d);
       slot = free_slot(d);
     }
-    if (slot == NULL || bytes + TAG_BYTES > d->slot_bytes - TX_DATA) {
+    if (slot == NULL || bytes > d->slot_bytes - TX_DATA - TAG_BYTES) {
       d->shared.counters[SEND_DROPS]++;
       continue;
     }
@@ -482,6 +494,7 @@ static napi_value close_device(napi_env env, napi_callback_info info) {
   shared_close(env, &d->shared);
   if (d->kept != NULL) napi_delete_reference(env, d->kept_reference);
   unmap(d);
+  napi_delete_reference(env, d->pool_reference);
   return NULL;
 }
 

@@ -130,7 +130,7 @@ static void assemble(struct assembly *a, const struct taken *t, int map, int tag
   uint16_t rest;
   memcpy(&rest, t->mac + 4, sizeof rest);
   pass_if(a, DIFFERENT, VALUE, 0, rest);
-  int to_beside = 0, to_taken = 0;
+  int to_beside = 0;
   if (t->vlan != 0) {
     load(a, LOAD16, offsetof(struct ethhdr, h_proto));
     to_beside = a->count;
@@ -143,7 +143,7 @@ static void assemble(struct assembly *a, const struct taken *t, int map, int tag
     assemble_packet(a, t, ETH_HLEN + TAG_BYTES, tag_function, 0);
   } else assemble_packet(a, t, ETH_HLEN, tag_function, 0);
   if (t->vlan != 0 && tag_function != 0) {
-    to_taken = a->count;
+    int to_taken = a->count;
     put(a, BPF_JMP | BPF_JA, 0, 0, 0, 0);
     a->code[to_beside].off = a->count - to_beside - 1;
     assemble_packet(a, t, ETH_HLEN, tag_function, t->vlan);

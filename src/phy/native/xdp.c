@@ -68,6 +68,7 @@ static struct device devices[MOST_DEVICES];
 static struct {
   uint8_t *pool, *memory, *state, *home;
   uint32_t chunk_bytes, chunks, free_count, *free;
+  napi_ref reference;             /* to the pool */
   int fd;                         /* the socket that has registered it; -1: none */
 } umem = { .fd = -1 };
 
@@ -147,7 +148,13 @@ static void reap(struct queue *q) {
 
 /* umem(buffer, at, chunkBytes, chunks): where frames of all devices will lie. It goes with the last of them. */
 
-static void forget_umem(void) {
+static int is_in_use(void) {
+  for (int i = 0; i < MOST_DEVICES; i++) if (devices[i].queue_count > 0) return 1;
+  return 0;
+}
+
+static void forget_umem(napi_env env) {
+  if (umem.reference != NULL) napi_delete_reference(env, umem.reference);
   free(umem.free);
   free(umem.state);
   free(umem.home);
@@ -163,19 +170,22 @@ static napi_value set_umem(napi_env env, napi_callback_info info) {
   napi_get_cb_info(env, info, &count, a, NULL, NULL);
   napi_get_arraybuffer_info(env, a[0], &pool, &bytes);
   napi_get_value_int64(env, a[1], &at);
-  if (umem.free != NULL) return fail(env, "umem", EBUSY);
-  umem.chunk_bytes = int_of(env, a[2]);
-  umem.chunks = int_of(env, a[3]);
-  if (pool == NULL || at < 0 || at + (int64_t)umem.chunk_bytes * umem.chunks > (int64_t)bytes) return fail(env, "umem", EINVAL);
+  int64_t chunk_bytes = int_of(env, a[2]), chunks = int_of(env, a[3]);
+  if (is_in_use()) return fail(env, "umem", EBUSY);
+  if (pool == NULL || at < 0 || chunk_bytes <= 0 || chunks <= 0 || at + chunk_bytes * chunks > (int64_t)bytes) return fail(env, "umem", EINVAL);
+  forget_umem(env);
+  umem.chunk_bytes = chunk_bytes;
+  umem.chunks = chunks;
   umem.pool = pool;
   umem.memory = umem.pool + at;
   umem.free = malloc(umem.chunks * sizeof *umem.free);
   umem.state = calloc(umem.chunks, 1);
   umem.home = calloc(umem.chunks, 1);
   if (umem.free == NULL || umem.state == NULL || umem.home == NULL) {
-    forget_umem();
+    forget_umem(env);
     return fail(env, "umem", ENOMEM);
   }
+  napi_create_reference(env, a[0], 1, &umem.reference);
   for (uint32_t i = umem.chunks; i-- > 0;) umem.free[umem.free_count++] = i;
   return NULL;
 }
@@ -191,6 +201,7 @@ static napi_value attach(napi_env env, napi_callback_info info) {
   int number = int_of(env, a[0]);
   if (number < 0 || number >= MOST_DEVICES) return fail(env, "attach", EINVAL);
   struct device *d = &devices[number];
+  if (d->queue_count > 0) return fail(env, "attach", EBUSY);
   memset(d, 0, sizeof *d);
   d->number = number;
   d->index = int_of(env, a[1]);
@@ -213,12 +224,14 @@ static napi_value attach(napi_env env, napi_callback_info info) {
   if (taken.count4 > MOST_KERNEL_ADDRESSES || taken.count6 > MOST_KERNEL_ADDRESSES) return fail(env, "attach", EINVAL);
   memcpy(taken.kernel4, kernel4, taken.count4 * sizeof *taken.kernel4);
   memcpy(taken.kernel6, kernel6, taken.count6 * sizeof *taken.kernel6);
-  d->queue_count = queues;
   const char *what = "";
   int failed = attach_program(&d->program, &taken, queues, &what);
-  if (failed == 0) return NULL;
-  detach_program(&d->program);
-  return fail(env, what, failed);
+  if (failed != 0) {
+    detach_program(&d->program);
+    return fail(env, what, failed);
+  }
+  d->queue_count = queues;
+  return NULL;
 }
 
 /* open(number, isCopy, rxSlots, txSlots, columns, outbox, counters): a socket for each queue. Returns 1 if frames are not copied. */
@@ -289,9 +302,7 @@ static void close_all(struct device *d) {
   for (uint32_t i = 0; i < d->queue_count; i++) close_queue(&d->queues[i]);
   free(d->held);
   d->held = NULL;
-  d->queue_count = 0;
-  for (int i = 0; i < MOST_DEVICES; i++) if (devices[i].queue_count > 0) return;
-  forget_umem();
+  d->queue_count = d->held_count = 0;
 }
 
 static napi_value open_device(napi_env env, napi_callback_info info) {
@@ -299,6 +310,7 @@ static napi_value open_device(napi_env env, napi_callback_info info) {
   napi_value a[7];
   napi_get_cb_info(env, info, &count, a, NULL, NULL);
   struct device *d = &devices[int_of(env, a[0])];
+  if (d->queue_count == 0 || d->held != NULL) return fail(env, "open", EINVAL);
   d->rx_slots = int_of(env, a[2]);
   d->tx_slots = int_of(env, a[3]);
   d->held = malloc(umem.chunks * sizeof *d->held);
@@ -360,6 +372,7 @@ static napi_value receive(napi_env env, napi_callback_info info) {
   napi_get_cb_info(env, info, &count, a, NULL, NULL);
   struct device *d = &devices[int_of(env, a[0])];
   int32_t first = int_of(env, a[1]), row = first, end = first + int_of(env, a[2]);
+  if (d->queue_count == 0) return number_of(env, 0);
   double bytes = 0;
   /* No queue starves the others. */
   for (uint32_t i = 0; i < d->queue_count && row < end; i++) {
@@ -561,10 +574,12 @@ static napi_value disarm(napi_env env, napi_callback_info info) {
 
 static napi_value close_device(napi_env env, napi_callback_info info) {
   struct device *d = device_of(env, info);
-  if (d->queue_count == 0) return NULL;
-  waker_close(&d->waker);
-  if (d->shared.counters != NULL) shared_close(env, &d->shared);
-  close_all(d);
+  if (d->queue_count > 0) {
+    waker_close(&d->waker);
+    if (d->shared.counters != NULL) shared_close(env, &d->shared);
+    close_all(d);
+  }
+  if (!is_in_use()) forget_umem(env);
   return NULL;
 }
 
