@@ -144,7 +144,8 @@ function admit(socket: number, links: readonly PacketOptions[], number: number):
 
 function openSocket({ name, mtu }: PacketOptions, slots: Slots): number {
   if (mtu > MOST_MTU) {
-    throw new DeviceError('system', `${name}: an MTU of ${mtu} is too much for the rings of a live box: ip link set ${name} mtu ${MOST_MTU}`)
+    throw new DeviceError('system', `${name}: an MTU of ${mtu} is too much for the rings of a live box: `
+      + `ip link set ${name} mtu ${MOST_MTU}`)
   }
   try {
     return loadAddon().socket(name, slotBytes(mtu), slots.rx, slots.tx)

@@ -34,7 +34,8 @@ void add_xdp(napi_env env, napi_value exports) { (void)env; (void)exports; }
 #endif
 
 enum { MOST_QUEUES = MOST_POLLS, SEND_BUFFER_BYTES = 8 << 20, AHEAD = 4 };
-enum { FREE, LENT, HELD, SENT_AWAY };
+/* Sent with a tag, its addresses lie where that has moved them to. */
+enum { FREE, LENT, HELD, SENT_AWAY, SENT_TAGGED };
 
 struct ring {
   uint32_t *producer, *consumer, *flags;
@@ -57,7 +58,6 @@ struct device {
   struct attached program;
   int index;
   uint32_t vlan;                  /* 0: none */
-  uint8_t mac[ETH_ALEN];
   uint32_t *held, held_count;     /* chunks that `receive` has given */
   uint64_t drops;
   struct shared shared;
@@ -212,7 +212,7 @@ static napi_value attach(napi_env env, napi_callback_info info) {
   taken.most_bytes = int_of(env, a[5]);
   for (int i = 0; i < 6; i++) {
     napi_get_element(env, a[6], i, &octet);
-    d->mac[i] = taken.mac[i] = int_of(env, octet);
+    taken.mac[i] = int_of(env, octet);
   }
   d->vlan = taken.vlan = int_of(env, a[9]);
   napi_get_typedarray_info(env, a[7], NULL, &count4, &kernel4, NULL, NULL);
@@ -444,7 +444,7 @@ static napi_value stage(napi_env env, napi_callback_info info) {
     uint8_t *frame = umem.pool + d->shared.outbox[2 * i];
     size_t at = frame - umem.memory;
     uint32_t chunk = at / umem.chunk_bytes;
-    int is_ours = frame >= umem.memory && at < size && umem.state[chunk] == HELD;
+    int state = frame >= umem.memory && at < size ? umem.state[chunk] : FREE, is_ours = state == HELD;
     struct queue *q = &d->queues[is_ours ? umem.home[chunk] % d->queue_count : 0];
     uint32_t begin = is_ours ? at % umem.chunk_bytes : 0, tag = d->vlan == 0 ? 0 : TAG_BYTES;
     /* Behind the kernel's headroom a frame has room for a tag before it. */
@@ -456,18 +456,16 @@ static napi_value stage(napi_env env, napi_callback_info info) {
     if (!is_ours) {
       chunk = umem.free[--umem.free_count];
       at = (size_t)chunk * umem.chunk_bytes;
-      if (tag == 0) memcpy(umem.memory + at, frame, bytes);
-      else {
-        copy_tagged(umem.memory + at, frame, bytes, d->vlan);
-        /* Where the same frame has left before, that tag lies on its sender, who is always this one. */
-        memcpy(umem.memory + at + ETH_ALEN, d->mac, ETH_ALEN);
-      }
+      uint8_t *to = umem.memory + at;
+      memcpy(to + tag, frame, bytes);
+      memcpy(to, state == SENT_TAGGED ? frame - TAG_BYTES : frame, MAC_BYTES);
+      if (tag != 0) put_tag(to, d->vlan);
     } else if (tag != 0) {
       memmove(frame - tag, frame, MAC_BYTES);
       put_tag(frame - tag, d->vlan);
       at -= tag;
     }
-    umem.state[chunk] = SENT_AWAY;
+    umem.state[chunk] = is_ours && tag != 0 ? SENT_TAGGED : SENT_AWAY;
     struct xdp_desc *entries = q->tx.entries;
     entries[q->tx.ours++ & q->tx.mask] = (struct xdp_desc){ .addr = at, .len = bytes + tag };
     q->sent++;
