@@ -127,6 +127,7 @@ test('segments: what is too long after cutting, of another kind, in a tunnel or 
     assert.equal(cut(frame, headerOf(type, { ...joined, l4: l4 + 28 })), null)
     for (const other of [0, GSO.udpFragments, isTcp ? GSO.udp : GSO.tcp4, isTcp ? 5 - type : GSO.tcp6]) assert.equal(cut(frame, headerOf(other, joined)), null)
     assert.equal(cut(frame.subarray(0, frame.length - spec.trailer - 1), headerOf(type, joined)), null)
+    if (!joined.isSix) assert.equal(cut(frame.with(14, 0x44), headerOf(type, { ...joined, l4: 30 })), null, 'a header of 16 octets')
     if (isTcp) assert.notEqual(cut(frame, headerOf(type | GSO.ecn, joined)), null)
   }), { numRuns: 50 })
 })

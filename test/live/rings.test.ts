@@ -185,6 +185,14 @@ test('VLANs: the tag is put in before a frame leaves, at its place, and off one 
       assert.deepEqual([count(near, 'sent-bytes'), count(far, 'received-bytes')], [1635, 1635])
     })
   }
+  await between([{ name: 'v0', mtu: 1500, vlan: 7 }, { name: 'v1', mtu: 1500 }], async (opened, near, far) => {
+    put(opened, far, [frameOf(near, far, 60, 1)])
+    await kick(far)
+    put(opened, near, [frameOf(far, near, 60, 1), frameOf(far, near, 60, 1)])
+    await kick(near)
+    assert.deepEqual([near.receive(0, 9), far.receive(0, 9)], [0, 0])
+    assert.deepEqual([count(near, 'untagged-frames'), count(near, 'priority-tagged-frames'), count(far, 'tagged-frames')], [1, 0, 2])
+  })
   await between([{ name: 'v0', mtu: 1500, vlan: 0x705 }, { name: 'v1', mtu: 1500, vlan: 5 }], async (opened, near, far) => {
     put(opened, near, [frameOf(far, near, 60, 1)])
     await kick(near)

@@ -1,5 +1,6 @@
 /** The driver of AF_XDP sockets by itself (phy/xdp.ts, native/xdp.c): where frames of the UMEM are, whatever becomes of them. */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -107,6 +108,8 @@ for (const mode of ['driver', 'generic'] as const) {
   describe(`AF_XDP in ${mode} mode`, { skip }, () => {
     test('frames come as they were sent, in order, past the ends of all rings, and rows say where they are and whose', () => between(mode, [link('v0'), link('v1')], async (opened) => {
       const { near, far, frames } = opened
+      const [{ xdp }] = JSON.parse(spawnSync('ip', ['-j', 'link', 'show', 'v1'], { encoding: 'utf8' }).stdout) as [{ xdp: { mode: number } }]
+      assert.equal(xdp.mode, mode === 'driver' ? 1 : 2)
       let number = 0, bytes = 0
       while (number < RX + 1000) {
         const sent = Array.from({ length: 200 }, () => frameOf(far, near, number % 1473, number++))
@@ -367,6 +370,10 @@ test('what cannot be opened leaves nothing behind that is in the way of the next
   assert.throws(() => { attach(0, 9999, 1) }, /BPF_LINK_CREATE: /)
   assert.throws(() => xdp.open(0, 1, 512, 512, [], bare, new Float64Array(20)), /open: Invalid argument/)
   xdp.close(0)
+  assert.equal(census().chunks, 0)
+  assert.deepEqual(held(), before)
+  // Queues that are not there.
+  await assert.rejects(between('generic', [link('v0'), link('v1', { queues: 3 })], () => { /* nothing works */ }), /v1: bind: Invalid argument/)
   assert.equal(census().chunks, 0)
   assert.deepEqual(held(), before)
   await between('generic', [link('v0'), link('v1')], () => { assert.throws(() => { xdp.umem(buffer, 0, 2048, 64) }, /umem: Device or resource busy/) })

@@ -222,8 +222,9 @@ static napi_value attach(napi_env env, napi_callback_info info) {
   int queues = int_of(env, a[2]);
   if (queues < 1 || queues > MOST_QUEUES) return fail(env, "attach", EINVAL);
   if (taken.count4 > MOST_KERNEL_ADDRESSES || taken.count6 > MOST_KERNEL_ADDRESSES) return fail(env, "attach", EINVAL);
-  memcpy(taken.kernel4, kernel4, taken.count4 * sizeof *taken.kernel4);
-  memcpy(taken.kernel6, kernel6, taken.count6 * sizeof *taken.kernel6);
+  /* An empty array has no address. */
+  if (taken.count4 > 0) memcpy(taken.kernel4, kernel4, taken.count4 * sizeof *taken.kernel4);
+  if (taken.count6 > 0) memcpy(taken.kernel6, kernel6, taken.count6 * sizeof *taken.kernel6);
   const char *what = "";
   int failed = attach_program(&d->program, &taken, queues, &what);
   if (failed != 0) {
