@@ -102,6 +102,7 @@ test('rings: frames come as they were sent, in order, however often the ring wra
     assert.deepEqual(rows(opened, far), sent.slice(4))
     assert.equal(far.receive(0, 256), 0)
     far.release()
+    assert.equal(far.kick(), false)
   }
   assert.deepEqual([count(near, 'sent-frames'), count(near, 'sent-bytes'), count(far, 'received-frames'), count(far, 'received-bytes')], [number, bytes, number, bytes])
   assert.deepEqual([count(near, 'received-frames'), count(far, 'ring-full-frames'), count(near, 'send-full-frames'), count(near, 'send-errors')], [0, 0, 0, 0])
@@ -130,8 +131,12 @@ test('sending: more frames than slots leave all the same; what does not fit into
   put(opened, near, sent)
   await kick(near)
   assert.deepEqual(rows(opened, far), sent.slice(0, 32))
-  far.release()
   assert.equal(count(near, 'send-full-frames'), 0)
+  // More than a list of them holds, of a frame that lies where it came.
+  for (let n = 0; n < 300; n++) far.send(opened.frames.off[0]!, 60)
+  far.flush()
+  assert.deepEqual([count(far, 'sent-frames'), count(far, 'sent-bytes')], [300, 18_000])
+  far.release()
   // Of 2,048 bytes a slot has 32 for its header, and a tag has to find room.
   put(opened, near, [new Uint8Array(2013), new Uint8Array(60_000)])
   assert.equal(count(near, 'send-full-frames'), 2)
