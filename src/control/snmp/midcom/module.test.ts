@@ -226,6 +226,22 @@ test('an authorizer that takes its time keeps the row in checkingRequest, and no
   assert.equal(box.get(cell(5, 'alice', 7, 1)), 9)
 })
 
+test('SETs of an agent that come before the authorizer lets it in share one session (RFC 5189 2.2.1)', async () => {
+  const answers: ((verdict: Verdict) => void)[] = []
+  const box = createMibRig({ limits: { sessions: 2 }, authorizer: {
+    decide: ({ kind }) => kind === 'session' ? new Promise((resolve) => { answers.push(resolve) }) : { permit: true },
+    mayAccess: (agent, owner) => agent === owner,
+  } })
+  const sets = [1, 2, 3, 4, 5].map((rule) => box.make('alice', 7, rule, [...RTP, ...PEER, [4, ENABLE]]))
+  assert.equal(answers.length, 1)
+  answers[0]!({ permit: true })
+  assert.deepEqual(await Promise.all(sets), [1, 2, 3, 4, 5].map(() => [0, 0]))
+  assert.equal(box.policy.statistics().sessions, 1)
+  // Who is refused may ask again.
+  const refused = box.make('alice', 8, 1, RTP, 'bob')
+  assert.deepEqual(await refused, [6, 1])
+})
+
 test('an agent that may not ask is told in the row, and one without a session by noAccess', async () => {
   const box = createMibRig({ authorizer: {
     decide: ({ kind, agent }) => ({ permit: agent !== 'mallory' && kind !== 'enable' }), mayAccess: (agent, owner) => agent === owner,

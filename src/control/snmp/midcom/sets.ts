@@ -39,6 +39,8 @@ type Opened = BookSession | { status: number }
 export function createSets({ policy, table, box, limits, nowMs, wake }: SetsOptions, originator: Originator): Prepare {
   const { book } = policy, { rows, totals } = table
   const sessions = new Map<string, BookSession>()
+  /** Those that the authorizer has not decided about yet: what the same agent asks for meanwhile waits for the same one. */
+  const opening = new Map<string, Promise<Opened>>()
   /** Answers that wait for the packet path. */
   let waiting: { ticket: number; resolve: () => void }[] = []
 
@@ -62,6 +64,8 @@ export function createSets({ policy, table, box, limits, nowMs, wake }: SetsOpti
   function open(agent: string): Opened | Promise<Opened> {
     const known = sessions.get(agent)
     if (known?.isOpen === true) return known
+    const underWay = opening.get(agent)
+    if (underWay !== undefined) return underWay
     const listener: SessionListener = {
       ruleEvent() { /* the table watches */ }, groupEvent() { /* so it does */ },
       terminated() {
@@ -78,7 +82,10 @@ export function createSets({ policy, table, box, limits, nowMs, wake }: SetsOpti
       return session
     }
     const outcome = book.openSession(agent, listener)
-    return outcome instanceof Promise ? outcome.then(opened) : opened(outcome)
+    if (!(outcome instanceof Promise)) return opened(outcome)
+    const pending = outcome.then(opened).finally(() => { opening.delete(agent) })
+    opening.set(agent, pending)
+    return pending
   }
 
   function changesOf(lifetimes: readonly LifetimeDraft[]): LifetimeChange[] {
