@@ -125,6 +125,10 @@ local function want(values, number, tree, what)
   if values[number] == nil then tree:add_proto_expert_info(undefined, string.format("%s %d is undefined", what, number)) end
 end
 
+local function protocol_name(number)
+  return ({ [0] = "any", [6] = "tcp", [17] = "udp" })[number] or "protocol " .. number
+end
+
 -- Returns a short text for the summary, or nil and what is wrong with the length.
 local function tuple(value, tree)
   local bytes = value:len()
@@ -140,7 +144,7 @@ local function tuple(value, tree)
   local place = "A" .. value(3, 1):uint()
   if form == 1 then
     if bytes ~= 4 then return nil, "a tuple of protocols only has 4 octets" end
-    return string.format("%s protocol %d", place, value(2, 1):uint())
+    return string.format("%s %s *", place, protocol_name(value(2, 1):uint()))
   end
   if form ~= 0 then return nil, string.format("tuple form %d is undefined", form) end
   if not (bytes == 12 and version ~= 2 or bytes == 24 and version ~= 1) then
@@ -157,7 +161,9 @@ local function tuple(value, tree)
     tree:add(f.ipv6, value(8, 16))
     address = "[" .. tostring(value(8, 16):ipv6()) .. "]"
   end
-  return string.format("%s %s/%d:%d", place, address, value(1, 1):uint(), value(4, 2):uint())
+  local port, ports = value(4, 2):uint(), value(6, 2):uint()
+  return string.format("%s %s %s/%d:%s", place, protocol_name(value(2, 1):uint()), address, value(1, 1):uint(),
+    port == 0 and "*" or ports > 1 and port .. "+" .. ports or port)
 end
 
 local readers = {
@@ -213,7 +219,8 @@ local readers = {
     if bit.band(bit.rshift(first, 4), 3) == 3 then want({}, 3, tree, "port parity") end
     want(any_versions, bit.band(bit.rshift(first, 2), 3), tree, "inside IP version")
     want(any_versions, bit.band(first, 3), tree, "outside IP version")
-    return "protocol " .. value(1, 1):uint()
+    local ports = value(2, 2):uint()
+    return protocol_name(value(1, 1):uint()) .. (ports == 0xffff and ", all ports" or ports ~= 1 and ", " .. ports .. " ports" or "")
   end,
   [PER_SET] = function(value, tree)
     tree:add(f.per_parity, value(0, 1))
@@ -283,6 +290,9 @@ local function payload(buffer, tree, message_type)
   return summary
 end
 
+-- Several messages may share a segment.
+local is_first = true
+
 local function message(buffer, pinfo, root)
   local message_type, bytes = buffer(0, 2):uint(), buffer(2, 2):uint()
   local basic, sub = buffer(0, 1):uint(), buffer(1, 1):uint()
@@ -299,16 +309,17 @@ local function message(buffer, pinfo, root)
   elseif name == nil then tree:add_proto_expert_info(malformed, "unknown sub-type") end
   if basic == 3 then tree:add_proto_expert_info(refused, string.format("0x%04x %s", message_type, name or "unassigned")) end
   local summary = payload(buffer, tree, message_type)
-  pinfo.cols.info:append(string.format("%s %d%s", name or string.format("unknown 0x%04x", message_type), buffer(4, 4):uint(),
+  pinfo.cols.info:append(string.format("%s%s %d%s", is_first and "" or "; ", name or string.format("unknown 0x%04x", message_type), buffer(4, 4):uint(),
     #summary > 0 and " (" .. table.concat(summary, ", ", 1, math.min(#summary, 6)) .. ")" or ""))
-  pinfo.cols.info:append("; ")
   pinfo.cols.info:fence()
+  is_first = false
   return bytes + HEADER
 end
 
 function simco.dissector(tvb, pinfo, root)
   pinfo.cols.protocol = "SIMCO"
   pinfo.cols.info = ""
+  is_first = true
   dissect_tcp_pdus(tvb, root, HEADER, function(buffer, _, offset) return HEADER + buffer(offset + 2, 2):uint() end, message)
   return tvb:len()
 end

@@ -139,7 +139,7 @@ test('run --simulate: SIGUSR2 tells what the box has done until now, in the repo
   for (let asked = 1; asked <= 2; asked++) {
     await agent.enable({ protocol: 'udp', internal: `10.0.0.6:${asked}`, external: '198.51.100.7:2', direction: 'outbound', lifetimeSec: 30 })
     box.child.kill('SIGUSR2')
-    const told = new RegExp(`^up .*(?:\\n(?!up ).*)*\\nmidcom +\\d+ transactions; ${asked} rules for packets, ${asked} alive, 0 expired, 0 idle$`, 'm')
+    const told = new RegExp(`^up .*(?:\\n(?!up ).*)*\\nmidcom +\\d+ transactions; ${asked} rules? for packets, ${asked} alive, 0 expired, 0 idle$`, 'm')
     for (let n = 0; !told.test(box.stdout()) && n < 500; n++) await new Promise((resolve) => { setTimeout(resolve, 10) })
     assert.match(box.stdout(), told)
     const report = JSON.parse(read(box.reportFile)) as RunReport
@@ -254,7 +254,7 @@ test('run --simulate: SIGHUP reads again what agents may do; who is gone loses i
     for (let n = 0; !sign.test(box.stderr()) && n < 500; n++) await new Promise((resolve) => { setTimeout(resolve, 10) })
     assert.match(box.stderr(), sign)
   }
-  await reloaded(config('{name: lab, may: [read]}'), /^reloaded what 1 agents may do, and 0 firewall rules; keys, doors and all other settings count from the next start$/m)
+  await reloaded(config('{name: lab, may: [read]}'), /^reloaded what 1 agent may do, and 0 firewall rules; keys, doors and all other settings count from the next start$/m)
   await assert.rejects(agent.reserve({ protocol: 'udp', lifetimeSec: 30 }), refused(0x0341))
   assert.equal((await agent.list()).length, 1)
   await reloaded('midcom: {agents: 5}\n', /^reload\.yaml:1:18: midcom\.agents: a list is needed here, not 5.*\npinhole: reload\.yaml is not used; the box goes on as it was$/m)
@@ -288,7 +288,7 @@ test('run --simulate: SIGHUP replaces the firewall rules while traffic flows: wh
   await reloaded(/^rules\.yaml:\d+:\d+: firewall\.rules\[1\]: .*198\.51\.100\.300.*\npinhole: rules\.yaml is not used; the box goes on as it was$/m)
   await aWhile()
   withRules(`deny in 17 from any to ${X} 53`, 'permit in 17 from any to any')
-  await reloaded(/^reloaded what 1 agents may do, and 2 firewall rules;/m)
+  await reloaded(/^reloaded what 1 agent may do, and 2 firewall rules;/m)
   await aWhile()
   const { status, report } = await box.end()
   assert.equal(status, 0)
@@ -320,6 +320,7 @@ test('run: what cannot be run ends with status 2 and says why', async () => {
       [['--simulate', '--config', 'busy.yaml'], 2, new RegExp(`^pinhole: cannot open the simco door: address already in use 127\\.0\\.0\\.1:${port} \\(EADDRINUSE\\)\\n$`, 'm')],
       [['--simulate', '--config', 'closed.yaml'], 2, /^pinhole: midcom\.simco: nobody could come in: give an agent a key or a certificate, or name a loopback-agent\n$/],
       [['--simulate', 'absent.pcap', '--config', 'lab.yaml'], 2, /^pinhole: .*ENOENT/],
+      [['--simulate', 'absent.pcap'], 2, /^pinhole: cannot open absent\.pcap: no such file or directory \(ENOENT\)\n$/],
       [['--simulate', 'cut.pcap', '--config', 'lab.yaml'], 3, /^pinhole: cut\.pcap: byte \d+: /],
       [['--simulate', '-', '--config', 'lab.yaml'], 2, /^pinhole: the capture is read before the box starts: name a file\n$/],
       [['--simulate', '--config', 'lab.yaml', '--report', 'lab.yaml'], 2, /^pinhole: lab\.yaml is the configuration/],

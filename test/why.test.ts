@@ -111,14 +111,22 @@ test('why: with agents a rule that lets it pass is told, and was made', async ()
   const text = `${SMALL}${fs.readFileSync('pcaps/midcom-call-config.yaml', 'utf8')}`
   const answer = await ask('udp 198.51.100.9:6000 > 10.0.0.5:7000', { text })
   assert.equal(answer.explanation.verdict, 'dropped')
-  assert.equal(answer.rule?.command, 'pinhole ctl enable 10.0.0.5:7000 198.51.100.9:6000 --protocol 17 --direction inbound')
+  assert.equal(answer.rule?.command, 'pinhole ctl enable 10.0.0.5:7000 198.51.100.9:6000 --protocol udp --direction inbound')
   assert.equal(answer.rule?.explanation.verdict, 'sent')
   assert.deepEqual(answer.rule?.explanation.rules.map(({ kind, what }) => [kind, what]), [['midcom', 'admits the flow inbound']])
 })
 
+test('why: a packet to an outside address that nobody opened passes by a forward to some inside host, which the answer says; nothing odder is told', async () => {
+  const { turns } = await ask('udp 198.51.100.9:6000 > 203.0.113.1:5004')
+  assert.deepEqual(turns.map(({ edits: [edit] }) => [edit!.path, edit!.added, edit!.example]),
+    [['nat.forwards', '{protocol: udp, outside: "203.0.113.1:5004", inside: "10.0.0.1:5004", from: [198.51.100.9]}', '10.0.0.1']])
+  assert.equal(turns[0]!.explanation.to, 'inside')
+  assert.deepEqual((await ask('icmp 198.51.100.9 > 203.0.113.1')).turns, [])
+})
+
 test('why: a changed configuration keeps what else stands in the file', () => {
   const text = '# ours\nnat:\n  filtering: endpoint-independent\ntimers:\n'
-  const changed = apply(text, [['nat.filtering', 'address-dependent'], ['timers.udp', '10m'], ['inside', '[10.0.0.0/8, "fc00::/7"]']].map(([setting, value]) => ({ path: setting, before: '', after: value, added: null })))
+  const changed = apply(text, [['nat.filtering', 'address-dependent'], ['timers.udp', '10m'], ['inside', '[10.0.0.0/8, "fc00::/7"]']].map(([setting, value]) => ({ path: setting, before: '', after: value, added: null, example: null })))
   assert.ok(changed.startsWith('# ours\n'), changed)
   const { config, problems } = checkConfig(changed)
   assert.ok(config !== null, JSON.stringify(problems))
@@ -148,6 +156,11 @@ test('why: status 0 passes, 1 does not, 2 cannot be asked, 3 the capture is dama
   const wrong = await pinhole('udp 10.0.0.5 > 1.2.3.4:5')
   assert.equal(wrong.status, 2)
   assert.match(wrong.stderr, /column 5: udp needs a port: 10\.0\.0\.5:53\n {2}udp 10\.0\.0\.5 > 1\.2\.3\.4:5\n {6}\^/)
+  const words = await pinhole('udp', '10.0.0.5:5004', '>', '198.51.100.7:6000', '--config', config)
+  assert.deepEqual(words, passes, 'quoted or not')
+  const redirected = await pinhole('udp', '10.0.0.5:5004')
+  assert.equal(redirected.status, 2)
+  assert.match(redirected.stderr, /\^\nQuote the packet: the shell has taken what follows > for the name of a file\.\n$/)
   assert.equal((await pinhole('udp 10.0.0.5:1 > 1.2.3.4:5', '--after', 'no-such.pcap')).status, 2)
   const damaged = path.join(scratch, 'damaged.pcap')
   fs.writeFileSync(damaged, fs.readFileSync('pcaps/udp-hairpin-in.pcap').subarray(0, 300))

@@ -174,7 +174,8 @@ export class PolicyModel implements Policy {
     refuseIf(protocol < 0 || protocol > 255, 'inconsistent')
     const isNat = version === 4 && options.nat44
     const range = isNat && !hasPorts(protocol) ? ALL_PORTS : request.range
-    refuseIf(range === 0 || (range !== ALL_PORTS && range > options.limits.portsPerRule), 'illegal-range')
+    const isTooMany = hasPorts(protocol) && range !== ALL_PORTS && range > options.limits.portsPerRule
+    refuseIf(request.range < 1 || request.range > ALL_PORTS || isTooMany, 'illegal-range')
     refuseIf(![PARITY_ANY, PARITY_ODD, PARITY_EVEN].includes(request.parity), 'inconsistent')
     // Reading: the box is capable, so a service is granted to IPv6 too, where it means nothing: a firewall ignores it
     // (RFC 5189 2.3.8).

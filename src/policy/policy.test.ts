@@ -247,6 +247,9 @@ test('address binding: a reserved address serves the A0 that enables it', () => 
   assert.deepEqual([outside.word0, outside.port, outside.range], [ip('192.0.2.101'), 0, ALL_PORTS])
   const enabled = ok(session.enable(enableRequest({ reservation, internal: tuple('10.0.0.1'), direction: OUTBOUND })))
   assert.equal(enabled.outside.word0, outside.word0)
+  // What was allocated was all ports (RFC 4540 8.2.3). Of a rule all tuples have one range, which with port 0 says nothing
+  // (RFC 5189 2.3.5); 0xffff is no range of a rule (RFC 4540 4.3.9).
+  assert.deepEqual([enabled.outside.port, enabled.outside.range], [0, 1])
   assert.deepEqual(lines(rig.told()), ['bind-address', 'rule-add 2'])
 })
 

@@ -147,8 +147,10 @@ export function createRules(box: Box, ends: Ends): Rules {
     const { protocol, parity, internal } = request
     if (!isWithin(protocol, 0, 255)) return fail('protocol-not-supported')
     const isNat = nat44 && reserveVersion(request) === 4
+    // Zero is not valid (RFC 4540 4.3.9, RFC 5189 2.3.5); without ports any other number says nothing.
+    if (!isWithin(request.range, 1, ALL_PORTS)) return fail('illegal-range')
     const range = isNat && !hasPorts(protocol) ? ALL_PORTS : request.range
-    if (!isWithin(range, 1, ALL_PORTS) || (range !== ALL_PORTS && range > limits.portsPerRule)) return fail('illegal-range')
+    if (hasPorts(protocol) && range !== ALL_PORTS && range > limits.portsPerRule) return fail('illegal-range')
     if (!isWithin(parity, PARITY_ANY, PARITY_EVEN)) return fail('inconsistent')
     if (!isWithin(request.service, 0, TWICE)) return fail('inconsistent')
     // A firewall ignores the service (RFC 5189 2.3.8, RFC 4540 8.2.2).

@@ -116,7 +116,7 @@ export const play = (driver: 'packet' | 'xdpdrv' | 'xdpgeneric') => void describ
       await sleep(1000)
       fs.appendFileSync(file, 'firewall: {rules: [{name: dns, action: permit, direction: outbound, protocol: udp, destination-ports: 53}]}\n')
       box.child.kill('SIGHUP')
-      await says(box, /reloaded what 1 agents may do, and 1 firewall rules/)
+      await says(box, /reloaded what 1 agent may do, and 1 firewall rule/)
       fs.appendFileSync(file, 'nonsense: 1\n')
       box.child.kill('SIGHUP')
       await says(box, /nonsense.*\n.*the box goes on as it was/s)

@@ -242,7 +242,7 @@ nat:
       for (const host of ofEach) assert.equal(peer('inside', 'ask', OUT, '7006', '100', host), 'answered')
       fs.writeFileSync(file, `${start}firewall: {rules: [{action: deny, direction: outbound, protocol: udp}]}\n`)
       box.child.kill('SIGHUP')
-      await says(box, /firewall: 1 rules count, 3 flows ended/)
+      await says(box, /firewall: 1 rule counts, 3 flows ended/)
       for (const host of ofEach) assert.notEqual(peer('inside', 'ask', OUT, '7006', '100', host), 'answered')
       for (const one of lasting) {
         const { asked, answered } = JSON.parse(await one) as { asked: number; answered: number }

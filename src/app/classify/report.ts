@@ -1,6 +1,6 @@
 /** What `pinhole classify` found out: as an object with a versioned schema, and as text. */
 import { median } from 'simple-statistics'
-import { grouped, inColumns } from '../replay/report.ts'
+import { counted, grouped, inColumns } from '../figures.ts'
 import type { EngineName } from './matcher.ts'
 import type { Measured } from './measure.ts'
 
@@ -64,5 +64,5 @@ export function summary({ engine, batch, rules, packets, lookupsPerSecond, updat
 
 function rateText({ median, least, most, rounds }: Rate): string {
   const millions = (perSecond: number) => (perSecond / 1e6).toFixed(perSecond < 1e6 ? 4 : 2)
-  return `${millions(median)} M/s (${millions(least)} - ${millions(most)} in ${rounds.length} rounds)`
+  return `${millions(median)} M/s (${millions(least)} - ${millions(most)} in ${counted(rounds.length, 'round')})`
 }

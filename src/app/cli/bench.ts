@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Command } from 'commander'
+import { nearest } from '../config/nearest.ts'
 import { Failure, STATUS, type Status } from './status.ts'
 
 const BENCHMARKS = 'build/native-bench'
@@ -16,7 +17,6 @@ export function registerBench(program: Command): void {
     .summary('run the benchmarks of a checkout, or compare two revisions')
     .description('Run the benchmarks of the checkout of Pinhole that the current folder lies in.')
     .argument('[arguments...]', 'compare <base> [head], report <results...>, or options of npm run bench')
-    .copyInheritedSettings(program)
     // Help is the business of what is run.
     .helpOption(false)
     .allowUnknownOption()
@@ -45,8 +45,24 @@ function checkout(): string {
   }
 }
 
-async function run(args: string[]): Promise<void> {
-  const root = checkout(), script = SCRIPTS[args[0] ?? '']
+/** Elsewhere than in a checkout, what there would be to run is all that help can tell. */
+function checkoutOrHelp(command: Command): string {
+  try {
+    return checkout()
+  } catch (error) {
+    if (error instanceof Failure) command.help()
+    throw error
+  }
+}
+
+async function run(args: string[], _flags: object, command: Command): Promise<void> {
+  const [first = ''] = args, isHelp = args.some((arg) => arg === '--help' || arg === '-h')
+  if (first !== '' && !first.startsWith('-') && !Object.hasOwn(SCRIPTS, first)) {
+    const meant = nearest(first, Object.keys(SCRIPTS))
+    command.error(`error: bench has no '${first}': it takes ${Object.keys(SCRIPTS).join(', ')}, or options such as --only`
+      + (meant === null ? '' : `\n(Did you mean ${meant}?)`))
+  }
+  const root = isHelp ? checkoutOrHelp(command) : checkout(), script = SCRIPTS[first]
   const rest = script === undefined ? args : args.slice(1)
   const child = spawn(process.execPath, [join(root, BENCHMARKS, script ?? 'bench.js'), ...rest], { stdio: 'inherit' })
   // It ends by itself, and removes what it has made.

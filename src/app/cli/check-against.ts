@@ -2,7 +2,7 @@
 import type { Prefix } from '../../base/address.ts'
 import { compareAgainst, type ChangedFlow, type Comparison, type RuleFinding } from '../firewall/against.ts'
 import { defaultConfig, loadConfig } from '../config/load.ts'
-import { grouped } from '../replay/report.ts'
+import { counted, grouped } from '../figures.ts'
 import { Failure, STATUS } from './status.ts'
 
 export interface AgainstFlags { against: string; config?: string; inside: Prefix[]; json?: boolean }
@@ -27,11 +27,10 @@ export async function checkAgainst(file: string, { against, config, inside, json
 
 function text(file: string, old: string | null, capture: string, { packets, flows, changed, findings }: Comparison): string {
   const lines = [
-    `${file} in place of ${old ?? 'the default settings'}, on ${grouped(packets)} packets of ${capture}:`,
+    `${file} in place of ${old ?? 'the default settings'}, on ${counted(packets, 'packet')} of ${capture}:`,
     changed.flows === 0 ? 'no flow would change'
-
-        : `${grouped(changed.flows)} flows would change: ${grouped(changed.noLongerPass)} no longer pass, `
-      + `${grouped(changed.passNow)} pass now`,
+        : `${counted(changed.flows, 'flow')} would change: ${counted(changed.noLongerPass, 'no longer passes', 'no longer pass')}, `
+      + `${counted(changed.passNow, 'passes now', 'pass now')}`,
     ...flows.slice(0, MOST_LINES).map((flow) => `  ${flowText(flow)}`),
     ...changed.flows > MOST_LINES ? [`  and ${grouped(changed.flows - Math.min(flows.length, MOST_LINES))} more`] : [],
     ...findings.map((finding) => `${file}:${finding.line}: ${ruleText(finding)}: ${finding.text}`),
@@ -43,7 +42,7 @@ function flowText({ protocol, direction, inside, peer, packets, first, passesNow
   const ends = direction === 'outbound' ? `${inside} > ${peer}` : `${peer} > ${inside}`
   const by = rule === null ? '' : ` by ${ruleText(rule)} in line ${rule.line}`
   const what = passesNow ? `passes now${by} (was ${reason})` : `${reason}${by}`
-  return `${protocol} ${ends}: ${what}; ${grouped(packets)} packets, the first is ${grouped(first)}`
+  return `${protocol} ${ends}: ${what}; ${counted(packets, 'packet')}, the first is ${grouped(first)}`
 }
 
 function ruleText({ number, name }: Pick<RuleFinding, 'number' | 'name'>): string {

@@ -40,7 +40,7 @@ file('trace.gz', gzipSync(TRACE))
 test('classify: prints rules, packets and rates, and writes the first matching rule of each header', () => {
   const { status, stdout, stderr } = classify(['rules', 'trace', '--answers', 'answers', '--rounds', '1'])
   assert.deepEqual([status, stderr], [0, ''])
-  assert.match(stdout, /^rules +3, built in [\d.]+ ms, [\d.]+ bytes a rule\npackets +4, 3 match a rule\nlookups +[\d.]+ M\/s \([\d.]+ - [\d.]+ in 1 rounds\), by the classifier in WebAssembly in batches of 256\n$/)
+  assert.match(stdout, /^rules +3, built in [\d.]+ ms, [\d.]+ bytes a rule\npackets +4, 3 match a rule\nlookups +[\d.]+ M\/s \([\d.]+ - [\d.]+ in 1 round\), by the classifier in WebAssembly in batches of 256\n$/)
   assert.equal(read('answers'), ANSWERS)
 })
 

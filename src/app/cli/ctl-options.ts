@@ -64,7 +64,7 @@ export function endpoint(text: string): Endpoint {
 export function protocol(text: string): number {
   const parsed = parseProtocol(text)
   if (parsed.ok) return parsed.value
-  throw new InvalidArgumentError('Expected udp, tcp, any or a number from 0 to 255.')
+  throw new InvalidArgumentError('Expected udp, tcp, another name such as gre, any, or a number from 0 to 255.')
 }
 
 /** A number of a rule or a group. */

@@ -3,6 +3,7 @@ import {
   printEndpoint, printProtocol, type AgentEvent, type Capabilities, type EnabledRule, type Endpoint, type Reservation,
   type RuleStatus,
 } from '../../control/simco/agent.ts'
+import { counted } from '../figures.ts'
 
 const NONE = '-'
 
@@ -80,7 +81,7 @@ export function eventText(event: AgentEvent): string {
     case 'terminated': return 'the middlebox has ended the session'
     case 'lost': return `no session: ${event.error.reason}${event.reconnecting ? '; connecting again' : ''}`
     case 'reconnected': return 'connected again; rules may have changed meanwhile'
-    case 'overflow': return `${event.lost} events were lost here`
+    case 'overflow': return `${counted(event.lost, 'event was', 'events were')} lost here`
   }
 }
 

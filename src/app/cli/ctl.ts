@@ -47,7 +47,7 @@ export function registerCtl(program: Command): void {
     .option('--json', 'print JSON instead of a table')
     .addHelpText('after', `
 Endpoints: 10.0.0.5:5004, 10.0.0.5:5004-5005, 10.0.0.5:5004+2 (two ports), 10.0.0.0/8 (any port), '*', '*:5060',
-[2001:db8::1]:5060. Protocols: udp, tcp, any, or a number. Lifetimes: seconds, or 5m.
+[2001:db8::1]:5060. Protocols: udp, tcp, gre and other names, any, or a number. Lifetimes: seconds, or 5m.
 Exit status: 5 no connection, 6 not authorized, 7 refused, 8 nothing left, 9 no answer in time; pinhole --help has all.
 
 Examples:
@@ -60,7 +60,8 @@ Examples:
 
 function registerRules(ctl: Command): void {
   const lifetime = () => new Option('--lifetime <time>', 'seconds, or a duration').argParser(seconds).default(300, '300')
-  const asked = () => new Option('--protocol <name>', 'udp, tcp, any or a number').argParser(protocol).makeOptionMandatory()
+  const asked = () => new Option('--protocol <name>', 'udp, tcp, another name such as gre, any, or a number')
+    .argParser(protocol).makeOptionMandatory()
 
   ctl.command('reserve')
     .summary('reserve outside ports, or an address')

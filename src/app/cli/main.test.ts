@@ -46,7 +46,9 @@ test('cli: a command line that cannot be used ends with status 2, and advice on 
     [['check'], /missing required argument 'file'/],
     [['check', '--jsn', 'good.yaml'], /unknown option '--jsn'\n\(Did you mean --json\?\)/],
     [['check', '--schema', 'good.yaml'], /--schema takes no files/],
-    [['replay'], /missing required argument 'capture'/],
+    [['replay'], /^pinhole: missing required argument 'capture'\n\(pinhole replay --help tells more\)\n$/],
+    [['ctl', 'reserve'], /^pinhole: required option '--protocol <name>' not specified\n\(pinhole ctl reserve --help tells more\)\n$/],
+    [['bench', 'comparr'], /^pinhole: bench has no 'comparr': it takes compare, report, or options such as --only\n\(Did you mean compare\?\)\n\(pinhole bench --help tells more\)\n$/],
   ]
   for (const [args, message] of cases) {
     const { status, stdout, stderr } = pinhole(args)
@@ -54,6 +56,13 @@ test('cli: a command line that cannot be used ends with status 2, and advice on 
     assert.equal(stdout, '')
     assert.match(stderr, message)
   }
+})
+
+test('cli: help shows no empty list as a default, and tells of benchmarks where there are none', () => {
+  for (const command of ['replay', 'run', 'why', 'check']) assert.doesNotMatch(pinhole([command, '--help']).stdout, /default: \[\]/, command)
+  const { status, stdout } = pinhole(['bench', '--help'])
+  assert.equal(status, 0)
+  assert.match(stdout, /^Usage: pinhole bench /)
 })
 
 test('cli: help, README and code list the same exit statuses', () => {

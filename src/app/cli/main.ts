@@ -9,6 +9,7 @@ import { registerBench } from './bench.ts'
 import { registerCheck } from './check.ts'
 import { registerClassify } from './classify.ts'
 import { registerCtl } from './ctl.ts'
+import { nameTheirHelp, speakAlike } from './help.ts'
 import { registerInit } from './init.ts'
 import { registerRecord } from './record.ts'
 import { registerReplay } from './replay.ts'
@@ -22,9 +23,6 @@ function createProgram(): Command {
     .description('A userspace NAT/firewall engine: forwards the packets of a capture as the box would.')
     .version(ownVersion(), '-V, --version')
     .option('--debug', 'show the stack of an error (also: PINHOLE_DEBUG=1)')
-    .configureHelp({ showGlobalOptions: true })
-    .showHelpAfterError('(pinhole --help tells more)')
-    .exitOverride()
     .addHelpText('after', `
 Examples:
   pinhole replay capture.pcapng --out-outside wan.pcapng --report report.json
@@ -32,6 +30,7 @@ Examples:
   pinhole replay capture.pcapng --config pinhole.yaml --pace original
   pinhole init --lab -o lab.yaml && pinhole run --simulate --config lab.yaml
 ${STATUS_HELP}`)
+  speakAlike(program)
   registerReplay(program)
   registerRun(program)
   registerRecord(program)
@@ -41,8 +40,8 @@ ${STATUS_HELP}`)
   registerInit(program)
   registerCtl(program)
   registerClassify(program)
-  for (const command of program.commands) command.copyInheritedSettings(program)
   registerBench(program)
+  nameTheirHelp(program)
   return program
 }
 
@@ -73,7 +72,9 @@ function report(error: unknown, debug: boolean): void {
   if (error instanceof CommanderError) return
   const message = error instanceof Error ? error.message : String(error)
   const bug = process.exitCode === STATUS.internal && !debug ? ' (a bug; --debug shows where)' : ''
-  const text = error instanceof ConfigError ? message : `pinhole: ${message.split('\n')[0]}${bug}`
+  // What we say ourselves may show a place in a text below it.
+  const told = error instanceof Failure ? message : message.split('\n')[0]
+  const text = error instanceof ConfigError ? message : `pinhole: ${told}${bug}`
   process.stderr.write(text + '\n')
   if (debug && error instanceof Error) process.stderr.write(`${error.stack}\n`)
 }
@@ -95,6 +96,8 @@ process.on('uncaughtException', error => {
   process.exit()
 })
 
+// Node would open its debugger to whoever is on this machine.
+process.on('SIGUSR1', () => { /* not here */ })
 const program = createProgram()
 // `classify` does so when its rules are entered: until then it would wait for the compiler.
 program.hook('preAction', (_, command) => { if (command.name() !== 'classify') tuneCompiler() })

@@ -6,6 +6,8 @@ import { fileIdentity } from './identity.ts'
 import { Failure, STATUS } from './status.ts'
 
 const STDIN = 0, STDOUT = 1
+const ANOTHER = 'is another output'
+const TWO_TO_STDOUT = 'two outputs cannot both go to standard output (-): name a file for one of them'
 
 /** Files that are read; null: there is none. */
 export interface Inputs { capture: string | null; config: string | null; script?: string | null }
@@ -27,10 +29,12 @@ export function checkOutputs({ capture, config, script = null }: Inputs, paths: 
   for (const path of outputs) {
     const identity = fileIdentity(path, STDOUT)
     const what = identity === null ? undefined : taken.get(identity)
-    if (what !== undefined) throw new Failure(STATUS.usage, `${path} ${what}: write elsewhere`)
-    take(path, STDOUT, 'is another output')
+    if (what !== undefined) {
+      throw new Failure(STATUS.usage, path === '-' && what === ANOTHER ? TWO_TO_STDOUT : `${path} ${what}: write elsewhere`)
+    }
+    take(path, STDOUT, ANOTHER)
   }
-  if (outputs.filter((path) => path === '-').length > 1) throw new Failure(STATUS.usage, 'two outputs cannot both go to -')
+  if (outputs.filter((path) => path === '-').length > 1) throw new Failure(STATUS.usage, TWO_TO_STDOUT)
   for (const path of outputs) checkWritable(path)
 }
 

@@ -7,7 +7,7 @@ import { asksOutcome } from '../filter/match.ts'
 import { explainFault, parseFilter } from '../filter/parse.ts'
 import { openDoor } from '../record/door.ts'
 import { openRecordFiles, type RecordFiles, type RecordSummary } from '../record/files.ts'
-import { grouped } from '../replay/report.ts'
+import { counted, grouped } from '../figures.ts'
 import { checkOutputs } from './outputs.ts'
 import { Failure, STATUS } from './status.ts'
 import { positive } from './values.ts'
@@ -169,5 +169,5 @@ async function run(words: string[], flags: RecordFlags): Promise<void> {
 function summaryText({ packets, bytes, files, deletedFiles, lostPackets }: RecordSummary): string {
   const deleted = deletedFiles === 0 ? '' : `, ${grouped(deletedFiles)} deleted`
   const where = files.length === 1 ? files[0]! : `${files.length} files from ${files[0]!} on`
-  return `${grouped(packets)} frames, ${grouped(bytes)} bytes in ${where}${deleted}; ${grouped(lostPackets)} lost`
+  return `${counted(packets, 'frame')}, ${counted(bytes, 'byte')} in ${where}${deleted}; ${grouped(lostPackets)} lost`
 }

@@ -49,7 +49,7 @@ function start(args: string[], node: string[] = []) {
   child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text })
   child.stdin.on('error', () => { /* it may be gone */ })
   const ended = new Promise<Ended>((resolve) => child.on('close', (status, signal) => resolve({ status, signal, stdout, stderr })))
-  return { child, ended }
+  return { child, ended, stderr: () => stderr }
 }
 
 async function until(condition: () => boolean): Promise<void> {
@@ -98,7 +98,7 @@ test('replay: no output may be the input, the configuration or another output, w
     const { status, stdout, stderr } = replay(args)
     assert.equal(status, 2, args.join(' '))
     assert.equal(stdout, '')
-    assert.match(stderr, /^pinhole: [^\n]+(write elsewhere|cannot both go to -)\n$/)
+    assert.match(stderr, /^pinhole: [^\n]+(write elsewhere|cannot both go to standard output \(-\): name a file for one of them)\n$/)
   }
   assert.deepEqual(new Uint8Array(read('in.pcap')), capture)
   assert.equal(read('box.yaml').toString(), template())
@@ -161,7 +161,8 @@ test('replay --inside-if: outputs are left alone if a file has no such interface
       const { status, stdout, stderr } = replay([name, '--inside-if', 'eth9', ...preload, '--out-outside', 'kept', '--report', 'made.json'])
       assert.equal(status, 2)
       assert.equal(stdout, '')
-      assert.match(stderr, /^pinhole: --inside-if eth9: the capture has no such interface; it has 0[^\n]*\n$/)
+      assert.equal(stderr, `pinhole: --inside-if eth9: the capture has no such interface; ${name === 'in.pcap'
+        ? 'it has one, without a name: its number is 0' : 'it has 0 (wan0), 1 (lan0)'}\n`)
       assert.equal(read('kept').toString(), 'precious')
       assert(!existsSync(at('made.json')))
     }
@@ -218,15 +219,18 @@ for (const [signal, status] of [['SIGINT', 130], ['SIGTERM', 143]] as const) {
     rmSync(at('out'), { force: true })
     // All in one batch; the last is due in minutes.
     file('slow.pcap', encodePcap([...packets(5), ...packets(200, 5000).slice(1)]))
-    const { child, ended } = start(['slow.pcap', '--pace', 'original', '--out-outside', 'out', '--report', 'report.json'])
+    const { child, ended, stderr } = start(['slow.pcap', '--pace', 'original', '--out-outside', 'out', '--report', 'report.json'])
     await opened('out')
     await new Promise((resolve) => { setTimeout(resolve, 500) })
+    child.kill('SIGUSR2')
+    await until(() => stderr().endsWith('\n'))
     const askedMs = Date.now()
     child.kill(signal)
     const end = await ended
     assert(Date.now() - askedMs < 4000, 'a nap of seconds is ended')
-    assert.deepEqual([end.status, end.signal, end.stderr], [status, null, ''])
-    assert.match(end.stdout, /^digest/m)
+    assert.deepEqual([end.status, end.signal], [status, null])
+    assert.match(end.stderr, /^\d+ packets so far, \d+\.\d{3} s of capture time\n$/)
+    assert.match(end.stdout, /^interrupted {2}before the end of the capture; [^]*^digest/m)
     const report = JSON.parse(read('report.json').toString()) as Report
     assert.equal(report.stopped, true)
     assert(report.packets < 20, `${report.packets} packets`)
@@ -292,6 +296,17 @@ test('replay: an output that exists is replaced', () => {
   assert.equal(replay(['in.pcap', '--out-outside', 'out']).status, 0)
   assert(statSync(at('out')).size < 10_000)
   assert.equal(packetsIn('out'), 20)
+})
+
+test('replay: the summary says what to do when a link type is not read', () => {
+  const { stdout } = replay([file('odd.pcap', encodePcap(packets(3), { link: 239 }))])
+  assert.match(stdout, /^hint +most packets are of a link type, or in an encapsulation, that is not read; README\.md/m)
+})
+
+test('replay: of one thing the summary speaks as of one; who was not interrupted hears nothing of it', () => {
+  const { stdout } = replay([file('one.pcap', encodePcap(packets(1)))])
+  assert.match(stdout, /^in +inside 1 packet, [\d,]+ bytes, outside 0 packets, 0 bytes\n/m)
+  assert.doesNotMatch(stdout, /\b1 (packets|rules|SYNs|rounds)\b|interrupted/)
 })
 
 test('replay: the summary hints at --inside when most packets stay on one side', () => {

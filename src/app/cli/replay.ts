@@ -9,6 +9,7 @@ import { scaled } from '../config/scaled.ts'
 import type { Prefix } from '../../base/address.ts'
 import { createExplainer, parseAsked, type Asked, type Format } from '../explain/explain.ts'
 import { createSink } from '../explain/sink.ts'
+import { counted, seconds } from '../figures.ts'
 import { FilterError } from '../filter/lex.ts'
 import { explainFault } from '../filter/parse.ts'
 import { replay, StoppedEarly, type ReplayOptions, type ReplayResult } from '../replay/replay.ts'
@@ -72,7 +73,7 @@ export function registerReplay(program: Command): void {
 The same capture, configuration and seed give the same output files and the same digest on any machine.
 With a script, exit status 1 tells that an answer was not the one that the script expects.
 A damaged capture is replayed up to the damage; exit status 3 and the byte offset tell. An interrupted replay leaves
-good output files and a report of what it did; a second signal ends it at once.
+good output files and a report of what it did; a second signal ends it at once. SIGUSR2 has it say how far it is.
 
 A filter of --explain may also ask for drop, sent, held, reason NAME, side inside, to outside, new, answered, hairpin, rule NAME,
 fragment:
@@ -109,11 +110,19 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
   }
   process.once('SIGINT', onSignal)
   process.once('SIGTERM', onSignal)
+  // Of a paced replay the time to come is not known before its packets are read.
   const bar = process.stderr.isTTY ? new (await import('cli-progress')).SingleBar({
-    format: '{bar} {percentage}% | {packets} packets | {eta_formatted} left', hideCursor: true, clearOnComplete: true,
-    stream: process.stderr,
+    format: flags.pace === 0 ? '{bar} {percentage}% | {packets} | {eta_formatted} left' : '{packets} | {time} of capture time',
+    hideCursor: true, clearOnComplete: true, stream: process.stderr,
   }) : null
   let shownMs = 0
+  let soFar = { packets: 0, virtualMs: 0, part: 0 }
+  const onAsked = () => {
+    const { packets, virtualMs, part } = soFar
+    const read = flags.pace === 0 ? `, ${Math.floor(part * 100)} % of the input` : ''
+    process.stderr.write(`${counted(packets, 'packet')} so far, ${seconds(virtualMs)} of capture time${read}\n`)
+  }
+  process.on('SIGUSR2', onAsked)
   const options: ReplayOptions = {
     capture, config, inside: flags.inside.length > 0 ? flags.inside : config.inside,
     insideInterfaces: recorded === null || flags.insideIf.length + flags.inside.length > 0 ? flags.insideIf
@@ -121,12 +130,14 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
     script, explainer, seed: recorded !== null && command.getOptionValueSource('seed') === 'default' ? recorded.seed : flags.seed,
     ...recorded !== null && { keep: isForwarded }, loops: flags.loop, preload: flags.preload === true, pace: flags.pace,
     outInside: flags.outInside, outOutside: flags.outOutside, logMappings: flags.logMappings,
-    onProgress: bar === null ? null : (done, all, packets) => {
+    onProgress: (done, all, packets, virtualMs) => {
+      soFar = { packets, virtualMs, part: all === 0 ? 0 : Math.min(done / all, 1) }
       const now = Date.now()
-      if (now - shownMs < PROGRESS_MS || all === 0) return
-      if (shownMs === 0) bar.start(all, 0, { packets: 0 })
+      if (bar === null || now - shownMs < PROGRESS_MS || all === 0) return
+      const text = { packets: counted(packets, 'packet'), time: seconds(virtualMs) }
+      if (shownMs === 0) bar.start(all, 0, text)
       shownMs = now
-      bar.update(Math.min(done, all), { packets })
+      bar.update(Math.min(done, all), text)
     },
     stop: stop.signal,
   }
@@ -141,6 +152,7 @@ async function run(capture: string, flags: ReplayFlags, command: Command): Promi
     if (shownMs !== 0) bar?.stop()
     process.off('SIGINT', onSignal)
     process.off('SIGTERM', onSignal)
+    process.off('SIGUSR2', onAsked)
   }
   const report = createReport(options, result, {
     version: command.parent?.version() ?? 'unknown', configFile: flags.config ?? null, scriptFile: flags.script ?? null,

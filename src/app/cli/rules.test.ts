@@ -34,6 +34,7 @@ test('rules: a configuration is printed as text, and that as YAML which means th
   })
   const yaml = run(['rules', '--from', 'ipfilter', '-'], `# rules\n\n${text.stdout}`)
   assert.equal(yaml.status, 0)
+  assert.deepEqual(run(['rules', '-'], `# rules\n\n${text.stdout}`), yaml, 'rules are seen to be rules')
   assert.deepEqual(run(['rules', '-'], yaml.stdout), text)
 })
 

@@ -1,10 +1,10 @@
 /** `pinhole rules`: firewall rules from one form into the other. */
 import { type Command, Option } from 'commander'
 import { anyRule, type FirewallRule } from '../../engine/firewall-rule.ts'
-import { loadConfig } from '../config/load.ts'
+import { configOf, readText } from '../config/load.ts'
 import { printRule } from '../firewall/ipfilter.ts'
 import { strictRules } from '../firewall/strict.ts'
-import { loadRules } from '../firewall/text-file.ts'
+import { looksLikeRules, rulesOf } from '../firewall/text-file.ts'
 import { ruleInYaml } from '../firewall/yaml.ts'
 import { Failure, STATUS } from './status.ts'
 
@@ -18,7 +18,8 @@ export function registerRules(program: Command): void {
     .summary('print firewall rules, as text or YAML')
     .description('Print the firewall rules of a configuration as lines of text (RFC 6733 IPFilterRule), or such lines as YAML.')
     .argument('<file>', 'a configuration, or a file with a rule in each line; - is standard input')
-    .addOption(new Option('--from <form>', 'what the file is (default: the other form than --to, else yaml)').choices(FORMS))
+    .addOption(new Option('--from <form>', 'what the file is (default: the other form than --to, else what it looks like)')
+      .choices(FORMS))
     .addOption(new Option('--to <form>', 'what is printed (default: the other form than --from, else ipfilter)').choices(FORMS))
     .option('--strict',
       'print only what RFC 6733 has: lists become several rules, names are left out; an error for what cannot be said')
@@ -30,10 +31,12 @@ firewall.inbound6 instead, unless --implied has written such a rule down.
 
 Examples:
   pinhole rules pinhole.yaml > rules.txt
-  pinhole rules --from ipfilter rules.txt >> new.yaml`)
+  pinhole rules rules.txt >> new.yaml`)
     .action((file: string, { from, to, strict, implied }: RulesFlags) => {
-      const source = from ?? (to === 'yaml' ? 'ipfilter' : 'yaml'), target = to ?? (source === 'yaml' ? 'ipfilter' : 'yaml')
-      let rules = source === 'yaml' ? loadConfig(file).firewall.rules : loadRules(file)
+      const text = readText(file)
+      const source = from ?? (to === 'yaml' || to === undefined && looksLikeRules(text) ? 'ipfilter' : 'yaml')
+      const target = to ?? (source === 'yaml' ? 'ipfilter' : 'yaml')
+      let rules = source === 'yaml' ? configOf(text, file).firewall.rules : rulesOf(text, file)
       if (implied === true) rules = [...rules, ...impliedRules(rules)]
       if (strict === true) rules = rules.flatMap((rule, i) => strictly(file, rule, i + 1))
       process.stdout.write(target === 'ipfilter' ? rules.map((rule) => printRule(rule) + '\n').join('')

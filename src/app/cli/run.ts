@@ -1,5 +1,6 @@
 /** `pinhole run`: the command line of a box that runs until it is told to stop. */
 import { randomInt } from 'node:crypto'
+import { accessSync, constants } from 'node:fs'
 import { Option, type Command } from 'commander'
 import { parsePrefix, type Fault, type Parsed } from '../config/address.ts'
 import { rangeWords, sharedPool } from '../config/assemble-nat.ts'
@@ -9,8 +10,10 @@ import {
 import type { Config } from '../config/config.ts'
 import { ConfigError, defaultConfig, loadConfig, type SettingFault } from '../config/load.ts'
 import { scaled } from '../config/scaled.ts'
+import { counted } from '../figures.ts'
 import { usableRange } from '../config/values.ts'
 import { POOL_MOST } from '../config/written.ts'
+import { captureError } from '../../phy/capture-error.ts'
 import { DRIVER_CHOICES, type DriverChoice } from '../../phy/drivers.ts'
 import { linkName } from '../../phy/vlan.ts'
 import { startBox, type BoxOptions, type BoxResult } from '../run/box.ts'
@@ -104,8 +107,7 @@ type Log = (line: string) => void
 async function run(capture: string | undefined, flags: RunFlags, command: Command): Promise<void> {
   const log: Log = flags.quiet === true ? () => { /* asked for */ } : (line) => { process.stderr.write(`${line}\n`) }
   const identity = flags.user === undefined ? undefined : asUser(flags.user)
-  const { config, live, inside } = flags.simulate === true ? simulated(flags) : between(capture, flags, log)
-  if (capture === '-') throw new Failure(STATUS.usage, 'the capture is read before the box starts: name a file')
+  const { config, live, inside } = flags.simulate === true ? simulated(capture, flags) : between(capture, flags, log)
   if (flags.workers > 1 && flags.recordDoor !== undefined && flags.recordDoor !== 'none') {
     throw new Failure(STATUS.usage, `--workers ${flags.workers}: --record-door: what several workers forward is not recorded`)
   }
@@ -144,7 +146,8 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
       // Read once more meanwhile.
       if (mine !== asked) return
       box.reload(next)
-      log(`reloaded what ${next.midcom.agents.length} agents may do, and ${next.firewall.rules.length} firewall rules; keys, `
+      const agents = counted(next.midcom.agents.length, 'agent'), rules = counted(next.firewall.rules.length, 'firewall rule')
+      log(`reloaded what ${agents} may do, and ${rules}; keys, `
         + 'doors and all other settings count from the next start')
       if (live !== null) tellUnmoved(flags, live.config.interfaces!, next.interfaces, log)
     } catch (error) {
@@ -193,7 +196,17 @@ function tellUnmoved(flags: RunFlags, now: InterfacesConfig, next: InterfacesCon
 
 type Setup = Pick<BoxOptions, 'config' | 'live' | 'inside'>
 
-function simulated(flags: RunFlags): Setup {
+/** It is read when all else is known; that it is not there should be said before anything else is asked for. */
+function checkCapture(capture: string): void {
+  if (capture === '-') throw new Failure(STATUS.usage, 'the capture is read before the box starts: name a file')
+  try {
+    accessSync(capture, constants.R_OK)
+  } catch (error) {
+    throw new Failure(STATUS.usage, captureError('open', capture, error as NodeJS.ErrnoException).message, { cause: error })
+  }
+}
+
+function simulated(capture: string | undefined, flags: RunFlags): Setup {
   const given = {
     outside: flags.outside.length > 0, pool: flags.pool.length > 0, gateway: flags.gateway.length > 0,
     workers: flags.workers > 1, driver: flags.driver !== undefined,
@@ -202,6 +215,7 @@ function simulated(flags: RunFlags): Setup {
   for (const [option, isGiven] of Object.entries(given)) {
     if (isGiven) throw new Failure(STATUS.usage, `--${option} is for interfaces, and with --simulate there are none`)
   }
+  if (capture !== undefined) checkCapture(capture)
   if (flags.config === undefined) {
     throw new Failure(STATUS.usage, 'a configuration is needed: `pinhole init --lab -o lab.yaml` makes one for --config')
   }

@@ -6,6 +6,7 @@ import { defaultConfig, folderOf, loadConfig, readText } from '../config/load.ts
 import { parseDuration } from '../config/quantity.ts'
 import { decisionRows } from '../explain/text.ts'
 import type { Explanation, Side } from '../explain/explanation.ts'
+import { counted } from '../figures.ts'
 import { explainFault } from '../filter/parse.ts'
 import { loadScript } from '../script/script.ts'
 import { PacketError, parsePacket, type WrittenPacket } from '../why/packet.ts'
@@ -30,7 +31,7 @@ export function registerWhy(program: Command): void {
     .summary('say what the box would do with a packet, and what would turn the verdict')
     .description('Say step by step what the box would do with a packet, and the smallest change of settings, or the rule, '
       + 'that would turn the verdict. Each change that is told was tried, on a box that has seen the same packets.')
-    .argument('<packet>', 'as in "udp 10.0.0.5:5004 > 203.0.113.7:6000"', packet)
+    .argument('<packet...>', 'as in "udp 10.0.0.5:5004 > 203.0.113.7:6000"; quoted, for a shell takes > for itself')
     .option('--config <file>', 'YAML configuration (pinhole init prints one)')
     .option('--after <capture>', 'let the box see the packets of a capture before')
     .option('--script <file>', 'transactions of MIDCOM agents at times of the capture (YAML); midcom.enabled must be true')
@@ -59,7 +60,8 @@ Exit status 0: it passes. 1: it is dropped, or held. All other statuses tell of 
   if (option !== undefined) option.defaultValueDescription = '0s'
 }
 
-async function run(written: WrittenPacket, flags: WhyFlags): Promise<void> {
+async function run(words: string[], flags: WhyFlags): Promise<void> {
+  const written = packet(words.join(' '))
   const file = flags.config
   const config = file === undefined ? defaultConfig() : loadConfig(file)
   // Standard input can be read once only, and what it says is needed again to be changed.
@@ -91,7 +93,7 @@ function inJson({ text }: WrittenPacket, { explanation, packets, turns, answerTo
 
 function answerText({ text: packetText }: WrittenPacket, answer: Answer, { after }: WhyFlags, text: string): string {
   const { explanation, packets, turns, answerTo, rule } = answer
-  const state = after === undefined ? 'a new box' : `a box that has seen the ${packets} packets of ${after}`
+  const state = after === undefined ? 'a new box' : `a box that has seen the ${counted(packets, 'packet')} of ${after}`
   const lines = [`${packetText}`, `from ${explanation.side}, to ${state}`, '']
   if (explanation.entered !== null) lines.push(`  entered   re-addressed by the replay's outside world: ${explanation.entered}`)
   lines.push(...decisionRows(explanation), '')
@@ -121,18 +123,24 @@ function turnLines({ edits, explanation, captureDrops }: Turn, text: string): st
 }
 
 /** The setting, what it is now and where that stands. */
-function editText({ path, before, after, added }: Edit, text: string): string {
+function editText({ path, before, after, added, example }: Edit, text: string): string {
   const document = readDocument(text)
   const place = document.places.get('/' + path.replaceAll('.', '/'))
   const where = place === undefined ? 'the default' : `line ${document.locate(place.key ?? place.value).line}`
-  return added === null ? `${path}: ${after}  (now ${before}, ${where})` : `${path}: one more, before the others: ${added}`
+  if (added === null) return `${path}: ${after}  (now ${before}, ${where})`
+  const stands = example === null ? '' : `  (${example}: the inside host that it is for)`
+  return `${path}: one more, before the others: ${added}${stands}`
 }
 
 function packet(text: string): WrittenPacket {
   try {
     return parsePacket(text)
   } catch (error) {
-    if (error instanceof PacketError) throw new InvalidArgumentError(explainFault(text, error))
+    if (error instanceof PacketError) {
+      const isCut = !text.includes('>') && text.includes(' ')
+      throw new Failure(STATUS.usage, `packet: ${explainFault(text, error)}`
+        + (isCut ? '\nQuote the packet: the shell has taken what follows > for the name of a file.' : ''), { cause: error })
+    }
     throw error
   }
 }

@@ -48,7 +48,7 @@ test('firewall rules: mistakes are told at their places', () => {
     - permit in ip form any to any
     - 7
 `), [
-    '3:16: firewall.rules[0].action: \'allow\' is none of permit, deny',
+    '3:16: firewall.rules[0].action: \'allow\' is none of permit, deny; did you mean permit?',
     '4:7: firewall.rules[1]: action is missing; add action: permit',
     '5:34: firewall.rules[2].protocol: \'tcq\' is not a protocol; did you mean tcp?',
     '6:32: firewall.rules[3].source: \'10.0.0.1/8\' has bits set after its first 8; did you mean 10.0.0.0/8?',

@@ -49,7 +49,12 @@ export type Demand = (config: Config) => SettingFault[]
 
 /** Reads and checks a file; `-` is standard input. Throws `ConfigError`. */
 export function loadConfig(path: string, demand?: Demand): Config {
-  const { config, problems } = checkConfig(readText(path), folderOf(path), demand)
+  return configOf(readText(path), path, demand)
+}
+
+/** The same of the text of that file. */
+export function configOf(text: string, path: string, demand?: Demand): Config {
+  const { config, problems } = checkConfig(text, folderOf(path), demand)
   if (config !== null) return config
   const lines = problems.map(problem => problemText(path, problem))
   throw new ConfigError('config-invalid', path, problems, lines.join('\n'))

@@ -12,6 +12,12 @@ function distance(a: string, b: string): number {
   return row[b.length]!
 }
 
+/** What other firewalls call it. */
+const ELSEWHERE: readonly (readonly [meant: string, ...words: string[]])[] = [
+  ['permit', 'accept', 'allow', 'pass'], ['deny', 'drop', 'block', 'reject', 'refuse'],
+  ['inbound', 'in', 'input'], ['outbound', 'out', 'output'],
+]
+
 /**
  * The word that was probably meant, whole or begun, or null if none is near. Case, `_` and camelCase do not count as
  * differences.
@@ -19,13 +25,16 @@ function distance(a: string, b: string): number {
 export function nearest(written: string, known: readonly string[]): string | null {
   if (written.length > 64) return null
   const plain = (word: string) => word.replace(/([a-z])([A-Z])/g, '$1-$2').toLowerCase().replace(/[_\s]/g, '-')
+  const others = new Map(ELSEWHERE.flatMap(([meant, ...words]) => known.includes(meant) ? words.map((word) => [word, meant]) : []))
+  const same = others.get(plain(written))
+  if (same !== undefined) return same
   const begun = known.filter(word => written.length >= 3 && plain(word).startsWith(plain(written)))
   if (begun.length === 1) return begun[0]!
   let best: string | null = null
   let least = Infinity
-  for (const word of known) {
+  for (const word of [...known, ...others.keys()]) {
     const d = distance(plain(written), plain(word))
     if (d < least && d <= Math.max(1, Math.floor(Math.max(word.length, written.length) / 3))) { best = word; least = d }
   }
-  return best
+  return best === null ? null : others.get(best) ?? best
 }

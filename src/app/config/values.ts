@@ -157,7 +157,8 @@ function parseCertificate(text: string): Parsed<string> {
 
 function asProtocol(text: string): Parsed<number> {
   const parsed = parseProtocol(text)
-  return parsed.ok ? parsed : fault(`'${text}' is not a protocol`, 'write udp, tcp, any, or a number from 0 to 255')
+  return parsed.ok ? parsed : fault(`'${text}' is not a protocol`,
+    'write udp, tcp, another name such as gre, any, or a number from 0 to 255')
 }
 
 function parseUrl(text: string): Parsed<string> {

@@ -46,7 +46,7 @@ test('ipfilter: what goes beyond the RFC is read: both, names, lists with !, typ
 
 for (const [text, column, message] of [
   ['', 1, /ends where an action is expected/],
-  ['allow in ip from any to any', 1, /'allow' stands where an action is expected; write permit or deny/],
+  ['allow in ip from any to any', 1, /'allow' stands where an action is expected; did you mean permit\?/],
   ['permt in ip from any to any', 1, /did you mean permit/],
   ['permit inn ip from any to any', 8, /did you mean in/],
   ['permit in tpc from any to any', 11, /'tpc' is not a protocol; write ip, icmp/],

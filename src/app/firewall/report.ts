@@ -1,6 +1,7 @@
 /** What the firewall rules did: as part of the reports, and as lines for people. */
 import type { Engine } from '../../engine/engine.ts'
 import type { FirewallRule } from '../../engine/firewall-rule.ts'
+import { counted, grouped, quantity } from '../figures.ts'
 import { printRule } from './ipfilter.ts'
 
 /** Packets and bytes that a rule has decided about: of flows opened or refused, not of all that flows carried. */
@@ -36,18 +37,18 @@ export function hitsOf(rules: readonly FirewallRule[], { packets, bytes }: Pick<
 /** More lines than these nobody reads; the JSON report has them all. */
 const MOST_LINES = 20
 
-export function firewallLines(report: FirewallReport | null, grouped: (value: number) => string): string[][] {
+export function firewallLines(report: FirewallReport | null): string[][] {
   if (report === null) return []
   const { rules, unmatched, replacements, flowsEnded } = report
   const hit = rules.filter(({ packets }) => packets > 0)
   const replaced = replacements === 0 ? '' : `; replaced ${replacements === 1 ? 'once' : `${grouped(replacements)} times`}, `
-    + `which ended ${grouped(flowsEnded)} flows`
-  const text = ({ number, name, line, rule, packets, bytes }: RuleHits) => `${grouped(packets)} packets, ${grouped(bytes)} bytes  `
+    + `which ended ${counted(flowsEnded, 'flow')}`
+  const text = ({ number, name, line, rule, packets, bytes }: RuleHits) => `${quantity({ packets, bytes })}  `
     + `rule ${number}${line === 0 ? '' : ` (line ${line})`}${name === null ? '' : ` '${name}'`}: ${rule}`
   return [
-    ['firewall', `${grouped(rules.length)} rules, ${grouped(rules.length - hit.length)} without a packet; `
-      + `${grouped(unmatched.packets)} packets matched none${replaced}`],
+    ['firewall', `${counted(rules.length, 'rule')}, ${grouped(rules.length - hit.length)} without a packet; `
+      + `${counted(unmatched.packets, 'packet')} matched none${replaced}`],
     ...hit.slice(0, MOST_LINES).map((one) => ['', text(one)]),
-    ...hit.length > MOST_LINES ? [['', `and ${grouped(hit.length - MOST_LINES)} more rules with packets`]] : [],
+    ...hit.length > MOST_LINES ? [['', `and ${counted(hit.length - MOST_LINES, 'more rule')} with packets`]] : [],
   ]
 }

@@ -4,6 +4,7 @@
  * reads as the same.
  */
 import { maskWord, parsePrefix, printPrefix } from '../../base/address.ts'
+import { PROTOCOL_NAMES, protocolNumber } from '../../base/protocols.ts'
 import {
   IP_OPTIONS, normalSpans, otherSpans, TCP_FLAGS, TCP_OPTIONS, type AddressTerm, type Bits, type FirewallRule, type Span,
 } from '../../engine/firewall-rule.ts'
@@ -64,19 +65,14 @@ function rangeOf({ text, column }: Item, most: number, what: string): Read<Span>
 
 /* Protocols. */
 
-const PROTOCOLS: Record<string, number> = {
-  icmp: 1, igmp: 2, ipencap: 4, tcp: 6, udp: 17, dccp: 33, ipv6: 41, gre: 47, esp: 50, ah: 51, icmp6: 58, 'ipv6-icmp': 58, ospf: 89,
-  sctp: 132, udplite: 136,
-}
-
 /** null: any. */
 export function readProtocols(text: string): Read<number[] | null> {
   if (text === 'ip' || text === 'any') return { ok: true, value: null }
   const spans = spansOf(text.toLowerCase(), 255, (item) => {
-    const named = PROTOCOLS[item.text]
+    const named = protocolNumber(item.text)
     if (named !== undefined) return { ok: true, value: { low: named, high: named } }
     if (/^[\d-]+$/.test(item.text)) return rangeOf(item, 255, 'a protocol')
-    return textFault(item.column, `'${item.text}' is not a protocol`, meant(item.text, ['ip', ...Object.keys(PROTOCOLS)]))
+    return textFault(item.column, `'${item.text}' is not a protocol`, meant(item.text, ['ip', ...PROTOCOL_NAMES]))
   })
   if (!spans.ok) return spans
   const all = spans.value.flatMap(({ low, high }) => Array.from({ length: high - low + 1 }, (_, i) => low + i))

@@ -45,8 +45,8 @@ export interface ReplayOptions {
   explainer?: Explainer | null
   /** Where lines about mappings go; absent: nowhere. */
   logMappings?: string | undefined
-  /** Called now and then. */
-  onProgress: ((doneBytes: number, allBytes: number, packets: number) => void) | null
+  /** Called now and then: bytes of the capture read so far and in all, packets forwarded, and milliseconds of its time. */
+  onProgress: ((doneBytes: number, allBytes: number, packets: number, virtualMs: number) => void) | null
   /** Ends the replay before the next batch, with good output files; null: nothing does. */
   stop: AbortSignal | null
 }
@@ -168,12 +168,17 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
   let paceStart = 0
   let paceFirst = 0
 
-  async function drain(source: FrameSource, onBatch: (count: number) => void): Promise<void> {
+  /** Bytes of all rounds, those done and all there are. */
+  let amount = { done: () => 0, all: 0 }
+  const progress = () => options.onProgress?.(amount.done(), amount.all, packets, plane.virtualMs())
+
+  async function drain(source: FrameSource, onBatch: ((count: number) => void) | null): Promise<void> {
     let more = true
     while (more && !isStopped()) {
       for (let count = source.fill(); count > 0 && !isStopped(); count = source.fill()) {
         await forwardBatch(count)
-        onBatch(count)
+        onBatch?.(count)
+        progress()
       }
       if (isStopped()) return
       // Only what waits for the input is left in the middle.
@@ -198,9 +203,10 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
       }
       const reached = watched === null ? plane.run(done, due) : runEach(done, due)
       if (reached < due) await Promise.all([writers.inside?.ready(), writers.outside?.ready()])
+      packets += reached - done
       done = reached
+      if (options.pace !== 0) progress()
     }
-    packets += done
     await explainer?.ready()
     if (mappings !== null) {
       mappings.drain(Infinity)
@@ -245,11 +251,9 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
     for (let round = 0; ; round++) {
       const before = packets
       try {
-        await drain(reader, (count) => {
-          if (round === 0 && loops > 1) span.add(frames.sec, frames.nsec, count)
-          const { fileBytes, fileBytesRead } = reader.stats
-          options.onProgress?.(fileBytesRead + round * fileBytes, fileBytes * loops, packets)
-        })
+        const { stats } = reader
+        amount = { done: () => stats.fileBytesRead + round * stats.fileBytes, all: stats.fileBytes * loops }
+        await drain(reader, round > 0 || loops === 1 ? null : (count) => { span.add(frames.sec, frames.nsec, count) })
         interfaces = [...reader.interfaces]
       } finally {
         // Closing waits for the read that is under way.
@@ -269,7 +273,8 @@ export async function replay(options: ReplayOptions): Promise<ReplayResult> {
 
   async function playStore(store: CaptureStore): Promise<Pick<ReplayResult, 'fault' | 'stats'>> {
     const device = createLoopDevice(store, frames, { ...share, loops, gapNs: LOOP_GAP_NS })
-    await drain(device, () => options.onProgress?.(packets, store.frames * loops, packets))
+    amount = { done: () => packets, all: store.frames * loops }
+    await drain(device, null)
     return store
   }
 
@@ -350,13 +355,20 @@ function isKnown(wanted: string, interfaces: readonly CaptureInterface[]): boole
   return interfaces.some(({ name }, id) => isInsideInterface([wanted], id, name))
 }
 
+/** What `--inside-if` may name. */
+function interfacesText(interfaces: readonly CaptureInterface[]): string {
+  if (interfaces.length === 0) return 'it has none'
+  if (interfaces.length === 1 && interfaces[0]!.name === undefined) return 'it has one, without a name: its number is 0'
+  const list = interfaces.map(({ name }, id) => name === undefined ? String(id) : `${id} (${name})`).join(', ')
+  return interfaces.every(({ name }) => name === undefined) ? `those it has are without names: ${list}` : `it has ${list}`
+}
+
 /** Refuses an interface that is not there. Where damage hides them all, the damage is what there is to tell. */
 function checkInterfaces(wanted: readonly string[], interfaces: readonly CaptureInterface[], fault: CaptureFault | null): void {
   if (fault !== null && interfaces.length === 0) return
   for (const one of wanted) {
     if (isKnown(one, interfaces)) continue
-    const list = interfaces.map((known, id) => known.name === undefined ? String(id) : `${id} (${known.name})`).join(', ')
-    throw new Failure(STATUS.usage, `--inside-if ${one}: the capture has no such interface; it has ${list || 'none'}`)
+    throw new Failure(STATUS.usage, `--inside-if ${one}: the capture has no such interface; ${interfacesText(interfaces)}`)
   }
 }
 

@@ -3,6 +3,7 @@ import { readCounters } from '../../channel/counters.ts'
 import type { PolicyStatistics } from '../../policy/api.ts'
 import { DROP_REASONS } from '../../channel/reasons.ts'
 import { digest } from '../config/config.ts'
+import { counted, grouped, inColumns, mebibytes, quantity, seconds } from '../figures.ts'
 import { firewallLines, firewallReport } from '../firewall/report.ts'
 import type { ScriptEvent, StepResult } from '../script/player.ts'
 import type { ReplayOptions, ReplayResult } from './replay.ts'
@@ -119,11 +120,12 @@ const LEAST_MEASURED_PACKETS = 10_000
 export function summary(report: Report): string {
   const { measured } = report
   const lines = [
+    ...report.stopped ? [['interrupted', 'before the end of the capture; all figures are of what came before']] : [],
     ['packets', `${grouped(report.packets)} in ${seconds(report.virtualMs)} of capture time`],
     ...packetLines(report),
-    ...firewallLines(report.firewall, grouped),
+    ...firewallLines(report.firewall),
     ...(report.firewall?.replaced ?? []).map(({ atMs, file, rules, flowsEnded }) =>
-      ['', `${seconds(atMs)}  ${file}: ${grouped(rules)} rules from here on, ${grouped(flowsEnded)} flows ended`]),
+      ['', `${seconds(atMs)}  ${file}: ${counted(rules, 'rule')} from here on, ${counted(flowsEnded, 'flow')} ended`]),
     ...agents(report),
     ...logLines(report.mappingLog),
     ...speed(report),
@@ -137,11 +139,7 @@ export function summary(report: Report): string {
 }
 
 export function logLines(log: { written: number; lost: number } | null): string[][] {
-  return log === null ? [] : [['mapping log', `${grouped(log.written)} records, ${grouped(log.lost)} lost`]]
-}
-
-export function inColumns(lines: string[][]): string {
-  return lines.map(([label, text]) => `${label.padEnd(13)}${text}`).join('\n')
+  return log === null ? [] : [['mapping log', `${counted(log.written, 'record')}, ${grouped(log.lost)} lost`]]
 }
 
 export function packetLines(report: ReturnType<typeof packetReport>): string[][] {
@@ -153,11 +151,11 @@ export function packetLines(report: ReturnType<typeof packetReport>): string[][]
     ...Object.entries(report.drops).sort(([, a], [, b]) => b - a).map(([name, count]) => ['', `${grouped(count)}  ${name}`]),
     ['flows', `${grouped(flows.opened)} opened, ${grouped(flows.expired)} expired, ${grouped(flows.evicted)} evicted, `
       + `peak ${grouped(flows.peak)} of ${grouped(flows.capacity)}`],
-    ['mappings', `${grouped(report.mappings.opened)} opened, ${grouped(report.hairpinPackets)} packets hairpinned`],
+    ['mappings', `${grouped(report.mappings.opened)} opened, ${counted(report.hairpinPackets, 'packet')} hairpinned`],
     ['icmp errors', `${grouped(icmpErrors.translated)} translated, ${grouped(icmpErrors.originated)} originated, `
       + `${grouped(icmpErrors.suppressed)} suppressed by the rate limit`],
     ['fragments', `${grouped(fragments.held)} held, ${grouped(fragments.released)} released`],
-    ['tcp', `${grouped(tcp.halfOpenEvicted)} half-open evicted; ${grouped(tcp.synsHeld)} unsolicited SYNs held, `
+    ['tcp', `${grouped(tcp.halfOpenEvicted)} half-open evicted; ${counted(tcp.synsHeld, 'unsolicited SYN')} held, `
       + `${grouped(tcp.synsSolicited)} of them solicited later, ${grouped(tcp.synsUnheld)} not held`],
   ]
 }
@@ -171,9 +169,9 @@ function agents({ midcom }: Report): string[][] {
     ...events.map((event) => ({ atMs: event.atMs, text: eventText(event) })),
   ].sort((a, b) => a.atMs - b.atMs)
   return [
-    ['midcom', `${grouped(transactions.length)} steps${unmet > 0 ? `, ${grouped(unmet)} NOT as expected` : ''}; `
-      + `${grouped(rules.added)} rules for packets, ${grouped(rules.expired)} expired, ${grouped(rules.idle)} idle; `
-      + `${grouped(flows.opened)} flows admitted`],
+    ['midcom', `${counted(transactions.length, 'step')}${unmet > 0 ? `, ${grouped(unmet)} NOT as expected` : ''}; `
+      + `${counted(rules.added, 'rule')} for packets, ${grouped(rules.expired)} expired, ${grouped(rules.idle)} idle; `
+      + `${counted(flows.opened, 'flow')} admitted`],
     ...lines.map(({ atMs, text }) => ['', `${seconds(atMs)}  ${text}`]),
   ]
 }
@@ -218,6 +216,7 @@ const HINTS: Record<string, string> = {
   'inside-to-inside': 'most packets have both ends inside: name only the network behind the box, such as --inside 192.168.1.0/24',
   'martian-source': 'most packets come from addresses that cross no router, such as 127.0.0.1 in a capture of lo; --inside cannot '
     + 'change that',
+  'link-unsupported': 'most packets are of a link type, or in an encapsulation, that is not read; README.md names those that are',
 }
 
 /** What to do when most of the capture stayed on one side, or null. */
@@ -231,20 +230,4 @@ interface Quantity { packets: number; bytes: number }
 
 function side({ inside, outside }: { inside: Quantity; outside: Quantity }): string {
   return `inside ${quantity(inside)}, outside ${quantity(outside)}`
-}
-
-function quantity({ packets, bytes }: Quantity): string {
-  return `${grouped(packets)} packets, ${grouped(bytes)} bytes`
-}
-
-export function grouped(value: number): string {
-  return String(value).replace(/\B(?=(\d{3})+$)/g, ',')
-}
-
-export function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(3)} s`
-}
-
-export function mebibytes(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(1)} MiB`
 }

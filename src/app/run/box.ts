@@ -19,6 +19,7 @@ import type { Prefix } from '../../base/address.ts'
 import { Failure, STATUS } from '../cli/status.ts'
 import { composeAuthorizer, composePolicy } from '../compose.ts'
 import type { Config } from '../config/config.ts'
+import { counted } from '../figures.ts'
 import { openCrew } from '../workers/crew.ts'
 import { JournalError, openJournal, type OpenJournal } from './journal.ts'
 import { recordedLinks, type Prepared } from './live.ts'
@@ -158,7 +159,9 @@ export async function startBox(options: BoxOptions): Promise<Box> {
     doors,
     reload(next) {
       const { rules } = next.firewall
-      path.replaceRules(rules, turns, (ended) => { log.line(`firewall: ${rules.length} rules count, ${ended} flows ended`) })
+      path.replaceRules(rules, turns, (ended) => {
+        log.line(`firewall: ${counted(rules.length, 'rule counts', 'rules count')}, ${counted(ended, 'flow')} ended`)
+      })
       authorizer = composeAuthorizer(next, pdp)
       pdp?.forget()
       policy?.authorizationChanged()

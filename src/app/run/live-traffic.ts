@@ -20,6 +20,7 @@ import * as ipv6 from '../../wire/ipv6.ts'
 import type { Machine } from '../compose.ts'
 import type { Config } from '../config/config.ts'
 import { insideOf } from '../config/interfaces.ts'
+import { counted } from '../figures.ts'
 import { DUMMY, linkEnd, ownAddresses, routesOf, shownAddresses } from './live-addresses.ts'
 import type { SystemLink } from './live-system.ts'
 import type { Traffic } from './turns.ts'
@@ -225,7 +226,8 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
     const seen = inside.oversized() + outside.oversized()
     if (seen > oversized && nowMs - hintedMs >= HINT_MS) {
       hintedMs = nowMs
-      log(`${seen - oversized} frames were longer than their link takes, and could not be cut. If somebody joins them, at the `
+      const frames = counted(seen - oversized, 'frame was longer than its', 'frames were longer than their')
+      log(`${frames} link takes, and could not be cut. If somebody joins them, at the `
         + 'other end of a veth pair `ethtool -K eth0 tso off gso off` stops that')
     }
     oversized = seen

@@ -2,6 +2,8 @@
  * The log of a box. Others decide what stands in its lines, such as the name that somebody claims, and how many there are. So what
  * is not to be printed is shown by its number, and of a flood so many lines a second are written, and how many were left out.
  */
+import { counted } from '../figures.ts'
+
 export const LINES_A_SECOND = 100
 const WINDOW_MS = 1000
 
@@ -18,7 +20,7 @@ export function createLog(write: (line: string) => void, clockMs: () => number):
   let leftOut = 0
 
   function end(): void {
-    if (leftOut > 0) write(`log: ${leftOut} lines were left out`)
+    if (leftOut > 0) write(`log: ${counted(leftOut, 'line was', 'lines were')} left out`)
     leftOut = 0
   }
 

@@ -4,6 +4,7 @@
  */
 import { type Counters, DROP_FIRST } from '../../channel/counters.ts'
 import { type DropReason, reasonIndex } from '../../channel/reasons.ts'
+import { counted } from '../figures.ts'
 
 export const REFUSALS_EVERY_MS = 10_000
 const REASONS: readonly DropReason[] = [
@@ -27,7 +28,8 @@ export function createRefusals(counters: Counters, line: (text: string) => void)
       if (risen.length === 0) return
       const all = risen.reduce((sum, { count }) => sum + count, 0)
       // @req RFC6888 REQ-11c partly[a line of the log, no SNMP notification]
-      line(`limits: ${all} packets were refused a flow: ${risen.map(({ reason, count }) => `${reason} ${count}`).join(', ')}`)
+      const parts = risen.map(({ reason, count }) => `${reason} ${count}`).join(', ')
+      line(`limits: ${counted(all, 'packet was', 'packets were')} refused a flow: ${parts}`)
     },
   }
 }

@@ -1,8 +1,9 @@
 /** What a box did while it ran: as an object with a versioned schema (docs/run-report.schema.json), and as text for people. */
 import { readCounters } from '../../channel/counters.ts'
 import { digest } from '../config/config.ts'
+import { counted, grouped, inColumns, mebibytes, seconds } from '../figures.ts'
 import { firewallLines } from '../firewall/report.ts'
-import { grouped, inColumns, logLines, mebibytes, midcomReport, packetLines, packetReport, seconds } from '../replay/report.ts'
+import { logLines, midcomReport, packetLines, packetReport } from '../replay/report.ts'
 import type { BoxOptions, BoxResult } from './box.ts'
 
 export const RUN_REPORT_SCHEMA = 'pinhole-run-report/1'
@@ -42,20 +43,22 @@ export function runSummary(report: RunReport): string {
   const n = grouped
   const failed = Object.entries(midcom?.failures ?? {}).sort(([, a], [, b]) => b - a)
   return inColumns([
-    ['up', `${seconds(report.upMs)}, ${grouped(report.packets)} packets, seed ${report.settings.seed}`],
+    ['up', `${seconds(report.upMs)}, ${counted(report.packets, 'packet')}, seed ${report.settings.seed}`],
     ...packetLines(report),
-    ...firewallLines(report.firewall, grouped),
+    ...firewallLines(report.firewall),
     ...interfaceLines(report.interfaces),
-    ...midcom === null ? [] : [['midcom', `${n(midcom.count)} transactions; ${n(midcom.rules.added)} rules for packets, `
-      + `${n(midcom.rules.current)} alive, ${n(midcom.rules.expired)} expired, ${n(midcom.rules.idle)} idle`]],
+    ...midcom === null ? [] : [['midcom', `${counted(midcom.count, 'transaction')}; `
+      + `${counted(midcom.rules.added, 'rule')} for packets, ${n(midcom.rules.current)} alive, `
+      + `${n(midcom.rules.expired)} expired, ${n(midcom.rules.idle)} idle`]],
     ...failed.map(([reason, count]) => ['', `${grouped(count)}  ${reason}`]),
-    ...simco === null ? [] : [['simco', `${n(simco['in-connections'])} connections, ${n(simco['sessions-opened'])} sessions, `
-      + `${n(simco['in-messages'])} requests, ${n(simco['out-negative-messages'])} refused, `
-      + `${n(simco['out-event-messages'])} events`]],
-    ...snmp === null ? [] : [['snmp', `${n(snmp['in-messages'])} messages, ${n(snmp['in-set-requests'])} SETs, `
-      + `${n(snmp['out-error-responses'])} refused, ${n(snmp['out-traps'] + snmp['out-informs'])} notifications`]],
-    ...pdp === null ? [] : [['pdp', `${n(pdp.questions)} questions, ${n(pdp.permits)} permitted, ${n(pdp.refusals)} refused, `
-      + `${n(Object.values(pdp.failures).reduce((sum, one) => sum + one, 0))} without an answer`]],
+    ...simco === null ? [] : [['simco', `${counted(simco['in-connections'], 'connection')}, `
+      + `${counted(simco['sessions-opened'], 'session')}, ${counted(simco['in-messages'], 'request')}, `
+      + `${n(simco['out-negative-messages'])} refused, `
+      + `${counted(simco['out-event-messages'], 'event')}`]],
+    ...snmp === null ? [] : [['snmp', `${counted(snmp['in-messages'], 'message')}, ${counted(snmp['in-set-requests'], 'SET')}, `
+      + `${n(snmp['out-error-responses'])} refused, ${counted(snmp['out-traps'] + snmp['out-informs'], 'notification')}`]],
+    ...pdp === null ? [] : [['pdp', `${counted(pdp.questions, 'question')}, ${n(pdp.permits)} permitted, `
+      + `${n(pdp.refusals)} refused, ${n(Object.values(pdp.failures).reduce((sum, one) => sum + one, 0))} without an answer`]],
     ...logLines(report.mappingLog),
     ['memory', [
       `${mebibytes(report.residentBytes)} resident`,
@@ -69,9 +72,10 @@ function interfaceLines(interfaces: RunReport['interfaces']): string[][] {
   if (interfaces === null) return []
   const n = grouped, { links, counters } = interfaces
   return [
-    ...links.map(({ name, counters: one }) => [name, `${n(one['received-frames'])} frames received, ${n(one['ring-full-frames'])} `
-      + `lost before the box, ${n(one['sent-frames'])} sent, ${n(one['send-full-frames'])} lost behind it`]),
+    ...links.map(({ name, counters: one }) => [name, `${counted(one['received-frames'], 'frame')} received, `
+      + `${n(one['ring-full-frames'])} lost before the box, ${n(one['sent-frames'])} sent, `
+      + `${n(one['send-full-frames'])} lost behind it`]),
     ['neighbours', `${n(counters['neighbours-current'])} known, ${n(counters['neighbours-failed'])} did not answer; `
-      + `${n(counters['no-route-packets'])} packets without a route`],
+      + `${counted(counters['no-route-packets'], 'packet')} without a route`],
   ]
 }

@@ -116,7 +116,7 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
   ['endpoints', '- {at: 1s, agent: lab, do: disable, internal: 10.0.0.5:5005-5004, external: 10.0.0.1/8}\n- {at: 1s, agent: lab, do: disable, internal: 10.0.0.5 tpc, external: fd00::1 udp x}\n', [
     "1:47: [0].internal: '10.0.0.5:5005-5004' is not an endpoint: range of ports runs backwards; write one such as 10.0.0.5:5004+2 udp, 198.51.100.0/24 or any",
     "1:77: [0].external: '10.0.0.1/8' is not an endpoint: bits are set after the prefix; write one such as 10.0.0.5:5004+2 udp, 198.51.100.0/24 or any",
-    "2:47: [1].internal: 'tpc' is not a protocol: udp, tcp, any or a number from 0 to 255 expected",
+    "2:47: [1].internal: 'tpc' is not a protocol: udp, tcp, another name such as gre, any, or a number from 0 to 255 expected",
     "2:71: [1].external: 'fd00::1 udp x' is not an address tuple: 'x' is too much; write one such as 10.0.0.5:5004+2 udp, 198.51.100.0/24 or any"]],
   ['an endpoint that YAML takes for a list', '- {at: 1s, agent: lab, do: disable, internal: [fd00::5], external: any}\n',
     ['1:47: [0].internal: an address tuple is needed here, not a list; put quotes around it']],
@@ -156,7 +156,7 @@ test('script: an end takes from the other what it does not say', () => {
   }
   for (const [written, other, expected] of [
     ['10.0.0.5:5004+2 udp', null, '10.0.0.5:5004-5005 udp'], ['10.0.0.5:5004-5005', '198.51.100.7 tcp', '10.0.0.5:5004-5005 tcp'], ['any', 'fd00::1 udp', 'any udp'],
-    ['10.0.0.0/8', null, '10.0.0.0/8'], ['[fd00::]:*', null, 'fd00::'], ['any:53', '10.0.0.1:1 udp', 'any:53 udp'], ['10.0.0.1 47', null, '10.0.0.1 47'],
+    ['10.0.0.0/8', null, '10.0.0.0/8'], ['[fd00::]:*', null, 'fd00::'], ['any:53', '10.0.0.1:1 udp', 'any:53 udp'], ['10.0.0.1 gre', null, '10.0.0.1 gre'],
   ] as const) assert.equal(tuple(written, other), expected)
   assert(!parseTuple('fd00::1:5+3 17').ok, 'IPv6 with a port needs brackets')
   const parsed = parseTuple('any')

@@ -5,7 +5,7 @@
  */
 import { createRequire } from 'node:module'
 import type * as Yaml from 'yaml'
-import { maskWord, parsePrefix, printPrefix } from '../../base/address.ts'
+import { maskWord, parsePrefix, print4, printPrefix } from '../../base/address.ts'
 import type { DropReason } from '../../channel/reasons.ts'
 import type { Config } from '../config/config.ts'
 import { checkConfig } from '../config/load.ts'
@@ -15,8 +15,11 @@ import type { Explanation } from '../explain/explanation.ts'
 import { REASON_TEXTS } from '../explain/reasons.ts'
 import type { WrittenPacket } from './packet.ts'
 
-/** `after` is YAML; of a list of sections to which one was added, `added` is that one. */
-export interface Edit { path: string; before: string; after: string; added: string | null }
+/**
+ * `after` is YAML; of a list of sections to which one was added, `added` is that one. `example`: an address in it that stands for
+ * an inside host which the packet does not tell.
+ */
+export interface Edit { path: string; before: string; after: string; added: string | null; example: string | null }
 
 export interface Turn {
   edits: Edit[]
@@ -56,6 +59,8 @@ export async function findTurns(
       const settled = new Set(edits.map(({ path }) => path))
       for (const edit of candidates(apply(text, edits), reason, packet, inside).filter(({ path }) => !settled.has(path))) {
         if (tries === MOST_TRIES) break
+        // Another inside beside another setting is another box.
+        if (depth > 1 && edit.path === 'inside') continue
         const all = [...edits, edit]
         const { config } = checkConfig(apply(text, all), folder)
         if (config === null) continue
@@ -82,14 +87,18 @@ function candidates(text: string, reason: DropReason | null, packet: WrittenPack
   return paths.flatMap((path) => {
     const node = known.get(path)!
     const now = setting(plain(text), path)
-    if (path in ENTRIES) return addedTo(path, now as unknown[], ENTRIES[path]!(packet, inside, plain(text), reason !== null))
+    if (path in ENTRIES) {
+      const some = inside === null && path === 'nat.forwards' ? someHost(plain(text), packet) : null
+      const entry = ENTRIES[path]!(packet, inside ?? some, plain(text), reason !== null)
+      return addedTo(path, now as unknown[], entry, some?.address ?? null)
+    }
     return alternatives(path, node, now, packet).filter((value) => inYaml(value) !== inYaml(now))
-      .map((value) => ({ path, before: inYaml(now), after: inYaml(value), added: null }))
+      .map((value) => ({ path, before: inYaml(now), after: inYaml(value), added: null, example: null }))
   })
 }
 
-/** An inside endpoint. */
-export interface End { address: string; port: number | null }
+/** An inside endpoint. `isSome`: one that stands for another. */
+export interface End { address: string; port: number | null; isSome?: boolean }
 
 /** Lists of sections, and the entry that is just wide enough for the packet. They come before what reaches further. */
 const ENTRIES: Record<string, (packet: WrittenPacket, inside: End | null, settings: unknown, isDrop: boolean) => unknown> = {
@@ -99,20 +108,29 @@ const ENTRIES: Record<string, (packet: WrittenPacket, inside: End | null, settin
     // RFC 6733 4.3.1: `in` is from the inside, the terminal of that text, and `out` is towards it.
     return `${isDrop ? 'permit' : 'deny'} ${inside === null ? 'in' : 'out'} ${protocol} from ${end(src, srcPort)} to ${receiver}`
   },
-  'nat.forwards': ({ protocol, src }, inside, settings) => {
+  'nat.forwards': ({ protocol, src, dst, dstPort }, inside, settings) => {
     const name = protocol === 6 ? 'tcp' : protocol === 17 ? 'udp' : null
     const [pool] = setting(settings, 'nat.pool') as string[]
     if (name === null || inside === null || inside.port === null || inside.address.includes(':')) return null
-    const outside = pool.replace(/[-/].*/, '')
-    return { protocol: name, outside: `${outside}:${inside.port}`, inside: `${inside.address}:${inside.port}`, from: [src] }
+    const outside = inside.isSome === true ? `${dst}:${dstPort}` : `${pool.replace(/[-/].*/, '')}:${inside.port}`
+    return { protocol: name, outside, inside: `${inside.address}:${inside.port}`, from: [src] }
   },
 }
 
-function addedTo(path: string, now: unknown[], entry: unknown): Edit[] {
+/** For a packet to an outside address: the first host of the inside, which stands for the one that is meant. */
+function someHost(settings: unknown, { dstPort, version }: WrittenPacket): End | null {
+  const parsed = (setting(settings, 'inside') as string[]).map((text) => parsePrefix(text))
+    .find((one) => one.ok && one.value.version === 4)
+  if (parsed?.ok !== true || version !== 4 || dstPort === null) return null
+  const { words: [word], prefixBits } = parsed.value
+  return { address: print4(prefixBits < 31 ? word + 1 : word), port: dstPort, isSome: true }
+}
+
+function addedTo(path: string, now: unknown[], entry: unknown, example: string | null): Edit[] {
   if (entry === null) return []
   const added = typeof entry === 'string' ? entry : flowOf(entry as object)
   // JSON is YAML. What is first decides, where the order counts.
-  return [{ path, before: `${now.length} entries`, after: JSON.stringify([entry, ...now]), added }]
+  return [{ path, before: `${now.length} entries`, after: JSON.stringify([entry, ...now]), added, example }]
 }
 
 /** A section in a line. */

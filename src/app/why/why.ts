@@ -1,5 +1,6 @@
 /** `pinhole why`: what a box does with a packet, and what would have to change for it to do otherwise. */
 import { createPrefixSet, parseAddress, type Prefix } from '../../base/address.ts'
+import { protocolName } from '../../base/protocols.ts'
 import type { Config } from '../config/config.ts'
 import type { Explanation, Side } from '../explain/explanation.ts'
 import { endpointText } from '../explain/parse-result.ts'
@@ -94,7 +95,8 @@ export async function why(options: WhyOptions): Promise<Answer> {
     if (steps === null) return null
     const other = await open(config, [...script ?? [], ...steps])
     const now = await other.send(packet.bytes, laterMs)
-    const command = `pinhole ctl enable ${internal} ${external} --protocol ${packet.protocol} --direction ${direction}`
+    const protocol = protocolName(packet.protocol) ?? packet.protocol
+    const command = `pinhole ctl enable ${internal} ${external} --protocol ${protocol} --direction ${direction}`
     return now.verdict === 'sent' ? { command, explanation: now } : null
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process'
 import { Failure, STATUS } from '../cli/status.ts'
+import { counted } from '../figures.ts'
 import type { FromWorker, ToWorker, WorkerResult } from './messages.ts'
 
 /** A worker that ends so often within so long is not started again: the box ends. */
@@ -139,7 +140,7 @@ export function createKeeper(options: KeeperOptions): Keeper {
       return options.onFailure(`worker ${worker} ended (${why}) ${ENDS_MOST} times within ${ENDS_MS / 1000} s: the box ends`)
     }
     member.restarts++
-    log(`worker ${worker} ended (${why}); its ${flows} flows are lost, another one takes its place`)
+    log(`worker ${worker} ended (${why}); its ${counted(flows, 'flow is', 'flows are')} lost, another one takes its place`)
     start(worker).then(() => { if (!isStopping && !hasFailed) letGo(worker) }, () => { /* `ended` has been told */ })
   }
 

@@ -107,11 +107,11 @@ test('a whole wildcard is sent in the short form, in the IP version of the other
 })
 
 test('protocols have names, or numbers', () => {
-  for (const [text, number] of [['udp', 17], ['TCP', 6], ['any', 0], ['132', 132], ['0', 0], ['255', 255]] as const) {
+  for (const [text, number] of [['udp', 17], ['TCP', 6], ['any', 0], ['132', 132], ['0', 0], ['255', 255], ['gre', 47], ['ICMP6', 58], ['ipv6-icmp', 58]] as const) {
     assert.deepEqual(parseProtocol(text), { ok: true, value: number })
   }
-  assert.deepEqual([0, 6, 17, 132].map(printProtocol), ['any', 'tcp', 'udp', '132'])
+  assert.deepEqual([0, 6, 17, 132, 58, 253].map(printProtocol), ['any', 'tcp', 'udp', 'sctp', 'icmp6', '253'])
   for (const text of ['', '256', '-1', '1.5', 'udpx', 'constructor']) assert.equal(parseProtocol(text).ok, false, text)
-  assert.throws(() => protocolOf('sctp'), EndpointError)
-  assert.equal(protocolOf(50), 50)
+  assert.throws(() => protocolOf('sctq'), EndpointError)
+  assert.deepEqual([protocolOf(50), protocolOf('sctp')], [50, 132])
 })

@@ -8,6 +8,7 @@
  *   10.0.0.0/8:5060          a prefix, one port    [2001:db8::/32]:*    the same
  */
 import { parse4, parsePrefix, print4, print6, type AddressFault, type Prefix } from '../../base/address.ts'
+import { protocolName, protocolNumber } from '../../base/protocols.ts'
 import { createTuple, FULL, PROTOCOLS_ONLY, type WireTuple } from './messages.ts'
 
 /** An endpoint, or a set of them. The protocol stands beside it in the rule: all endpoints of a rule have the same. */
@@ -27,7 +28,8 @@ export interface Endpoint {
 export type EndpointFault = AddressFault
   | 'bits are set after the prefix' | 'a bracket is not closed' | 'IPv6 with a port needs brackets'
   | 'port expected' | 'port is above 65535' | 'port 0 is none: * is any' | 'range of ports runs backwards'
-  | 'number of ports expected' | 'ports beyond 65535' | 'udp, tcp, any or a number from 0 to 255 expected'
+  | 'number of ports expected' | 'ports beyond 65535' 
+  | 'udp, tcp, another name such as gre, any, or a number from 0 to 255 expected'
 
 export type ParsedEndpoint = { ok: true; value: Endpoint } | Fault
 interface Fault { ok: false; reason: EndpointFault; column: number }
@@ -49,7 +51,6 @@ export class EndpointError extends Error {
 }
 
 const MOST_PORT = 0xffff
-const TCP = 6, UDP = 17
 
 function fail(reason: EndpointFault, column: number): Fault { return { ok: false, reason, column } }
 
@@ -138,14 +139,14 @@ export function printEndpoint({ version, address, prefixBits, port, range }: End
 }
 
 export function parseProtocol(text: string): { ok: true; value: number } | Fault {
-  const named = new Map([['any', 0], ['tcp', TCP], ['udp', UDP]]).get(text.toLowerCase())
+  const name = text.toLowerCase(), named = name === 'any' ? 0 : protocolNumber(name)
   if (named !== undefined) return { ok: true, value: named }
   if (/^\d{1,3}$/.test(text) && Number(text) <= 255) return { ok: true, value: Number(text) }
-  return fail('udp, tcp, any or a number from 0 to 255 expected', 1)
+  return fail('udp, tcp, another name such as gre, any, or a number from 0 to 255 expected', 1)
 }
 
 export function printProtocol(protocol: number): string {
-  return { 0: 'any', [TCP]: 'tcp', [UDP]: 'udp' }[protocol] ?? String(protocol)
+  return protocol === 0 ? 'any' : protocolName(protocol) ?? String(protocol)
 }
 
 /** @throws {EndpointError} */

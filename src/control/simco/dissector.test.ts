@@ -148,6 +148,16 @@ test('tshark puts messages together that are cut anywhere, and parts those that 
   assert.ok(lines.every(line => (line.split('\t')[1] ?? '') === ''))
 })
 
+test('a line says of a message what it asks for or grants: protocol, addresses, ports and how many', { skip: absent }, () => {
+  const tuple = (protocol: string, location: string, port: string, range: string, address: string) => `0009000c 0120${protocol}${location} ${port}${range} ${address}`
+  const per = `01120030 00000001 000b0004 00010000 ${tuple('11', '00', '138c', '0002', '0a000005')} ${tuple('11', '03', '0000', '0001', 'c6336407')} 00070004 0000012c`
+  const prr = '01110010 00000002 000a0004 4006ffff 00070004 0000003c'
+  const octets = (hex: string) => Buffer.from(hex.replaceAll(' ', ''), 'hex')
+  const lines = tshark(connections([[octets(per + prr)], [octets('01220000 00000003')]]), ['-T', 'fields', '-e', '_ws.col.Info'])
+  assert.match(lines[0]!, /^PER request 1 \(\w+, A0 udp 10\.0\.0\.5\/32:5004\+2, A3 udp 198\.51\.100\.7\/32:\*, 300 s\); PRR request 2 \(tcp, all ports, 60 s\)$/)
+  assert.match(lines[1]!, /^PRL request 3$/)
+})
+
 test('undefined values and refusals are remarked upon, and nothing else is', { skip: absent }, () => {
   const hex = ['0112002000000001 000b000401090000 0009000411001100 0009000411001109 0007000400000001', '0343000000000002', '0122000000000003']
   const lines = tshark(connections([[Buffer.from(hex.join('').replaceAll(' ', ''), 'hex')]]), ['-V'])

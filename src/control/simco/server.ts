@@ -481,7 +481,8 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
         // Running out of descriptors ends no session; the connection waits in the backlog.
         server.on('error', (error: Error) => log({ event: 'connection-refused', connection: 0, remote: '', detail: error.message }))
         const address = server.address() as AddressInfo
-        log({ event: 'listening', connection: 0, remote: `${address.address} port ${address.port}` })
+        const where = address.family === 'IPv6' ? `[${address.address}]` : address.address
+        log({ event: 'listening', connection: 0, remote: `${where}:${address.port}` })
         resolve(address)
       })
     })
