@@ -249,12 +249,16 @@ nat:
         assert.equal(answered, asked)
       }
       // What all of them have done until now, without an end.
-      box.child.kill('SIGUSR2')
+      // systemd sends a signal to all processes of a unit.
+      const children = fs.readFileSync(`/proc/${box.child.pid}/task/${box.child.pid}/children`, 'utf8').trim().split(' ').map(Number)
+      assert.equal(children.length, 3)
+      for (const pid of [box.child.pid!, ...children]) process.kill(pid, 'SIGUSR2')
       for (let n = 0; n < 100 && !/^memory/m.test(box.stdout()); n++) await sleep(100)
       assert.match(box.stdout(), /^up .* packets, seed \d+\n(?:.*\n)*in +inside [1-9].*\n(?:.*\n)*in0 +[1-9][\d,]* frames received.*\n(?:.*\n)*memory +[\d.]+ MiB resident$/m)
     })
     assert.equal(report.firewall!.replacements, 1)
     assert.equal(report.firewall!.rules[0]!.packets, 3)
+    assert.equal(report.workers!.restarts, 0)
   })
 
   test('a worker that hangs is ended and followed by another one, and one that dies again and again ends the box, with status 70', async () => {
