@@ -172,7 +172,8 @@ const handlers: Handlers = { go() { /* not open yet */ }, rules() { /* nor this 
 
 tuneCompiler()
 // The box says when it is over, to all in order; signals of a terminal or of a service manager come to each process at once.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => { /* so has the box */ })
+// The box has got them too.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => { /* not here */ })
 process.on('disconnect', () => process.exit(1))
 process.on('message', (message: ToWorker) => {
   switch (message.kind) {
