@@ -10,7 +10,8 @@ import { loadAddon } from '../../src/phy/addon.ts'
 import { DEVICE_COUNTERS, type Device, type DeviceCounter } from '../../src/phy/device.ts'
 import { openPacketDevices, openRings, reservePool, ringBytes, type PacketOptions, type Slots } from '../../src/phy/packet.ts'
 import { buildPacket, verify } from '../../src/wire/build.ts'
-import { createFrames, type Frames } from '../../src/wire/frames.ts'
+import { createFrames } from '../../src/wire/frames.ts'
+import { put, rows, type Pool } from './frames.ts'
 import { enterNamespace, sh } from './namespace.ts'
 
 const reason = enterNamespace()
@@ -27,10 +28,7 @@ if (reason === null) {
     'ip link add v0 type veth peer name v1', 'ip link set v0 up arp off', 'ip link set v1 up arp off')
 }
 
-interface Opened {
-  frames: Frames
-  /** Where nothing of a device is. */
-  spare: number
+interface Opened extends Pool {
   devices: Device[]
 }
 
@@ -60,29 +58,10 @@ function frameOf(to: Pick<Device, 'mac'>, from: Pick<Device, 'mac'>, bytes: numb
   return frame
 }
 
-/** Has them taken at once, for they lie where nothing of a device is. */
-function put({ frames, spare }: Opened, by: Device, all: readonly Uint8Array[]): void {
-  for (const frame of all) {
-    frames.pool.set(frame, spare)
-    by.send(spare, frame.length)
-  }
-  by.flush()
-}
-
 async function kick(device: Device): Promise<number> {
   let calls = 1
   for (; device.kick(); calls++) await sleep(1)
   return calls
-}
-
-/** What waits, row by row, in copies. */
-function rows({ frames }: Opened, device: Device, most = 256, from = 0): Uint8Array[] {
-  const many = device.receive(from, most)
-  return Array.from({ length: many }, (_, i) => {
-    const row = from + i
-    assert.equal(frames.wireBytes[row], frames.capBytes[row])
-    return frames.pool.slice(frames.off[row], frames.off[row]! + frames.capBytes[row]!)
-  })
 }
 
 test('rings: frames come as they were sent, in order, however often the ring wraps, and rows say where they are and whose', { skip }, () => between(PAIR, async (opened, near, far) => {

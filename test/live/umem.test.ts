@@ -9,7 +9,8 @@ import { DEVICE_COUNTERS, type Device, type DeviceCounter } from '../../src/phy/
 import { reservePool } from '../../src/phy/packet.ts'
 import { census, openXdpDevices, umemBytes, xdpCalls, type XdpOptions } from '../../src/phy/xdp.ts'
 import { buildPacket, verify } from '../../src/wire/build.ts'
-import { createFrames, type Frames } from '../../src/wire/frames.ts'
+import { createFrames } from '../../src/wire/frames.ts'
+import { put, rows, type Pool } from './frames.ts'
 import { xdpObstacle } from './lab.ts'
 import { enterNamespace, sh } from './namespace.ts'
 
@@ -20,10 +21,7 @@ if (skip === false) {
     'ip link add v0 numrxqueues 2 numtxqueues 2 type veth peer name v1 numrxqueues 2 numtxqueues 2', 'ip link set v0 up arp off', 'ip link set v1 up arp off')
 }
 
-interface Opened {
-  frames: Frames
-  /** Where nothing of a device is. */
-  spare: number
+interface Opened extends Pool {
   near: Device
   far: Device
 }
@@ -56,26 +54,8 @@ function frameOf(to: Device, from: Device, payloadBytes: number, number = 0, dst
   return built
 }
 
-/** From memory that is nobody's. */
-function put({ frames, spare }: Opened, by: Device, all: readonly Uint8Array[]): void {
-  for (const frame of all) {
-    frames.pool.set(frame, spare)
-    by.send(spare, frame.length)
-  }
-  by.flush()
-}
-
 async function kick(device: Device): Promise<void> {
   while (device.kick()) await sleep(1)
-}
-
-function rows({ frames }: Opened, device: Device, most = BATCH, from = 0): Uint8Array[] {
-  const many = device.receive(from, most)
-  return Array.from({ length: many }, (_, i) => {
-    const row = from + i
-    assert.equal(frames.wireBytes[row], frames.capBytes[row])
-    return frames.pool.slice(frames.off[row], frames.off[row]! + frames.capBytes[row]!)
-  })
 }
 
 /** All that has come, with the room for more that the system gets meanwhile; the driver of veth works in its own time. */

@@ -1,0 +1,26 @@
+/** Frames into and out of devices, for tests of drivers by themselves. */
+import assert from 'node:assert/strict'
+import type { Device } from '../../src/phy/device.ts'
+import type { Frames } from '../../src/wire/frames.ts'
+
+/** `spare`: where in the pool nothing of a device is. */
+export interface Pool { frames: Frames; spare: number }
+
+/** Has them taken at once, from memory that is nobody's. */
+export function put({ frames, spare }: Pool, by: Device, all: readonly Uint8Array[]): void {
+  for (const frame of all) {
+    frames.pool.set(frame, spare)
+    by.send(spare, frame.length)
+  }
+  by.flush()
+}
+
+/** What waits, row by row, in copies. */
+export function rows({ frames }: Pick<Pool, 'frames'>, device: Device, most = 256, from = 0): Uint8Array[] {
+  const many = device.receive(from, most)
+  return Array.from({ length: many }, (_, i) => {
+    const row = from + i
+    assert.equal(frames.wireBytes[row], frames.capBytes[row])
+    return frames.pool.slice(frames.off[row], frames.off[row]! + frames.capBytes[row]!)
+  })
+}
