@@ -28,7 +28,7 @@ export interface Endpoint {
 export type EndpointFault = AddressFault
   | 'bits are set after the prefix' | 'a bracket is not closed' | 'IPv6 with a port needs brackets'
   | 'port expected' | 'port is above 65535' | 'port 0 is none: * is any' | 'range of ports runs backwards'
-  | 'number of ports expected' | 'ports beyond 65535' 
+  | 'number of ports expected' | 'ports beyond 65535'
   | 'udp, tcp, another name such as gre, any, or a number from 0 to 255 expected'
 
 export type ParsedEndpoint = { ok: true; value: Endpoint } | Fault

@@ -323,7 +323,7 @@ test('requests that SIMCO cannot say fail before they are sent', async () => {
   const { agent, box } = await opened()
   const endpoint = (error: unknown) => error instanceof EndpointError && error.column === 15
   await assert.rejects(agent.enable({ ...ENABLE, internal: '10.0.0.5:5004-x' }), endpoint)
-  await assert.rejects(agent.enable({ ...ENABLE, protocol: 'sctp' }), EndpointError)
+  await assert.rejects(agent.enable({ ...ENABLE, protocol: 'quic' }), EndpointError)
   const ranges = [
     () => agent.enable({ ...ENABLE, direction: 'sideways' as 'inbound' }), () => agent.enable({ ...ENABLE, group: 1, reservation: 2 }),
     () => agent.enable({ ...ENABLE, lifetimeSec: -1 }), () => agent.reserve({ protocol: 'udp', ports: 65535, lifetimeSec: 1 }),
