@@ -82,6 +82,15 @@ test('held fragments that are too big, behind a first one that is not, take thei
   }
 })
 
+test('held fragments that are too big and have DF are dropped, and others can be held in their place', () => {
+  const rig = createRig({ mtuOutside: 1280 })
+  for (let n = 0; n < 100; n++) {
+    const [first, second] = fragment(out(1900, { dontFragment: true }), [400], { id: n })
+    assert.equal(rig.send(SIDE_INSIDE, second, 0).reason, null, `datagram ${n}`)
+    assert.deepEqual([rig.send(SIDE_INSIDE, first, 0).extras.length, rig.count('drop-too-big-packets')], [0, n + 1])
+  }
+})
+
 test('IPv6 is never cut: packet too big goes back (RFC 8200 5)', () => {
   const rig = createRig({ mtuOutside: 1300 })
   const packet = buildPacket({ src: HOST6, dst: PEER6, proto: 'udp', srcPort: 5, dstPort: 6, payload: payload(1300) })

@@ -288,6 +288,8 @@ export function createEngine(options: EngineOptions, frames: Frames, counters: C
     const already = extras.count()
     first(i, datagram, isSent(i), id)
     afterReleased(already)
+    // Of those that were all too big for their link nothing is left to be sent.
+    if (extras.count() === 0) reclaim()
   }
 
   function isSent(i: number): boolean {
