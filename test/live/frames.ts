@@ -1,5 +1,6 @@
 /** Frames into and out of devices, for tests of drivers by themselves. */
 import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Device } from '../../src/phy/device.ts'
 import type { Frames } from '../../src/wire/frames.ts'
 
@@ -23,4 +24,24 @@ export function rows({ frames }: Pick<Pool, 'frames'>, device: Device, most = 25
     assert.equal(frames.wireBytes[row], frames.capBytes[row])
     return frames.pool.slice(frames.off[row], frames.off[row]! + frames.capBytes[row]!)
   })
+}
+
+/** A device is woken once after each arming by what `send` sends it, and not after disarming. What it is told, now and later. */
+export async function wokenByFrames(device: Device, send: () => Promise<void>): Promise<boolean[]> {
+  const woken: boolean[] = []
+  device.onWake((hasFailed) => woken.push(hasFailed))
+  await send()
+  assert.deepEqual(woken, [])
+  device.arm()
+  await sleep(20)
+  assert.deepEqual(woken, [false])
+  await send()
+  assert.deepEqual(woken, [false])
+  assert.equal(device.receive(0, 256), 2)
+  device.release()
+  device.arm()
+  device.disarm()
+  await send()
+  assert.deepEqual(woken, [false])
+  return woken
 }

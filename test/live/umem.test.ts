@@ -10,7 +10,7 @@ import { reservePool } from '../../src/phy/packet.ts'
 import { census, openXdpDevices, umemBytes, xdpCalls, type XdpOptions } from '../../src/phy/xdp.ts'
 import { buildPacket, verify } from '../../src/wire/build.ts'
 import { createFrames } from '../../src/wire/frames.ts'
-import { put, rows, type Pool } from './frames.ts'
+import { put, rows, wokenByFrames, type Pool } from './frames.ts'
 import { xdpObstacle } from './lab.ts'
 import { enterNamespace, sh } from './namespace.ts'
 
@@ -285,26 +285,12 @@ for (const mode of ['driver', 'generic'] as const) {
     }))
 
     test('being woken: once after each arming, and not after disarming; with true when the interface fails', () => between(mode, [link('v0'), link('v1')], async (opened) => {
-      const { near, far } = opened, woken: boolean[] = []
-      far.onWake((hasFailed) => woken.push(hasFailed))
-      const send = async () => {
+      const { near, far } = opened
+      const woken = await wokenByFrames(far, async () => {
         put(opened, near, [frameOf(far, near, 60)])
         await kick(near)
         await sleep(20)
-      }
-      await send()
-      assert.deepEqual(woken, [])
-      far.arm()
-      await sleep(20)
-      assert.deepEqual(woken, [false])
-      await send()
-      assert.deepEqual(woken, [false])
-      assert.equal(rows(opened, far).length, 2)
-      far.release()
-      far.arm()
-      far.disarm()
-      await send()
-      assert.deepEqual(woken, [false])
+      })
       await all(opened, far, 1)
       far.arm()
       sh('ip link set v1 down')
