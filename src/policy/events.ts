@@ -35,6 +35,8 @@ export interface Events {
 
 /** Owners whose listeners are remembered: all but the largest boxes have fewer. */
 const MOST_AUDIENCES = 4096
+/** Notices that are kept to be used again: made anew for each rule, they had the collector come in the middle of many ends. */
+const MOST_NOTICES = 1024
 
 interface Notice {
   owner: string
@@ -53,7 +55,9 @@ function isSame(party: Party, other: Party | null): boolean { return party.seria
 
 export function createEvents(authorizer: Authorizer): Events {
   const parties: Party[] = []
+  /** Those below `count` are to be told; the others have been, and are used again. */
   let notices: Notice[] = []
+  let count = 0
   let isDelivering = false
   // With fifty sessions, asking for each of them took a fifth of the time of a transaction.
   const audiences = new Map<string, readonly Party[]>()
@@ -64,12 +68,30 @@ export function createEvents(authorizer: Authorizer): Events {
     const listeners = audience(owner)
     const isQuiet = listeners.length === 0 || (listeners.length === 1 && isSame(listeners[0], except))
     if (isQuiet && watchers.length === 0) return
-    notices.push({ owner, id, lifetimeSec, cause, except, lastSerial: parties.at(-1)?.serial ?? 0, isQuiet })
+    note(owner, id, lifetimeSec, cause, except, parties.at(-1)?.serial ?? 0, isQuiet)
+  }
+
+  function note(
+    owner: string, id: number, lifetimeSec: number, cause: Cause | null, except: Party | null, lastSerial: number, isQuiet: boolean,
+  ): void {
+    if (count === notices.length) {
+      notices.push({ owner, id, lifetimeSec, cause, except, lastSerial, isQuiet })
+    } else {
+      const notice = notices[count]
+      notice.owner = owner
+      notice.id = id
+      notice.lifetimeSec = lifetimeSec
+      notice.cause = cause
+      notice.except = except
+      notice.lastSerial = lastSerial
+      notice.isQuiet = isQuiet
+    }
+    count++
   }
 
   function member(id: number, lifetimeSec: number, by: Party): void {
     if (watchers.length === 0) return
-    notices.push({ owner: '', id, lifetimeSec, cause: 'agent', except: by, lastSerial: 0, isQuiet: true })
+    note('', id, lifetimeSec, 'agent', by, 0, true)
   }
 
   function hears({ agent }: Party, owner: string): boolean { return agent === owner || authorizer.mayAccess(agent, owner) }
@@ -107,19 +129,19 @@ export function createEvents(authorizer: Authorizer): Events {
   }
 
   function deliver(): void {
-    if (isDelivering || notices.length === 0) return
+    if (isDelivering || count === 0) return
     isDelivering = true
     try {
-      while (notices.length > 0) {
-        const batch = notices
-        notices = []
-        for (const notice of batch) {
-          tellWatchers(notice)
-          if (!notice.isQuiet) for (const party of audience(notice.owner)) tell(notice, party)
-        }
+      // What listeners cause comes behind, and is told by the same loop.
+      for (let i = 0; i < count; i++) {
+        const notice = notices[i]
+        tellWatchers(notice)
+        if (!notice.isQuiet) for (const party of audience(notice.owner)) tell(notice, party)
       }
     } finally {
       isDelivering = false
+      if (notices.length > MOST_NOTICES) notices = []
+      count = 0
     }
   }
 

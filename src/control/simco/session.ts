@@ -34,6 +34,9 @@ export const FORGOTTEN_BYTES = 262_144
 /** A session that waits for its turn reads on, up to so many octets. */
 export const UNREAD_BYTES = 65_536
 
+/** Numbers of notifications, two each, that a session keeps room for while it has none. */
+const MOST_EVENTS = 512
+
 /** Replies that a client may leave waiting before its session is open: it has proved nothing yet. */
 const OPENING_QUEUED_BYTES = 4096
 
@@ -136,8 +139,9 @@ export class SimcoSession implements SessionListener {
   private isPaused = false
   /** It has had a turn, and there was more. */
   private hadTurn = false
-  /** Rules and lifetimes of notifications that are not encoded. */
-  private readonly events: number[] = []
+  /** Rules and lifetimes of notifications that are not encoded: so many of `events`, which keeps its room for the next ones. */
+  private eventCount = 0
+  private events: number[] = []
   /** An end that waits for the answer of policy. */
   private pendingEnd: string | undefined
   private isOverLimit = false
@@ -260,21 +264,24 @@ export class SimcoSession implements SessionListener {
    */
   ruleEvent(rule: number, lifetimeSec: number): void {
     if (this.state !== OPEN) return
-    this.events.push(rule, lifetimeSec)
-    if (this.events.length * EVENT_BYTES / 2 > this.shared.limits.queuedBytes) this.isOverLimit = true
+    this.events[2 * this.eventCount] = rule
+    this.events[2 * this.eventCount + 1] = lifetimeSec
+    this.eventCount++
+    if (this.eventCount * EVENT_BYTES > this.shared.limits.queuedBytes) this.isOverLimit = true
     this.shared.wake(this)
   }
 
   /** Puts what policy has told behind the answers; not before the one that is being worked on. */
   tellEvents(): void {
-    const { events, shared } = this
-    if (this.isAsking || events.length === 0) return
+    const { events, eventCount, shared } = this
+    if (this.isAsking || eventCount === 0) return
     const { output } = this.outbox, start = output.end
-    for (let i = 0; i < events.length; i += 2) encodeEvent(output, this.nextTid(), events[i]!, events[i + 1]!)
+    for (let i = 0; i < eventCount; i++) encodeEvent(output, this.nextTid(), events[2 * i]!, events[2 * i + 1]!)
     // Not before the replies to the requests that caused them.
     this.outbox.holdFrom(start, shared.policy.ticket())
-    shared.counters['out-event-messages'] += events.length / 2
-    events.length = 0
+    shared.counters['out-event-messages'] += eventCount
+    this.eventCount = 0
+    if (events.length > MOST_EVENTS) this.events = []
     if (this.outbox.queuedBytes > shared.limits.queuedBytes) this.isOverLimit = true
   }
 
@@ -401,7 +408,7 @@ export class SimcoSession implements SessionListener {
     this.isAsking = false
     this.lastOctetMs = this.lastRequestMs = this.shared.nowMs()
     if (this.lost) return
-    if (this.events.length > 0) this.shared.wake(this)
+    if (this.eventCount > 0) this.shared.wake(this)
     const { pendingEnd } = this
     if (pendingEnd !== undefined) this.terminate(pendingEnd)
     this.run()
