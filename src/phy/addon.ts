@@ -84,6 +84,10 @@ export interface Addon extends RingCalls {
     slotBytes: number, rxSlots: number, txSlots: number, cutSlots: number, columns: Int32Array[], outbox: Int32Array,
     counters: Float64Array, kept: Int32Array | null, vlan: number,
   ): void
+  /** 1: the interface is no more. */
+  isRemoved(number: number): number
+  /** Goes on with the interface that has that name now; not where sockets share one (`fanout`). */
+  rebind(number: number, name: string): void
   /** For tests: cuts a joined frame by its virtio_net_hdr into slots of `into`; how many, or -1. */
   segments(
     joined: Uint8Array, header: Uint8Array, mostBytes: number, into: Uint8Array, slotBytes: number, lengths: Int32Array,

@@ -57,6 +57,10 @@ export interface Device {
   onFull?(turn: () => void): void
   /** Why the interface failed, if it did since the last call. */
   failure(): string | undefined
+  /** Is the interface no more, which it was opened with? Of a driver that opens the next one itself: never. */
+  isRemoved(): boolean
+  /** Goes on with the interface that has its name now. What waited to be sent is lost. Absent: it cannot. @throws DeviceError */
+  renew?(): void
   /** The count of oversized frames alone, which costs nothing. */
   oversized(): number
   /** In the order of DEVICE_COUNTERS, as of now. */

@@ -348,6 +348,8 @@ function openDevice(
       failed = undefined
       return what
     },
+    // `look` sees to that.
+    isRemoved: () => false,
     oversized: () => counters[OVERSIZED],
     counters: () => counters,
     close() {

@@ -126,7 +126,9 @@ export function openRings(
       addon.open(number, frames.pool.buffer as ArrayBuffer, at, name, socket, slotBytes(mtu), slots.rx, slots.tx, CUT_SLOTS,
         [off, capBytes, wireBytes, link, iface], outbox, counters, kept, vlan)
       const rings = { calls: addon, number, name: linkName(one), mac, mtu, start: ringStart, end, outbox, counters }
-      devices.push(createRingDevice(rings))
+      devices.push(createRingDevice({ ...rings, isRemoved: () => addon.isRemoved(number) !== 0 }))
+      // Of those that share an interface the kernel binds none to another.
+      if (kept === null) devices[number].renew = () => { rebind(number, one) }
     } catch (error) {
       for (const device of devices) device.close()
       throw error instanceof DeviceError ? error : deviceError(name, error)
@@ -134,6 +136,14 @@ export function openRings(
     at += ringBytes([one], slots)
   }
   return devices
+}
+
+function rebind(number: number, one: PacketOptions): void {
+  try {
+    loadAddon().rebind(number, one.name)
+  } catch (error) {
+    throw deviceError(linkName(one), error)
+  }
 }
 
 /** Frames of a link come to its socket from now on. */

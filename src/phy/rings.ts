@@ -18,10 +18,11 @@ export interface RingOptions {
   /** Pairs of offset and bytes: frames that wait for `stage`. */
   outbox: Int32Array
   counters: Float64Array
+  isRemoved: () => boolean
 }
 
 export function createRingDevice(options: RingOptions): Device {
-  const { calls, number, name, mac, mtu, start, end, outbox, counters } = options
+  const { calls, number, name, mac, mtu, start, end, outbox, counters, isRemoved } = options
   const most = outbox.length >> 1
   let waiting = 0
   let isPending = false
@@ -37,7 +38,7 @@ export function createRingDevice(options: RingOptions): Device {
   }
 
   return {
-    name, mac, mtu, flush,
+    name, mac, mtu, flush, isRemoved,
     receive: (from, count) => calls.receive(number, from, count),
     release() { calls.release(number) },
     send(frameOff, bytes) {

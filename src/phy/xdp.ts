@@ -118,7 +118,8 @@ export function openXdpDevices(
       }
       log(`${name}: AF_XDP in ${modes[number]} mode, ${isZeroCopy ? 'without a copy' : 'copied'}, ${queues} `
         + (queues === 1 ? 'queue' : 'queues'))
-      const rings = { calls: xdp, number, name, mac: beside[number].mac, mtu, start, end, outbox, counters }
+      const { mac, isRemoved } = beside[number]
+      const rings = { calls: xdp, number, name, mac, mtu, start, end, outbox, counters, isRemoved }
       return withSide(createRingDevice(rings), beside[number])
     })
   }

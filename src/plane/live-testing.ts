@@ -41,6 +41,8 @@ export interface LinkRigOptions {
 export interface LinkRig {
   frames: Frames
   neighbours: Neighbours
+  /** By SIDE_ constant. */
+  ends: [LinkEnd, LinkEnd]
   own: Own
   /** Frames that left, by side, since the last look. */
   sent(side: number): Uint8Array[]
@@ -68,7 +70,7 @@ export function createLinkRig(options: LinkRigOptions = {}): LinkRig {
     mac: MACS[side], source4: () => words(source4)[0], source6: words(source6),
     send(off, bytes) { sent[side].push(frames.pool.slice(off, off + bytes)) },
   })
-  const ends = [end(SIDE_INSIDE, '10.0.0.1', 'fe80::1'), end(SIDE_OUTSIDE, '203.0.113.1', 'fe80::2')] as const
+  const ends: LinkRig['ends'] = [end(SIDE_INSIDE, '10.0.0.1', 'fe80::1'), end(SIDE_OUTSIDE, '203.0.113.1', 'fe80::2')]
   const routes = createRoutes([
     route(SIDE_INSIDE, '10.0.0.0/24'), route(SIDE_INSIDE, '2001:db8:1::/64'), route(SIDE_OUTSIDE, '203.0.113.0/24'),
     route(SIDE_OUTSIDE, '2001:db8:2::/64'), route(SIDE_OUTSIDE, '0.0.0.0/0', '203.0.113.254'),
@@ -92,7 +94,7 @@ export function createLinkRig(options: LinkRigOptions = {}): LinkRig {
   }
 
   return {
-    frames, neighbours, own, conflicts,
+    frames, neighbours, ends, own, conflicts,
     sent: (side) => sent[side].splice(0),
     count: (name) => counters[liveCounterIndex(name)],
     send(side, packet) {

@@ -136,6 +136,32 @@ test('neighbours: one that nobody uses is kept for ten minutes, and asked nothin
   assert.deepEqual(rig.sent(SIDE_INSIDE).map(asked), ['10.0.0.5 all'])
 })
 
+test('neighbours: whoever was known on a link that is another one is asked for anew, from its address then; of the other link nobody is', () => {
+  const rig = createLinkRig()
+  rig.send(SIDE_INSIDE, packet('10.0.0.5'))
+  rig.send(SIDE_INSIDE, packet('10.0.0.6'))
+  rig.send(SIDE_OUTSIDE, packet('203.0.113.9'))
+  rig.sent(SIDE_INSIDE)
+  rig.sent(SIDE_OUTSIDE)
+  answer(rig, '10.0.0.5', 5)
+  rig.hear(5, [SIDE_OUTSIDE, arpFrame(arp.REPLY, '203.0.113.9', '203.0.113.1', HOST_MAC, MACS[1])])
+  rig.sent(SIDE_INSIDE)
+  rig.sent(SIDE_OUTSIDE)
+  const mac = [2, 0, 0, 0, 0, 0x77]
+  rig.ends[SIDE_INSIDE] = { ...rig.ends[SIDE_INSIDE], mac }
+  rig.neighbours.forget(SIDE_INSIDE)
+  assert.equal(rig.count('neighbours-current'), 2)
+  rig.send(SIDE_INSIDE, packet('10.0.0.5', 1))
+  const [request] = rig.sent(SIDE_INSIDE)
+  assert.deepEqual([asked(request!), [...request!.subarray(6, 12)], readArp(request!)!.senderMac], ['10.0.0.5 all', mac, mac])
+  rig.hear(6, [SIDE_INSIDE, arpFrame(arp.REPLY, '10.0.0.5', '10.0.0.1', HOST_MAC, mac)])
+  rig.hear(6, [SIDE_INSIDE, arpFrame(arp.REPLY, '10.0.0.6', '10.0.0.1', HOST_MAC, mac)])
+  // That which waited leaves, too.
+  assert.deepEqual(rig.sent(SIDE_INSIDE).map(ofPacket), [packet('10.0.0.5', 1), packet('10.0.0.6')].map((one) => ({ dst: HOST_MAC, src: mac, packet: one })))
+  rig.send(SIDE_OUTSIDE, packet('203.0.113.9', 1))
+  assert.deepEqual(rig.sent(SIDE_OUTSIDE).map(ofPacket), [{ dst: HOST_MAC, src: [...MACS[1]], packet: packet('203.0.113.9', 1) }])
+})
+
 test('neighbours: an advertisement that does not override changes no address (RFC 4861 7.2.5)', () => {
   const rig = createLinkRig(), five = '2001:db8:1::5', other = [2, 0, 0, 0, 0, 0x55]
   const say = (flags: number, mac = other) => rig.hear(10, [SIDE_INSIDE, ndpFrame(ndp.ADVERTISEMENT, five, 'fe80::1', five, flags, mac)])

@@ -82,6 +82,8 @@ export interface Neighbours {
   advance(nowMs: number): void
   /** When `advance` has something to do, or Infinity. */
   nextMs(): number
+  /** That link is another one: whoever was known there is asked for anew, from the address of the link's end as it is now. */
+  forget(side: number): void
   /** The next packet that nobody takes, or null. */
   undelivered(): Undelivered | null
   /** Ethernet address of a neighbour as six octets, or null: for tests and reports. */
@@ -231,6 +233,13 @@ export function createNeighbours(options: NeighboursOptions): Neighbours {
   }
 
   function remove(n: number): void {
+    drop(n)
+    // Whoever was sent there has to ask again.
+    hop4.fill(0)
+    hop6.fill(0)
+  }
+
+  function drop(n: number): void {
     const at = bucketOf(sideOf[n], versionOf[n], key.slice(4 * n, 4 * n + 4))
     if (bucket[at] === n) bucket[at] = chain[n]
     else {
@@ -243,7 +252,14 @@ export function createNeighbours(options: NeighboursOptions): Neighbours {
     chain[n] = freeList
     freeList = n
     counters[CURRENT] = --known
-    // Whoever was sent there has to ask again.
+  }
+
+  function forget(side: number): void {
+    for (let n = 1; n <= most; n++) {
+      if (sideOf[n] !== side) continue
+      if (state[n] === INCOMPLETE) tries[n] = 0
+      else if (state[n] !== FREE) drop(n)
+    }
     hop4.fill(0)
     hop6.fill(0)
   }
@@ -470,7 +486,7 @@ export function createNeighbours(options: NeighboursOptions): Neighbours {
   }
 
   return {
-    send, learn, advertised, advance, undelivered,
+    send, learn, advertised, advance, undelivered, forget,
     nextMs: () => given.length > 0 ? 0 : nextDue,
     macOf(side, version, words) {
       const n = find(side, version, words)

@@ -105,6 +105,55 @@ test('rings: a full one loses what comes, which is counted, and goes on where it
   }
 }))
 
+test('an interface that is made anew: what waited to be sent is lost and counted, then frames come and go as before, by its own address', { skip }, async () => {
+  const pair = 'ip link add r0 type veth peer name r1; ip link set r0 up arp off; ip link set r1 up arp off'
+  const links = [{ name: 'r0', mtu: 1500 }, { name: 'r1', mtu: 1500 }]
+  sh(pair)
+  await between(links, async (opened, near, far) => {
+    const woken: boolean[] = []
+    near.onWake((hasFailed) => woken.push(hasFailed))
+    for (let n = 1; n <= 2; n++) {
+      assert.deepEqual([near.isRemoved(), far.isRemoved()], [false, false])
+      near.arm()
+      sh('ip link set r0 down')
+      assert.equal(near.isRemoved(), false)
+      sh('ip link del r0')
+      await sleep(20)
+      assert.deepEqual([woken.splice(0), near.failure(), near.failure()], [[true], 'Network is down', undefined])
+      assert.deepEqual([near.isRemoved(), far.isRemoved()], [true, true])
+      assert.throws(() => { near.renew!() }, { code: 'no-interface' })
+      assert.equal(near.isRemoved(), true)
+      put(opened, near, Array.from({ length: 7 }, (_, i) => frameOf(far, near, 100, i)))
+      assert.equal(near.kick(), false)
+      sh(pair)
+      for (const device of [near, far]) device.renew!()
+      assert.deepEqual([near.isRemoved(), far.isRemoved(), near.failure(), far.failure()], [false, false, undefined, undefined])
+      // Those that waited, and that the call found none to send them by.
+      assert.equal(count(near, 'send-errors'), 8 * n)
+      const here = loadAddon().link('r0'), there = loadAddon().link('r1')
+      const sent = Array.from({ length: 40 }, (_, i) => frameOf(there, here, 200, 1000 * n + i))
+      const group = frameOf({ mac: [1, 0, 0x5e, 0, 0, 5] }, here, 60, 1)
+      for (const part of [sent.slice(0, 30), [...sent.slice(30), group]]) {
+        put(opened, near, part)
+        await kick(near)
+        assert.deepEqual(rows(opened, far), part)
+        far.release()
+      }
+      near.arm()
+      put(opened, far, [frameOf(here, there, 60, 5)])
+      await kick(far)
+      await sleep(20)
+      assert.deepEqual(woken.splice(0), [false])
+      assert.equal(rows(opened, near).length, 1)
+      near.release()
+    }
+    for (const device of [near, far]) device.close()
+    assert.equal(near.isRemoved(), false)
+    assert.throws(() => { near.renew!() }, /Invalid argument/)
+  })
+  sh('ip link del r0')
+})
+
 test('sending: more frames than slots leave all the same; what does not fit into a slot, or finds none, is counted', { skip }, () => between(PAIR, async (opened, near, far) => {
   const sent = Array.from({ length: 70 }, (_, i) => frameOf(far, near, 1514, i))
   put(opened, near, sent)

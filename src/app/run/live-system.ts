@@ -8,6 +8,7 @@ import type { DriverName } from '../../phy/drivers.ts'
 import { kernelVlan, linkState } from '../../phy/link-state.ts'
 import { openOffloads, type Offload, type Offloads } from '../../phy/offload.ts'
 import { linkName } from '../../phy/vlan.ts'
+import { SIDE_INSIDE } from '../../wire/frames.ts'
 import { Failure, STATUS } from '../cli/status.ts'
 import { sharedPool } from '../config/assemble-nat.ts'
 import type { Config } from '../config/config.ts'
@@ -55,23 +56,35 @@ const SYSTEM: System = { linkState, kernelVlan, addresses: kernelAddresses, sett
 export function checkSystem(config: Config, driver: DriverName, options: CheckOptions, system = SYSTEM): SystemLink[] {
   const { inside, outside } = config.interfaces!
   const links = [inside, outside].map((one) => systemLink(one, options, system))
-  const hasSix = [...inside.addresses, ...outside.addresses].some(({ version }) => version === 6)
-  for (const { name, vlan, state, kernelName, kernel } of links) {
-    if (kernelName !== null) {
-      checkForwarding(kernelName, 'ipv4', system)
-      if (hasSix) checkForwarding(kernelName, 'ipv6', system)
-    }
-    const offloads: Offload[] = ['gro', 'lro']
-    if (driver.startsWith('xdp') && state.driver !== 'veth') offloads.push('rxvlan')
-    if (vlan !== 0 && kernelName === null) offloads.push('rx-vlan-filter')
-    checkOffloads(name, offloads, options, system)
-    const taken = outsideOf(config).map(print4).find((address) => kernel.has(address))
-    if (taken !== undefined) {
-      throw new Failure(STATUS.usage, `the kernel has ${taken} on ${kernelName} too, and would reset the connections of inside `
-        + `hosts that use it: ip address del ${taken} dev ${kernelName}`)
-    }
-  }
+  for (const link of links) checkLink(link, config, driver, options, system)
   return links
+}
+
+/** The same of one side. @throws DeviceError, Failure */
+export function checkSide(config: Config, driver: DriverName, side: number, options: CheckOptions, system = SYSTEM): SystemLink {
+  const { inside, outside } = config.interfaces!
+  const link = systemLink(side === SIDE_INSIDE ? inside : outside, options, system)
+  checkLink(link, config, driver, options, system)
+  return link
+}
+
+function checkLink(
+  { name, vlan, state, kernelName, kernel }: SystemLink, config: Config, driver: DriverName, options: CheckOptions, system: System,
+): void {
+  const { inside, outside } = config.interfaces!
+  if (kernelName !== null) {
+    checkForwarding(kernelName, 'ipv4', system)
+    if ([...inside.addresses, ...outside.addresses].some(({ version }) => version === 6)) checkForwarding(kernelName, 'ipv6', system)
+  }
+  const offloads: Offload[] = ['gro', 'lro']
+  if (driver.startsWith('xdp') && state.driver !== 'veth') offloads.push('rxvlan')
+  if (vlan !== 0 && kernelName === null) offloads.push('rx-vlan-filter')
+  checkOffloads(name, offloads, options, system)
+  const taken = outsideOf(config).map(print4).find((address) => kernel.has(address))
+  if (taken !== undefined) {
+    throw new Failure(STATUS.usage, `the kernel has ${taken} on ${kernelName} too, and would reset the connections of inside `
+      + `hosts that use it: ip address del ${taken} dev ${kernelName}`)
+  }
 }
 
 /** Where the kernel has an interface for the VLAN it takes its packets up the stack; where it has none it drops them. */

@@ -52,6 +52,8 @@ const HEADER = ethernet.HEADER_BYTES
 
 export interface LiveTraffic extends Traffic {
   packets(): number
+  /** The interface of that side is another one, with this Ethernet address. */
+  renewed(side: number, mac: readonly number[]): void
 }
 
 export interface LiveContext {
@@ -143,7 +145,7 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
   let isArmed = false
   let latestMs = -1
   let conflictMs = -Infinity
-  let announced = options.isHerald ? 0 : ANNOUNCEMENTS
+  let announcements = options.isHerald ? ANNOUNCEMENTS : 0, announceMs = 0
   // While an error about a packet that nobody took passes the packet path.
   let isTelling = false
   let oversized = 0
@@ -219,8 +221,9 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
     plane.advance(Math.floor(nowMs / 1000), nowMs % 1000 * 1e6)
     advance(nowMs)
     part?.expire(nowMs)
-    if (announced < ANNOUNCEMENTS && nowMs >= announced * ANNOUNCE_MS) {
-      announced++
+    if (announcements > 0 && nowMs >= announceMs) {
+      announcements--
+      announceMs = nowMs + ANNOUNCE_MS
       announce()
     }
     const seen = inside.oversized() + outside.oversized()
@@ -321,9 +324,15 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
 
   return {
     turn, packets: () => packets,
+    renewed(side, mac) {
+      ends[side] = { ...ends[side], mac }
+      neighbours.forget(side)
+      announcements = ANNOUNCEMENTS
+      announceMs = 0
+      wake()
+    },
     nextMs() {
-      const announceMs = announced < ANNOUNCEMENTS ? announced * ANNOUNCE_MS : Infinity
-      return Math.min(nextMs(), announceMs, engine.heldSyns() > 0 ? plane.virtualMs() + LATE_MS : Infinity)
+      return Math.min(nextMs(), announcements > 0 ? announceMs : Infinity, engine.heldSyns() > 0 ? plane.virtualMs() + LATE_MS : Infinity)
     },
   }
 }

@@ -12,8 +12,9 @@ import type { LiveFrames } from '../compose.ts'
 import type { Config } from '../config/config.ts'
 import { insideOf } from '../config/interfaces.ts'
 import { filledIn } from './live-addresses.ts'
-import { checkSystem, type CheckOptions, type SystemLink } from './live-system.ts'
+import { checkSide, checkSystem, type CheckOptions, type SystemLink } from './live-system.ts'
 import { createLiveTraffic, liveBytes, type LiveContext, type LiveTraffic, type Part } from './live-traffic.ts'
+import { watchLinks, type LinkWatch } from './link-watch.ts'
 
 export interface LiveReport {
   links: { name: string; counters: Record<DeviceCounter, number> }[]
@@ -28,6 +29,8 @@ export interface Prepared {
   driver: Driver
   driverName: DriverName
   log: (line: string) => void
+  /** Looks at the interface of a side again. @throws DeviceError, Failure */
+  find: (side: number) => SystemLink
 }
 
 /** One worker's part, and what it has to do with what leaves to the outside. */
@@ -55,7 +58,8 @@ export interface Live {
 export function prepareLive(given: Config, options: CheckOptions): Prepared {
   const { name, driver } = asUsage(() => chooseDriver(given.interfaces!.driver, options.log))
   const links = asUsage(() => checkSystem(given, name, options))
-  return { config: filledIn(given, links), links, driver, driverName: name, log: options.log }
+  const find = (side: number) => checkSide(given, name, side, options)
+  return { config: filledIn(given, links), links, driver, driverName: name, log: options.log, find }
 }
 
 export function linkOptions(links: readonly SystemLink[]): LinkOptions[] {
@@ -69,13 +73,15 @@ export function recordedLinks({ links }: Pick<Prepared, 'links'>): RecordedLink[
 }
 
 /** One packet path between the interfaces. `counters` in the order of LIVE_COUNTERS. */
-export function createLive({ config, links, driver, log }: Omit<Prepared, 'driverName'>, counters = createLiveCounters()): Live {
+export function createLive(prepared: Omit<Prepared, 'driverName'>, counters = createLiveCounters()): Live {
+  const { config, links, driver, log, find } = prepared
   const interfaces = config.interfaces!
   const ends = linkOptions(links)
   const shareBytes = asUsage(() => driver.shareBytes(ends))
   let devices: Device[] = []
   let poolStart = 0
   let part: LivePart | null = null
+  let watch: LinkWatch | null = null
   let send: Neighbours['send'] = () => { /* nothing leaves before all is open */ }
 
   const outlet = (side: number): LiveFrames['inside'] => ({
@@ -102,16 +108,20 @@ export function createLive({ config, links, driver, log }: Omit<Prepared, 'drive
     },
     traffic: (context, its = null, isHerald = true) => {
       part = its
-      return createLiveTraffic({
+      const traffic = createLiveTraffic({
         ...context, part, isHerald, config, links, counters, devices: devices as [Device, Device], start: poolStart + shareBytes,
         onSender: (sender) => { send = sender },
       })
+      // Of several workers one tells of it.
+      if (isHerald) watch = watchLinks({ devices, find, onRenewed: traffic.renewed, log: context.log })
+      return traffic
     },
     report: () => ({
       links: devices.map((device) => ({ name: device.name, counters: byName(DEVICE_COUNTERS, device.counters()) })),
       counters: byName(LIVE_COUNTERS, counters),
     }),
     close() {
+      watch?.stop()
       for (const device of devices) device.close()
     },
   }

@@ -64,7 +64,7 @@ async function open({ config, inside, seed, links, worker, shape, steering: stee
     }),
   }
   const log = (line: string) => { tell({ kind: 'log', line: `worker ${worker}: ${line}` }) }
-  const live = createLive({ config, links, driver, log }, mine.live)
+  const live = createLive({ config, links, driver, log, find: (side) => links[side]! }, mine.live)
   const machine = await compose({
     config: { ...config, firewall: { ...config.firewall, rules: [...rules] } },
     inside, seed, isReplaceable: true,

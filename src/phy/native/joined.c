@@ -80,6 +80,16 @@ static void bind_queue(struct joined_queue *q) {
   q->is_bound = 1;
 }
 
+void rebind_joined_queue(struct joined_queue *q, const char *name) {
+  int was_bound = q->is_bound, pending;
+  socklen_t bytes = sizeof pending;
+  if (q->fd < 0) return;
+  getsockopt(q->fd, SOL_SOCKET, SO_ERROR, &pending, &bytes);
+  q->index = if_nametoindex(name);
+  q->is_bound = 0;
+  if (was_bound) bind_queue(q);
+}
+
 /* 0: none waits. 1: it is the next of those that were read. -1: it was there, and could not be read, or the socket had an error. */
 static int read_one(struct joined_queue *q, uint32_t head) {
   struct staged *s = q->staged[q->count];

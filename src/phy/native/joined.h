@@ -31,6 +31,8 @@ enum { NOT_THERE, NOT_NAMED, FOUND };
 
 /* For frames longer than that, of a VLAN if it is not 0. 0, or the number of an error, and `what` failed. */
 int open_joined_queue(struct joined_queue *q, const char *name, uint32_t vlan, uint32_t most_bytes, const char **what);
+/* From now on of the interface that has the name now, once the ring is bound to that. */
+void rebind_joined_queue(struct joined_queue *q, const char *name);
 void close_joined_queue(struct joined_queue *q);
 
 /*

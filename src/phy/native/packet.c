@@ -87,6 +87,21 @@ static int filter_vlan(int fd, uint32_t vlan, uint32_t other, int counts) {
   return attach_filter(fd, code, sizeof code / sizeof *code);
 }
 
+/* With every group, from the interface that has that name now. */
+static int bind_to(int fd, const char *name, const char **what) {
+  struct ifreq ask = { 0 };
+  *what = "no such interface";
+  int failed = control(name, SIOCGIFINDEX, &ask);
+  if (failed != 0) return failed;
+  int index = ask.ifr_ifindex;
+  struct packet_mreq all = { .mr_ifindex = index, .mr_type = PACKET_MR_ALLMULTI };
+  *what = "PACKET_ADD_MEMBERSHIP";
+  if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) < 0) return errno;
+  struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = index };
+  *what = "bind";
+  return bind(fd, (struct sockaddr *)&to, sizeof to) < 0 ? errno : 0;
+}
+
 static int open_socket(int fd, struct tpacket_req *rx, struct tpacket_req *tx, const char *name, const char **what) {
   int version = TPACKET_V2, yes = 1, failed;
   *what = "TPACKET_V2";
@@ -103,16 +118,7 @@ static int open_socket(int fd, struct tpacket_req *rx, struct tpacket_req *tx, c
   if (tx->tp_frame_nr > 0 && setsockopt(fd, SOL_PACKET, PACKET_TX_RING, tx, sizeof *tx) < 0) return errno;
   *what = "SO_ATTACH_FILTER";
   if ((failed = filter(fd, 0)) != 0) return failed;
-  struct ifreq ask = { 0 };
-  *what = "no such interface";
-  if ((failed = control(name, SIOCGIFINDEX, &ask)) != 0) return failed;
-  int index = ask.ifr_ifindex;
-  struct packet_mreq all = { .mr_ifindex = index, .mr_type = PACKET_MR_ALLMULTI };
-  *what = "PACKET_ADD_MEMBERSHIP";
-  if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) < 0) return errno;
-  struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = index };
-  *what = "bind";
-  return bind(fd, (struct sockaddr *)&to, sizeof to) < 0 ? errno : 0;
+  return bind_to(fd, name, what);
 }
 
 static napi_value socket_of(napi_env env, napi_callback_info info) {
@@ -467,6 +473,47 @@ static napi_value failure(napi_env env, napi_callback_info info) {
   return text;
 }
 
+/*
+ * isRemoved(number): 1 if the interface is no more. rebind(number, name): goes on with that which has the name now. Neither takes a
+ * privilege; but the kernel binds no socket anew that shares an interface with others (fanout).
+ */
+
+static napi_value is_removed(napi_env env, napi_callback_info info) {
+  struct device *d = device_of(env, info);
+  struct sockaddr_ll at = { 0 };
+  socklen_t bytes = sizeof at;
+  return number_of(env, d->fd >= 0 && getsockname(d->fd, (struct sockaddr *)&at, &bytes) == 0 && at.sll_ifindex < 0);
+}
+
+/* What waited to be sent comes from an Ethernet address that is no more. */
+static void take_back(struct device *d) {
+  for (uint32_t n = 0; n < d->tx_slots; n++, d->tx_head--) {
+    struct tpacket2_hdr *last = slot_of(d->tx, d->tx_head + d->tx_slots - 1, d->tx_slots, d->slot_bytes);
+    if ((__atomic_load_n(&last->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_SEND_REQUEST) == 0) return;
+    __atomic_store_n(&last->tp_status, TP_STATUS_AVAILABLE, __ATOMIC_RELEASE);
+    d->shared.counters[SEND_ERRORS]++;
+  }
+}
+
+static napi_value rebind(napi_env env, napi_callback_info info) {
+  size_t count = 2;
+  napi_value a[2];
+  char name[IFNAMSIZ] = "";
+  const char *what = "no such interface";
+  napi_get_cb_info(env, info, &count, a, NULL, NULL);
+  struct device *d = &devices[int_of(env, a[0])];
+  if (d->fd < 0) return fail(env, "rebind", EINVAL);
+  int failed = read_name(env, a[1], name), pending;
+  socklen_t bytes = sizeof pending;
+  take_back(d);
+  /* That the one before is gone is known. */
+  getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &pending, &bytes);
+  if (failed == 0) failed = bind_to(d->fd, name, &what);
+  if (failed != 0) return fail(env, what, failed);
+  rebind_joined_queue(&d->queue, name);
+  return NULL;
+}
+
 /* watch(number, wake), arm(number), disarm(number), close(number). */
 
 static napi_value watch(napi_env env, napi_callback_info info) {
@@ -523,7 +570,7 @@ void add_packet(napi_env env, napi_value exports) {
     { "open", open_device }, { "receive", receive }, { "release", release }, { "stage", stage }, { "kick", kick },
     { "statistics", statistics }, { "failure", failure }, { "watch", watch }, { "arm", arm }, { "disarm", disarm },
     { "close", close_device }, { "socket", socket_of }, { "admit", admit }, { "fanout", fanout },
-    { "segments", segments },
+    { "segments", segments }, { "isRemoved", is_removed }, { "rebind", rebind },
   };
   for (int i = 0; i < MOST_DEVICES; i++) devices[i].fd = -1;
   add_functions(env, exports, functions, sizeof functions / sizeof *functions);
