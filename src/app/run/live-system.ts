@@ -74,7 +74,8 @@ function checkLink(
   const { inside, outside } = config.interfaces!
   if (kernelName !== null) {
     checkForwarding(kernelName, 'ipv4', system)
-    if ([...inside.addresses, ...outside.addresses].some(({ version }) => version === 6)) checkForwarding(kernelName, 'ipv6', system)
+    const hasSix = [...inside.addresses, ...outside.addresses].some(({ version }) => version === 6)
+    if (hasSix) checkForwarding(kernelName, 'ipv6', system)
   }
   const offloads: Offload[] = ['gro', 'lro']
   if (driver.startsWith('xdp') && state.driver !== 'veth') offloads.push('rxvlan')

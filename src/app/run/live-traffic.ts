@@ -332,7 +332,8 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
       wake()
     },
     nextMs() {
-      return Math.min(nextMs(), announcements > 0 ? announceMs : Infinity, engine.heldSyns() > 0 ? plane.virtualMs() + LATE_MS : Infinity)
+      const nextAnnounceMs = announcements > 0 ? announceMs : Infinity
+      return Math.min(nextMs(), nextAnnounceMs, engine.heldSyns() > 0 ? plane.virtualMs() + LATE_MS : Infinity)
     },
   }
 }
