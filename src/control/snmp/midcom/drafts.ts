@@ -64,6 +64,7 @@ export function draft(
   const drafts = new Map<string, Draft>()
   const lifetimes: LifetimeDraft[] = []
   const written = new Map<string, Value>()
+  const making = new Map<string, number>()
 
   for (let i = 0; i < varbinds.length; i++) {
     const { value } = varbinds[i]!
@@ -106,8 +107,7 @@ export function draft(
     }
     let one = drafts.get(key)
     if (one === undefined) {
-      const full = row === null ? checkRoom(table, index.owner, made, limits) : 0
-      if (full !== 0) return fault(full)
+      if (row === null && !hasRoom(table, index.owner, making, limits)) return fault(RESOURCE_UNAVAILABLE)
       one = {
         owner: index.owner, group: index.group, index: index.rule, row, at: i, isDestroyed: false, rowStatus: 0,
         wanted: row?.wanted ?? DEFAULTS, storageType: row?.storageType ?? VOLATILE, storageTimeSec: null, action: 0,
@@ -143,11 +143,18 @@ function isSame(a: Value, b: Value): boolean {
   return a.value === b.value
 }
 
-function checkRoom({ rows }: Table, owner: string, made: Set<string>, limits: DraftLimits): number {
-  const own = rows.owner(owner)?.idleRows ?? 0
-  if (own + made.size > limits.idleRowsPerOwner) return RESOURCE_UNAVAILABLE
-  // Rows that are over are kept as long as there is room.
-  return rows.idleRows() + made.size <= limits.idleRows || rows.oldest() !== undefined ? 0 : RESOURCE_UNAVAILABLE
+/**
+ * Is there room for one more row of this owner? Then it is among those that are being made, by owner. Rows that are over are kept as
+ * long as nobody needs their room.
+ */
+function hasRoom({ rows }: Table, name: string, making: Map<string, number>, limits: DraftLimits): boolean {
+  const owner = rows.owner(name)
+  let all = 1
+  for (const count of making.values()) all += count
+  const own = (making.get(name) ?? 0) + 1
+  making.set(name, own)
+  const incomplete = owner === undefined ? 0 : owner.idleRows - owner.leaving.size
+  return incomplete + own <= limits.idleRowsPerOwner && rows.idleRows() - rows.overRows() + all <= limits.idleRows
 }
 
 /** error-status of this column in this row, or 0. */

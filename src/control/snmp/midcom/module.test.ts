@@ -4,6 +4,7 @@ import test from 'node:test'
 import { OUTBOUND, UDP, type Verdict } from '../../../policy/api.ts'
 import { enableRequest, ok, reserveRequest, tuple } from '../../../policy/testing.ts'
 import { integer, octets, unsigned32, type Value } from '../mib.ts'
+import type { Oid } from '../oid.ts'
 import { CONFIG, GROUP_ENTRY, MIDCOM_MIB, RESOURCE_ENTRY, RULE_ENTRY, STATISTICS } from './objects.ts'
 import { MemoryJournal, cell, createMibRig, groupCell, index, ip4, type MibRig } from './testing.ts'
 
@@ -303,6 +304,42 @@ test('incomplete rows are bounded, in all and by owner, and rows that are over m
   assert.equal(box.get(cell(5, 'bob', 1, 1)), NO, 'what is only there to be read goes first')
   assert.deepEqual(await box.make('carol', 1, 2, RTP), [13, 1])
   assert.deepEqual(gauges(box).slice(0, 3), [3, 2, 6])
+})
+
+test('rows of one SET need room each with its own owner, and none is made beyond it (RFC 3416 resourceUnavailable)', async () => {
+  const box = createMibRig({ idleRows: 4, idleRowsPerOwner: 2 })
+  const rows = (...names: [string, number][]): [Oid, Value][] => names.map(([owner, rule]) => [cell(27, owner, 1, rule), integer(4)])
+  assert.deepEqual(await box.set(rows(['alice', 1], ['bob', 1], ['alice', 2], ['bob', 2]), 'root'), [0, 0], 'two an owner, four in all')
+  assert.deepEqual(await box.set(rows(['carol', 1]), 'root'), [13, 1])
+  for (const owner of ['alice', 'bob']) await box.set([[cell(27, owner, 1, 1), integer(6)]], owner)
+  assert.deepEqual(await box.set(rows(['alice', 3], ['bob', 3], ['bob', 4]), 'root'), [13, 3], 'which row finds none')
+  assert.deepEqual(await box.set(rows(['alice', 3], ['bob', 3]), 'root'), [0, 0])
+  // One that is over gives way to one, and not to two.
+  await box.set([[cell(27, 'bob', 1, 3), integer(6)], [cell(7, 'alice', 1, 3), unsigned32(60)], [cell(9, 'alice', 1, 3), integer(99)], [cell(4, 'alice', 1, 3), RESERVE]], 'root')
+  assert.equal(box.get(cell(5, 'alice', 1, 3)), 4)
+  assert.deepEqual(await box.set(rows(['carol', 1], ['carol', 2], ['bob', 5]), 'root'), [13, 3])
+  assert.equal(box.get(cell(5, 'alice', 1, 3)), 4)
+  assert.deepEqual(await box.set(rows(['alice', 4], ['carol', 1]), 'root'), [0, 0])
+  assert.equal(box.get(cell(5, 'alice', 1, 3)), NO, 'the owner\'s own')
+  assert.equal(box.walk([...RULE_ENTRY, 5]).length, 4)
+})
+
+test('names and room are taken while the authorizer makes up its mind, and given back if it refuses (RFC 3416 4.2.5)', async () => {
+  const answers: ((verdict: Verdict) => void)[] = []
+  const box = createMibRig({ idleRows: 3, idleRowsPerOwner: 2, authorizer: {
+    decide: ({ kind }) => kind === 'session' ? new Promise((resolve) => { answers.push(resolve) }) : { permit: true },
+    mayAccess: (agent, owner) => agent === owner,
+  } })
+  const set = box.make('alice', 7, 1, [...RTP, [4, RESERVE]])
+  assert.deepEqual(await box.make('alice', 7, 1, RTP), [12, 1], 'it is being made')
+  assert.deepEqual(await box.set([[cell(26, 'alice', 7, 1), unsigned32(9)]]), [12, 1])
+  const second = box.make('alice', 7, 2, [...RTP, [4, RESERVE]])
+  assert.deepEqual(await box.make('alice', 7, 3, RTP), [13, 1])
+  answers[0]!({ permit: false })
+  assert.deepEqual([await set, await second], [[14, 0], [14, 0]])
+  assert.equal(box.walk([...RULE_ENTRY, 5]).length, 0)
+  assert.equal(box.get([...STATISTICS, 2, 0]), 3, 'midcomTotalRejectedRuleEntries')
+  assert.deepEqual(await box.make('alice', 7, 3, RTP), [0, 0])
 })
 
 test('an owner whose name does not fit into an index has no rows (RFC 5190 midcomRuleOwner)', () => {

@@ -14,6 +14,8 @@ export interface Owner {
   rows: number
   /** Rows without a rule. */
   idleRows: number
+  /** Those of them that are over, as they are to go. */
+  readonly leaving: Ordered<Row>
 }
 
 export interface Group {
@@ -102,6 +104,8 @@ function compareNumbers(a: readonly number[], b: readonly number[]): number {
 function compareOwners(a: Owner, b: Owner): number { return a === b ? 0 : compareNumbers(a.prefix, b.prefix) }
 function compareGroups(a: Group, b: Group): number { return compareOwners(a.owner, b.owner) || a.index - b.index }
 
+function compareLeaving(a: Row, b: Row): number { return a.removeAtMs - b.removeAtMs || a.serial - b.serial }
+
 /** As the index of this owner, with these numbers behind it, stands to another index, which may be of any length. */
 function compareIndex(owner: Owner, first: number, second: number, index: readonly number[]): number {
   const { prefix } = owner
@@ -157,8 +161,10 @@ export interface Rows {
   keep(row: Row, storageTimeSec: number, nowMs: number): void
   /** Removes what has been kept long enough; `gone` hears of each. */
   purge(nowMs: number, gone: (row: Row) => void): void
-  /** Of rows that are over, the one that is to go first. */
-  oldest(): Row | undefined
+  /** Of rows that are over, in all or of one owner, the one that is to go first. */
+  oldest(owner?: Owner): Row | undefined
+  /** Rows that are over. */
+  overRows(): number
   /** Rows in this state now. */
   count(state: number): number
   owners(): number
@@ -169,7 +175,7 @@ export interface Rows {
 export function createRows(): Rows {
   const rows = createOrdered<Row>((a, b) => compareGroups(a.group, b.group) || a.index - b.index)
   const groups = createOrdered<Group>(compareGroups)
-  const leaving = createOrdered<Row>((a, b) => a.removeAtMs - b.removeAtMs || a.serial - b.serial)
+  const leaving = createOrdered(compareLeaving)
   const owners = new Map<string, Owner>()
   const byRule = new Map<number, Row>()
   const byPolicyGroup = new Map<number, Group>()
@@ -180,7 +186,7 @@ export function createRows(): Rows {
     let owner = owners.get(name)
     if (owner === undefined) {
       const octets = [...new TextEncoder().encode(name)]
-      owner = { name, prefix: [octets.length, ...octets], rows: 0, idleRows: 0 }
+      owner = { name, prefix: [octets.length, ...octets], rows: 0, idleRows: 0, leaving: createOrdered(compareLeaving) }
       owners.set(name, owner)
     }
     return owner
@@ -232,7 +238,7 @@ export function createRows(): Rows {
   function remove(row: Row): void {
     const { group } = row, { owner } = group
     release(row)
-    if (row.removeAtMs !== Infinity) leaving.remove(row)
+    stay(row)
     counts[row.operStatus]!--
     rows.remove(row)
     row.isGone = true
@@ -241,11 +247,21 @@ export function createRows(): Rows {
     if (--owner.rows === 0) owners.delete(owner.name)
   }
 
+  /** It goes at no time. */
+  function stay(row: Row): void {
+    if (row.removeAtMs === Infinity) return
+    leaving.remove(row)
+    row.group.owner.leaving.remove(row)
+    row.removeAtMs = Infinity
+  }
+
   function keep(row: Row, storageTimeSec: number, nowMs: number): void {
     row.storageTimeSec = storageTimeSec
-    if (row.removeAtMs !== Infinity) leaving.remove(row)
-    row.removeAtMs = isOver(row.operStatus) ? nowMs + storageTimeSec * 1000 : Infinity
-    if (row.removeAtMs !== Infinity) leaving.add(row)
+    stay(row)
+    if (!isOver(row.operStatus)) return
+    row.removeAtMs = nowMs + storageTimeSec * 1000
+    leaving.add(row)
+    row.group.owner.leaving.add(row)
   }
 
   function enter(row: Row, state: number, nowMs: number): void {
@@ -291,7 +307,8 @@ export function createRows(): Rows {
     ofRule: (rule) => byRule.get(rule),
     ofPolicyGroup: (group) => byPolicyGroup.get(group),
     owner: (name) => owners.get(name),
-    oldest: () => leaving.first(),
+    oldest: (owner) => (owner?.leaving ?? leaving).first(),
+    overRows: () => leaving.size,
     count: (state) => counts[state]!,
     owners: () => owners.size,
     idleRows: () => rows.size - established,

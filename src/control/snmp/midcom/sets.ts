@@ -124,6 +124,8 @@ export function createSets({ policy, table, box, limits, nowMs, wake }: SetsOpti
 
   function commit(drafts: Drafts, changing: LifetimeDraft[], session: Opened | Promise<Opened> | null): Promise<void> | null {
     const told: Notification[] = []
+    // Now, and not when the authorizer has made up its mind: names and room are taken from here on.
+    const made = makeRows(drafts)
     const locked = [...changing.map(({ row }) => row), ...drafts.rows.map(({ row }) => row)].filter((row) => row !== null)
     const finish = () => {
       wake()
@@ -134,7 +136,10 @@ export function createSets({ policy, table, box, limits, nowMs, wake }: SetsOpti
     }
     const granted = (outcome: BatchOutcome<LifetimeReply[]> | null, opened: BookSession | null): Promise<void> | null => {
       for (const row of locked) row.isPending = false
-      if (outcome !== null && !outcome.ok) throw new Error(`refused: ${outcome.reason}`)
+      if (outcome !== null && !outcome.ok) {
+        takeBack(made)
+        throw new Error(`refused: ${outcome.reason}`)
+      }
       assign(drafts)
       tellLifetimes(drafts.lifetimes, changing, outcome?.value ?? [], told)
       destroy(drafts)
@@ -155,6 +160,7 @@ export function createSets({ policy, table, box, limits, nowMs, wake }: SetsOpti
     for (const row of locked) row.isPending = true
     return changed.then(({ outcome, session: opened }) => granted(outcome, opened), (error: unknown) => {
       for (const row of locked) row.isPending = false
+      takeBack(made)
       throw error
     }).then(finish).then(() => { tellLater(told) })
   }
@@ -180,18 +186,31 @@ export function createSets({ policy, table, box, limits, nowMs, wake }: SetsOpti
     return outcome instanceof Promise ? outcome.then((later) => ({ outcome: later, session })) : { outcome, session }
   }
 
-  /** Makes rows and writes columns, all but what is asked of policy. */
+  /** The rows that are new. Where there is no room one that is over goes for each; `draft` has seen to it that there are as many. */
+  function makeRows({ rows: drafts }: Drafts): Row[] {
+    const made: Row[] = []
+    for (const one of drafts) {
+      if (one.row !== null) continue
+      const owner = rows.owner(one.owner)
+      const isFull = owner !== undefined && owner.idleRows >= limits.idleRowsPerOwner
+      const oldest = isFull ? rows.oldest(owner) : rows.idleRows() >= limits.idleRows ? rows.oldest() : undefined
+      if (oldest !== undefined) table.remove(oldest)
+      made.push(one.row = rows.add(one.owner, one.group, one.index))
+    }
+    return made
+  }
+
+  function takeBack(made: readonly Row[]): void {
+    for (const row of made) table.remove(row)
+    totals.rejectedEntries += made.length
+  }
+
+  /** Writes columns, all but what is asked of policy. */
   function assign({ rows: drafts }: Drafts): void {
     for (const one of drafts) {
-      if (one.isDestroyed) continue
-      if (one.row === null) {
-        const oldest = rows.idleRows() >= limits.idleRows ? rows.oldest() : undefined
-        if (oldest !== undefined) table.remove(oldest)
-        one.row = rows.add(one.owner, one.group, one.index)
-      }
-      const { row } = one
       // While the authorizer took its time the row may have gone.
-      if (!rows.has(row)) continue
+      const row = one.isDestroyed ? null : one.row
+      if (row === null || !rows.has(row)) continue
       if (one.rowStatus !== 0) row.rowStatus = one.rowStatus
       row.wanted = one.wanted
       row.adminStatus = one.adminStatus

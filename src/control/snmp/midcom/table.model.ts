@@ -47,9 +47,13 @@ export class TableModel {
   private readonly causes = new Map<number, Cause>()
   private isOwn = false
   private readonly sessions = new Map<string, BookSession>()
+  private readonly idleRows: number
+  private readonly idleRowsPerOwner: number
 
-  constructor(rig: Rig) {
+  constructor(rig: Rig, { idleRows, idleRowsPerOwner }: { idleRows: number; idleRowsPerOwner: number }) {
     this.rig = rig
+    this.idleRows = idleRows
+    this.idleRowsPerOwner = idleRowsPerOwner
     this.core = rig.policy as PolicyCore
     this.core.book.watch((rule, lifetimeSec, cause) => {
       if (lifetimeSec === 0) this.causes.set(rule, cause)
@@ -145,10 +149,11 @@ export class TableModel {
     const isMade = all.some((other) => other.table === 'rule' && !other.isBadIndex && other.column === 27 && isSameRow(other, said)
       && (other.value.value === 4 || other.value.value === 5))
     if (column === 27) {
-      if (row === undefined) return size === 4 || size === 5 ? 0 : size === 6 && !isMade ? 0 : 12
-      return size === 4 || size === 5 ? 12 : 0
-    }
-    if (row === undefined && !isMade) return 18
+      if (row === undefined && size !== 4 && size !== 5 && (size !== 6 || isMade)) return 12
+    } else if (row === undefined && !isMade) return 18
+    const isFirst = !all.slice(0, i).some((other) => other.table === 'rule' && isSameRow(other, said))
+    if (row === undefined && isFirst && !(column === 27 && size === 6) && !this.hasRoom(all.slice(0, i + 1))) return 13
+    if (column === 27) return row !== undefined && (size === 4 || size === 5) ? 12 : 0
     const state = row?.state ?? 1
     if (!states.includes(state)) return 12
     if (column === 4) {
@@ -158,6 +163,32 @@ export class TableModel {
     }
     if (column === 6 && size !== 2) return 12
     return 0
+  }
+
+  /** For all rows that these name and that are not there: rows that are over give way. */
+  private hasRoom(named: readonly Said[]): boolean {
+    const made = new Map<string, string>()
+    for (const said of named) {
+      const isNew = said.table === 'rule' && this.find(said) === undefined && !(said.column === 27 && said.value.value === 6)
+      if (isNew) made.set(indexOf(said.owner, said.group, said.rule), said.owner)
+    }
+    const last = named.at(-1)!.owner
+    const incomplete = this.rows.filter(({ state }) => !LIVE.includes(state) && !OVER.includes(state)).map(({ owner }) => owner)
+    const then = [...incomplete, ...made.values()]
+    return then.length <= this.idleRows && then.filter((owner) => owner === last).length <= this.idleRowsPerOwner
+  }
+
+  private make({ owner, group, rule }: Said): void {
+    const idle = this.rows.filter(({ state }) => !LIVE.includes(state))
+    const own = idle.filter((row) => row.owner === owner)
+    const giving = own.length >= this.idleRowsPerOwner ? own : idle.length >= this.idleRows ? idle : []
+    const over = giving.filter(({ state }) => OVER.includes(state))
+    const first = over.find(({ removeAtMs }) => over.every((other) => removeAtMs <= other.removeAtMs))
+    this.rows = this.rows.filter((row) => row !== first)
+    this.rows.push({
+      owner, group, rule, admin: 3, state: 1, storageType: 2, storageTime: 0, error: '', status: 1, wanted: DEFAULTS, granted: null,
+      policyRule: 0, removeAtMs: Infinity,
+    })
   }
 
   set(agent: string | null, all: readonly Said[]): [number, number] {
@@ -206,6 +237,7 @@ export class TableModel {
       if (session.refusal([{ rule: row?.policyRule ?? 0, group, lifetimeSec: value }]) !== null) return [12, at + 1]
     }
 
+    for (const { said, row, written } of cells.values()) if (row === undefined && written.get(27)?.value !== 6) this.make(said)
     this.isOwn = true
     const groupsOf = new Map(changes.map((change) => [change, change.said === undefined ? 0 : this.policyGroup(change.said)]))
     const granted = changes.map((change) => {
@@ -263,14 +295,9 @@ export class TableModel {
 
   private write(said: Said, before: ModelRow | undefined, written: ReadonlyMap<number, Value>): void {
     if (written.get(27)?.value === 6) return
-    let row = before
-    if (row === undefined) {
-      row = {
-        owner: said.owner, group: said.group, rule: said.rule, admin: 3, state: 1, storageType: 2, storageTime: 0, error: '',
-        status: 1, wanted: DEFAULTS, granted: null, policyRule: 0, removeAtMs: Infinity,
-      }
-      this.rows.push(row)
-    }
+    const row = this.find(said)
+    // One that was over may have given way to those that are new.
+    if (row === undefined) return
     const asks = this.asks(before, written)
     for (const [column, { value }] of written) {
       if (column === 27) row.status = value === 4 ? 1 : value === 5 ? 2 : Number(value)
