@@ -13,7 +13,8 @@ export interface Journal {
   readonly entries: ReadonlyMap<string, string>
   /**
    * Makes all changes or, after a crash, none; those of earlier calls come first. Resolves when they are on disk. Rejects if they
-   * could not be kept, and then so does every call that follows.
+   * could not be kept, or those of an earlier call that was still under way: nobody knows then whether they are there after a
+   * restart, so whoever made them writes what is to be there. A later call tries again.
    */
   write(changes: readonly JournalChange[]): Promise<void>
 }

@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { appendFileSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
 import { JournalError, openJournal } from './journal.ts'
+
+/** Reason to skip, or false. With CI=true nothing is skipped: what is not there fails. */
+const NO_LIMIT = spawnSync('prlimit', ['--version']).error === undefined || process.env['CI'] === 'true' ? false
+  : 'NOT RUN: prlimit not on PATH (apt-get install util-linux)'
 
 async function inFolder(work: (folder: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'pinhole-journal-'))
@@ -81,7 +86,7 @@ test('journal: writes that come while the disk is busy go together', () => inFol
   await again.close()
 }))
 
-test('journal: after a write that failed nothing is kept any more, and each call is told so', () => inFolder(async (folder) => {
+test('journal: one that is closed refuses each call', () => inFolder(async (folder) => {
   const journal = await openJournal(folder)
   await journal.write([{ key: 'a', text: '1' }])
   await journal.close()
@@ -90,6 +95,32 @@ test('journal: after a write that failed nothing is kept any more, and each call
     assert.equal(ended, 'refused', `call ${n}`)
   }
 }))
+
+test('journal: what comes with or behind a write that fails is refused too; once there is room again, calls are kept', { skip: NO_LIMIT },
+  () => inFolder(async (folder) => {
+    const journal = await openJournal(folder)
+    await journal.write([{ key: 'a', text: '1' }])
+    const ignore = () => { /* the write says EFBIG instead of ending the process */ }
+    process.on('SIGXFSZ', ignore)
+    try {
+      limitFiles('20000')
+      const calls = Array.from({ length: 4 }, (_, i) => journal.write([{ key: `b${i}`, text: 'x'.repeat(50_000) }]))
+      const small = journal.write([{ key: 'c', text: '1' }])
+      const ended = await Promise.allSettled([...calls, small])
+      assert.deepEqual(ended.map(({ status }) => status), Array(5).fill('rejected'))
+      await assert.rejects(journal.write([{ key: 'd', text: 'x'.repeat(50_000) }]), 'still too long')
+    } finally {
+      limitFiles('unlimited')
+      process.off('SIGXFSZ', ignore)
+    }
+    await Promise.all([journal.write([{ key: 'b0', text: null }]), journal.write([{ key: 'e', text: '3' }])])
+    await journal.close()
+    const again = await openJournal(folder)
+    assert.deepEqual([...again.entries], [['a', '1'], ['e', '3']])
+    await again.close()
+  }))
+
+function limitFiles(bytes: string): void { execFileSync('prlimit', ['--pid', String(process.pid), `--fsize=${bytes}:unlimited`]) }
 
 function after(ms: number): Promise<string> {
   return new Promise((resolve) => { setTimeout(resolve, ms, 'nothing').unref() })

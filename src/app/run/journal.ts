@@ -57,10 +57,16 @@ export async function openJournal(folder: string): Promise<OpenJournal> {
 
   let next: Batch | null = null
   let running: Promise<void> | null = null
-  let failure: unknown = null
+  let isTorn = false, isClosed = false
 
   async function keep(changes: readonly JournalChange[]): Promise<void> {
-    if (failure !== null) throw failure
+    if (isClosed) throw new JournalError('journal-unusable', `${folder} is closed`, null)
+    // Nothing must stand behind a record that was torn: opening reads what is whole, and begins a new log.
+    if (isTorn) {
+      await db.close()
+      await db.open()
+      isTorn = false
+    }
     await db.batch(changes.map(({ key, text }) => text === null ? { type: 'del' as const, key }
       : { type: 'put' as const, key, value: text }),
       { sync: true })
@@ -75,9 +81,11 @@ export async function openJournal(folder: string): Promise<OpenJournal> {
         await keep(batch.changes)
         batch.resolve()
       } catch (error) {
-        // Whatever comes behind a write that failed would be kept without it.
-        failure = error
+        isTorn = true
         batch.reject(error)
+        // Whatever came behind a write that failed would be kept without it.
+        next?.reject(error)
+        next = null
       }
     }
     running = null
@@ -94,6 +102,7 @@ export async function openJournal(folder: string): Promise<OpenJournal> {
     },
     async close() {
       await running
+      isClosed = true
       await db.close()
     },
   }

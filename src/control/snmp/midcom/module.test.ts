@@ -412,6 +412,50 @@ test('an answer waits for the journal, and is undoFailed if that cannot be writt
   assert.equal(box.logged.length, 1)
 })
 
+test('while the journal is broken only rows that are on disk as they are say nonVolatile (RFC 2579 StorageType); later it is made true again', async () => {
+  const journal = new MemoryJournal()
+  const box = createMibRig({ journal })
+  for (const rule of [1, 2, 3, 4]) await box.make('alice', 7, rule, [...RTP, [6, integer(3)], [4, RESERVE]])
+  const types = () => [1, 2, 3, 4].map((rule) => box.get(cell(6, 'alice', 7, rule)))
+  journal.isBroken = true
+  assert.deepEqual(await box.set([[cell(27, 'alice', 7, 1), integer(6)]]), [15, 0])
+  assert.deepEqual(await box.set([[cell(26, 'alice', 7, 2), unsigned32(60)]]), [15, 0])
+  assert.deepEqual(await box.set([[cell(26, 'alice', 7, 2), unsigned32(50)]]), [0, 0], 'it is volatile: nothing is to be kept')
+  ok(box.rig.open('alice').changeLifetime(3, 1234))
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(types(), [NO, 2, 2, 3])
+  assert.deepEqual(await box.set([[cell(27, 'alice', 7, 2), integer(6)]]), [15, 0], 'the disk holds it, and may bring it back')
+  assert.deepEqual(await box.make('alice', 7, 5, [...RTP, [6, integer(3)]]), [12, 8], 'nonVolatile cannot be promised now')
+  assert.equal(journal.entries.size, 4)
+  const { writes } = journal
+  journal.isBroken = false
+  box.get(cell(5, 'alice', 7, 4))
+  assert.equal(journal.writes, writes, 'not at every question')
+  box.rig.pass(10_000)
+  box.get(cell(5, 'alice', 7, 4))
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual([...journal.entries.keys()], ['5.97.108.105.99.101.7.4'], 'what is gone or volatile does not come back')
+  assert.deepEqual([box.get([...CONFIG, 2, 0]), ...types()], [1, NO, NO, 2, 3], 'who wants a row kept says so again')
+  assert.deepEqual(await box.set([[cell(6, 'alice', 7, 3), integer(3)]]), [0, 0])
+  assert.equal(journal.entries.size, 2)
+  assert.deepEqual(box.logged.map((line) => line.replace(/:[^:]*$/, '')), [
+    'midcom: the journal cannot be written, rows that change are volatile from now on', 'midcom',
+  ])
+})
+
+test('a row that is kept again in the SET that finds the journal whole is on disk as it is then', async () => {
+  const journal = new MemoryJournal()
+  const box = createMibRig({ journal })
+  for (const rule of [1, 2]) await box.make('alice', 7, rule, [...RTP, [6, integer(3)], [4, RESERVE]])
+  journal.isBroken = true
+  await box.set([[cell(27, 'alice', 7, 1), integer(6)]])
+  journal.isBroken = false
+  assert.deepEqual(await box.set([[cell(26, 'alice', 7, 2), unsigned32(70)]]), [0, 0], 'a change tries the journal at once')
+  assert.deepEqual(await box.make('alice', 7, 1, [...RTP, [6, integer(3)]]), [0, 0])
+  const states = [...journal.entries.values()].map((text) => (JSON.parse(text) as { row: { operStatus: number } }).row.operStatus)
+  assert.deepEqual(states, [7, 2])
+})
+
 test('one SET is one write of the journal, whatever it touches', async () => {
   const journal = new MemoryJournal()
   const box = createMibRig({ journal })

@@ -73,6 +73,8 @@ export interface Table {
 /** Rules of other doors are numbered from here on, out of the way of managers, who begin with 1. */
 const OTHERS = 0x8000_0000
 const MOST_INDEX = 0xffff_ffff
+/** A journal that cannot be written is tried again, when somebody asks for something. */
+const RETRY_MS = 10_000
 
 function stateAfter(cause: Cause): number {
   return cause === 'expired' || cause === 'idle' ? TIMED_OUT : cause === 'agent' ? TERMINATED_ON_REQUEST : TERMINATED
@@ -85,11 +87,13 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
   const totals: Totals = {
     rejectedEntries: 0, incorrect: [0, 0, 0], rejected: [0, 0, 0], expired: [0, 0, 0], onRequest: [0, 0, 0], terminated: [0, 0, 0],
   }
-  let isBroken = false
+  let isBroken = false, retryAtMs = 0
   let orders = 0
   const dirty = new Set<Row>()
   /** Keys of rows that are gone. */
   const dropped = new Set<string>()
+  /** Keys at which a broken journal may hold something else than what there is: it goes as soon as that can be written. */
+  const stale = new Set<string>()
 
   // What is kept.
 
@@ -99,7 +103,9 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
 
   function forget(row: Row): void {
     dirty.delete(row)
-    if (journal !== null && row.storageType === NON_VOLATILE) dropped.add(keyOf(row))
+    if (journal === null) return
+    // Of a row that the disk shows otherwise the end is to be told as not kept, too.
+    if (row.storageType === NON_VOLATILE || (stale.size > 0 && stale.has(keyOf(row)))) dropped.add(keyOf(row))
   }
 
   function store(row: Row, storageType: number): void {
@@ -109,24 +115,36 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
   }
 
   function flush(): Promise<void> | null {
-    if (journal === null || (dirty.size === 0 && dropped.size === 0)) return null
+    return journal === null || (dirty.size === 0 && dropped.size === 0) ? null : write(journal)
+  }
+
+  function write(to: Journal): Promise<void> | null {
     const nowMs = options.nowMs(), offsetMs = options.wallMs() - nowMs
     const changes: JournalChange[] = []
-    for (const key of dropped) changes.push({ key, text: null })
+    const keys = [...new Set([...stale, ...dropped])]
+    for (const key of keys) changes.push({ key, text: null })
     // A key that is used again is written behind its end.
     const written = [...dirty].filter(({ isPending }) => !isPending)
     for (const row of written) {
       const text = row.storageType === NON_VOLATILE ? entryOf(row, book.save(row.rule), nowMs, offsetMs) : null
       changes.push({ key: keyOf(row), text })
+      keys.push(keyOf(row))
     }
     dropped.clear()
+    stale.clear()
     // What waits for the authorizer is not to be half kept.
     for (const row of written) dirty.delete(row)
     if (changes.length === 0) return null
-    return journal.write(changes).catch((error: unknown) => {
-      if (!isBroken) log(`midcom: the journal cannot be written, rules are volatile from now on: ${(error as Error).message}`)
+    retryAtMs = nowMs + RETRY_MS
+    return to.write(changes).then(() => {
+      if (isBroken) log('midcom: the journal can be written again')
+      isBroken = false
+    }, (error: unknown) => {
+      if (!isBroken) log(`midcom: the journal cannot be written, rows that change are volatile from now on: ${(error as Error).message}`)
       isBroken = true
+      // What the disk holds of these rows is not how they are: that is no backing (RFC 2579 StorageType), and it has to go.
       for (const row of written) row.storageType = VOLATILE
+      for (const key of keys) stale.add(key)
       throw error
     })
   }
@@ -154,6 +172,7 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
 
   function purge(): void {
     if (sweep()) flushSoon()
+    if (isBroken && options.nowMs() >= retryAtMs) write(journal!)?.catch(() => { /* logged */ })
   }
 
   function countEnd(kind: typeof RESERVE | typeof ENABLE, state: number): void {
