@@ -3,9 +3,10 @@
  * rows are few and change seldom; a large table is better off with an order of its own.
  */
 import {
-  NO_SUCH_INSTANCE, NO_SUCH_OBJECT, type MibModule, type ModuleIdentity, type Request, type SetFault, type SetPlan,
+  INCONSISTENT_VALUE, NO_SUCH_INSTANCE, NO_SUCH_OBJECT, type MibModule, type ModuleIdentity, type Request, type SetFault, type SetPlan,
   type Value, type Varbind,
 } from './mib.ts'
+import { createNames } from './named-twice.ts'
 import { compareOids, startsWith, type Oid } from './oid.ts'
 
 /** An object with the one instance .0. */
@@ -108,10 +109,13 @@ export function createObjects(root: Oid, identity: ModuleIdentity, parts: readon
 
   function prepare(request: Request, varbinds: readonly Varbind[]): SetFault | SetPlan {
     const plans: SetPlan[] = []
+    const names = createNames()
     for (const [index, varbind] of varbinds.entries()) {
       const tried = trySet!(request, varbind)
       if (typeof tried === 'number') return { status: tried, index }
-      plans.push(tried)
+      const again = names.enter(varbind)
+      if (again === INCONSISTENT_VALUE) return { status: again, index }
+      if (again === null) plans.push(tried)
     }
     return {
       commit() {

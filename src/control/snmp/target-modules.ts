@@ -6,7 +6,7 @@
 import { parseAddress } from '../../base/address.ts'
 import type { SnmpCounters } from './counters.ts'
 import {
-  AUTH_PRIV, counter32, INCONSISTENT_NAME, INTEGER, integer, NOT_WRITABLE, objectId, octets, text, WRONG_TYPE, WRONG_VALUE,
+  AUTH_PRIV, counter32, NO_CREATION, INTEGER, integer, NOT_WRITABLE, objectId, octets, text, WRONG_TYPE, WRONG_VALUE,
   type MibModule, type SetPlan, type Varbind,
 } from './mib.ts'
 import { createObjects, inOrder, nameIndex, scalar, table } from './objects.ts'
@@ -75,7 +75,7 @@ export function createNotificationModule(targets: readonly Target[]): MibModule 
     if (value.tag !== INTEGER) return WRONG_TYPE
     if (value.value !== INCLUDED && value.value !== EXCLUDED) return WRONG_VALUE
     const filter = filters.find(({ index }) => compareOids(index, name.slice(FILTER_TYPE.length)) === 0)?.row
-    if (filter === undefined) return INCONSISTENT_NAME
+    if (filter === undefined) return NO_CREATION       // Only the configuration makes rows.
     const before = filter.isIncluded
     return {
       commit() {

@@ -7,6 +7,7 @@ import {
   INCONSISTENT_NAME, INCONSISTENT_VALUE, NO_ACCESS, NO_CREATION, NOT_WRITABLE, RESOURCE_UNAVAILABLE, UNSIGNED32, WRONG_TYPE,
   type SetFault, type Value, type Varbind,
 } from '../mib.ts'
+import { createNames } from '../named-twice.ts'
 import { checkValue, isWritable, isWritableIn, write } from './columns.ts'
 import { named, type Named } from './names.ts'
 import {
@@ -63,7 +64,7 @@ export function draft(
   const made = creations(table, varbinds, names)
   const drafts = new Map<string, Draft>()
   const lifetimes: LifetimeDraft[] = []
-  const written = new Map<string, Value>()
+  const once = createNames()
   const making = new Map<string, number>()
 
   for (let i = 0; i < varbinds.length; i++) {
@@ -81,13 +82,9 @@ export function draft(
     if (wrong !== 0) return fault(wrong)
     if (index === null) return fault(NO_CREATION)
     const key = name.suffix.join('.')
-    const again = written.get(`${column}.${key}`)
-    if (again !== undefined) {
-      // The same twice is no contradiction.
-      if (!isSame(again, value)) return fault(INCONSISTENT_VALUE)
-      continue
-    }
-    written.set(`${column}.${key}`, value)
+    const again = once.enter(varbinds[i]!)
+    if (again === INCONSISTENT_VALUE) return fault(again)
+    if (again !== null) continue
     if (name.table === 'group') {
       const group = rows.findGroup(name.suffix)
       if (group === undefined) return fault(INCONSISTENT_NAME)
@@ -136,11 +133,6 @@ function creations(table: Table, varbinds: readonly Varbind[], names: readonly (
 function checkSyntax({ table, column }: Named, value: Value): number {
   if (table === 'group') return column !== GROUP_LIFETIME ? NOT_WRITABLE : value.tag === UNSIGNED32 ? 0 : WRONG_TYPE
   return isWritable(column) ? checkValue(column, value) : NOT_WRITABLE
-}
-
-function isSame(a: Value, b: Value): boolean {
-  if (a.value instanceof Uint8Array && b.value instanceof Uint8Array) return Buffer.compare(a.value, b.value) === 0
-  return a.value === b.value
 }
 
 /**
