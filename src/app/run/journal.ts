@@ -84,8 +84,9 @@ export async function openJournal(folder: string): Promise<OpenJournal> {
         isTorn = true
         batch.reject(error)
         // Whatever came behind a write that failed would be kept without it.
-        next?.reject(error)
+        const behind = next as Batch | null
         next = null
+        behind?.reject(error)
       }
     }
     running = null
