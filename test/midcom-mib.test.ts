@@ -59,7 +59,7 @@ before(async () => {
   const users = [ALICE, BOB, CHIEF].map(({ name, auth, priv }) => `      - {name: ${name}, agent: ${name}, auth-password: ${auth}, priv-password: ${priv}}`)
   const config = changed(lab, [
     ['listen: [127.0.0.1:7626]', 'listen: [127.0.0.1:0]'], ['listen: [127.0.0.1:1161]', 'listen: [127.0.0.1:0]'],
-    ['ports: 40000-49999', 'ports: 40000-40003'], ['pool: [203.0.113.1-203.0.113.4]', 'pool: [203.0.113.1]'],
+    ['mtu-outside: 0', 'mtu-outside: 1400'], ['ports: 40000-49999', 'ports: 40000-40003'], ['pool: [203.0.113.1-203.0.113.4]', 'pool: [203.0.113.1]'],
     ['engine-id: ""', `engine-id: "${ENGINE_ID}"`], ['state: pinhole-lab-state', 'state: state'],
     ['  agents:\n    - name: lab\n', '  agents:\n    - {name: alice, max-rules: 50}\n    - {name: bob}\n    - {name: chief, acts-for: ["*"]}\n    - name: lab\n'],
     ['    users:\n', `    users:\n${users.join('\n')}\n      - {name: monitor, group: monitors, auth-password: ${MONITOR.auth}, priv-password: ${MONITOR.priv}}
@@ -254,11 +254,13 @@ test('every error-status that SETs end in, and nothing is left behind (RFC 3416 
 
 test('the five commands of README reserve, enable, extend, list and delete', { skip: NO_NET_SNMP }, async () => {
   const block = /<!-- snmp -->\n```sh\n(.*?)```/s.exec(fs.readFileSync('README.md', 'utf8'))![1]!
-  const { status, out, err } = await tool('bash', ['-e', '-c', block.replace('127.0.0.1:1161', `-r 3 -t 5 127.0.0.1:${box.snmp}`)], { ...process.env, SNMPCONFPATH: '/nonexistent' })
+  const { status, out, err } = await tool('bash', ['-e', '-c', `${block.replace('127.0.0.1:1161', `-r 3 -t 5 127.0.0.1:${box.snmp}`)}
+    for name in system ifTable natv2MIB snmpTargetMIB; do snmpwalk $lab $name; done`], { ...process.env, SNMPCONFPATH: '/nonexistent' })
   assert.deepEqual([status, err], [0, ''])
   assert.match(out, /midcomRuleOperStatus\."lab"\.7\.1 = INTEGER: enabled\(8\)/)
   assert.match(out, /midcomRuleLifetime\."lab"\.7\.1 = Gauge32: (600|59\d) seconds/)
   assert.match(out, /midcomRuleStorageType\."lab"\.7\.1 = INTEGER: nonVolatile\(3\)/)
+  for (const other of [/^SNMPv2-MIB::sysDescr\.0/m, /^IF-MIB::ifMtu\.1 = INTEGER: 65535$/m, /^IF-MIB::ifMtu\.2 = INTEGER: 1400$/m, /^NATV2-MIB::/m, /^SNMP-TARGET-MIB::/m]) assert.match(out, other)
   assert.deepEqual(await walk(LAB, 'midcomRuleOperStatus'), [])
 })
 

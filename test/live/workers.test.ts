@@ -198,6 +198,8 @@ nat:
     const common = { RowStatus: 'i createAndGo', StorageType: 'i nonVolatile', StorageTime: 'u 60', Lifetime: 'u 300', ExternalIpAddr: `d ${OUT}`, AdminStatus: 'i enable' }
 
     const first = await lab.box('--config', file)
+    const mtus = lab.must('box', ...tools, 'snmpget', '-Oqv', ...user, 'ifMtu.1', 'ifMtu.2').trim().split('\n')
+    assert.deepEqual(mtus, ['in0', 'out0'].map((name) => lab.must('box', 'cat', `/sys/class/net/${name}/mtu`).trim()))
     for (const [n, host] of ofEach.entries()) {
       set(rows[n]!, { ...common, TransportProtocol: 'u 17', PortRange: 'i single', InternalIpAddr: `d ${host}`, InternalPort: 'u 5014', ExternalPort: 'u 6000', FlowDirection: 'i inbound' })
       set(whole[n]!, { ...common, TransportProtocol: 'u 0', InternalIpAddr: `d ${secondOfEach[n]!}`, FlowDirection: 'i biDirectional' })

@@ -16,6 +16,7 @@ import type { Turns } from './turns.ts'
 const IDLE_ROWS_PER_OWNER = 1024
 /** By ifIndex, from 1 on. */
 const INTERFACES = ['inside', 'outside'] as const
+const MOST_MTU = 65_535
 
 export interface MibParts {
   config: Config
@@ -48,8 +49,10 @@ export function composeMibs({ config, path, core, turns, journal, wallMs, log }:
       fragmentDrops: fragmentDrops.reduce((sum, i) => sum + counters[i]!, 0),
     }
   }
+  // Between interfaces the settings say what their links take; what nothing limits is as long as IP lets it be.
+  const mtus = [config.box.mtuInside, config.box.mtuOutside]
   const interfaces = {
-    names: INTERFACES,
+    sides: INTERFACES.map((name, i) => ({ name, mtu: mtus[i]! || MOST_MTU })),
     figures(index: number): InterfaceFigures {
       const name = INTERFACES[index - 1]!
       path.refresh()

@@ -7,7 +7,7 @@ import { compareOids, oidText, type Oid } from './oid.ts'
 
 /** A module asks for each varbind of its part in order, once that is known to be good by itself. */
 export interface Names {
-  /** null: it is named for the first time. NO_ERROR: again with the same value, and nothing is to be done. Else the error-status. */
+  /** null: it is named for the first time. NO_ERROR: again with that value, and nothing is to be done. Else the error-status. */
   enter(varbind: Varbind): null | typeof NO_ERROR | typeof INCONSISTENT_VALUE
 }
 

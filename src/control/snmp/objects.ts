@@ -3,8 +3,8 @@
  * rows are few and change seldom; a large table is better off with an order of its own.
  */
 import {
-  INCONSISTENT_VALUE, NO_SUCH_INSTANCE, NO_SUCH_OBJECT, type MibModule, type ModuleIdentity, type Request, type SetFault, type SetPlan,
-  type Value, type Varbind,
+  INCONSISTENT_VALUE, NO_SUCH_INSTANCE, NO_SUCH_OBJECT, type MibModule, type ModuleIdentity, type Request, type SetFault,
+  type SetPlan, type Value, type Varbind,
 } from './mib.ts'
 import { createNames } from './named-twice.ts'
 import { compareOids, startsWith, type Oid } from './oid.ts'

@@ -136,8 +136,8 @@ function checkSyntax({ table, column }: Named, value: Value): number {
 }
 
 /**
- * Is there room for one more row of this owner? Then it is among those that are being made, by owner. Rows that are over are kept as
- * long as nobody needs their room.
+ * Is there room for one more row of this owner? Then it is among those that are being made, by owner. Rows that are over are kept
+ * as long as nobody needs their room.
  */
 function hasRoom({ rows }: Table, name: string, making: Map<string, number>, limits: DraftLimits): boolean {
   const owner = rows.owner(name)

@@ -186,7 +186,7 @@ export function createSets({ policy, table, box, limits, nowMs, wake }: SetsOpti
     return outcome instanceof Promise ? outcome.then((later) => ({ outcome: later, session })) : { outcome, session }
   }
 
-  /** The rows that are new. Where there is no room one that is over goes for each; `draft` has seen to it that there are as many. */
+  /** The rows that are new. Without room one that is over goes for each; `draft` has seen to it that there are as many. */
   function makeRows({ rows: drafts }: Drafts): Row[] {
     const made: Row[] = []
     for (const one of drafts) {

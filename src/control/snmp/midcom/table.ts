@@ -140,7 +140,8 @@ export function createTable(options: TableOptions, originator: Originator): Tabl
       if (isBroken) log('midcom: the journal can be written again')
       isBroken = false
     }, (error: unknown) => {
-      if (!isBroken) log(`midcom: the journal cannot be written, rows that change are volatile from now on: ${(error as Error).message}`)
+      const why = (error as Error).message
+      if (!isBroken) log(`midcom: the journal cannot be written, rows that change are volatile from now on: ${why}`)
       isBroken = true
       // What the disk holds of these rows is not how they are: that is no backing (RFC 2579 StorageType), and it has to go.
       for (const row of written) row.storageType = VOLATILE

@@ -7,9 +7,14 @@ import type { Oid } from '../oid.ts'
 const INTERFACES: Oid = [1, 3, 6, 1, 2, 1, 2], IF_MIB: Oid = [1, 3, 6, 1, 2, 1, 31]
 
 export interface InterfaceFigures { inPackets: number; inBytes: number; outPackets: number; outBytes: number }
+export interface Side {
+  readonly name: string
+  /** ifMtu: the longest datagram that leaves by it, in octets. */
+  readonly mtu: number
+}
 export interface InterfaceOptions {
   /** By index, from 1 on. */
-  names: readonly string[]
+  sides: readonly Side[]
   figures(index: number): InterfaceFigures
 }
 
@@ -17,17 +22,20 @@ export interface InterfaceOptions {
 const OTHER = 1, UP = 1, NO_SPEED = 0
 const NONE = octets(new Uint8Array(0))
 
-function rowsOf({ names }: InterfaceOptions) { return names.map((name, i) => ({ index: [i + 1], row: { name, index: i + 1 } })) }
+type Row = Side & { index: number }
+
+function rowsOf({ sides }: InterfaceOptions) {
+  return sides.map((side, i) => ({ index: [i + 1], row: { ...side, index: i + 1 } }))
+}
 
 export function interfacesMib(options: InterfaceOptions): ModuleFactory {
   const rows = rowsOf(options)
-  type Row = { name: string; index: number }
   const of = ({ index }: Row) => options.figures(index)
   const zero = () => counter32(0)
   return () => createObjects(INTERFACES, { oid: IF_MIB, description: 'IF-MIB: the sides of the box (RFC 2863)' }, [
     scalar([...INTERFACES, 1], () => integer(rows.length)),
     table<Row>([...INTERFACES, 2, 1], {
-      1: ({ index }) => integer(index), 2: ({ name }) => text(name), 3: () => integer(OTHER), 4: () => integer(1500),
+      1: ({ index }) => integer(index), 2: ({ name }) => text(name), 3: () => integer(OTHER), 4: ({ mtu }) => integer(mtu),
       5: () => gauge32(NO_SPEED),
       6: () => NONE, 7: () => integer(UP), 8: () => integer(UP), 9: () => timeTicks(0),
       10: (row) => counter32(of(row).inBytes), 11: (row) => counter32(of(row).inPackets), 13: zero, 14: zero, 15: zero,
@@ -39,7 +47,6 @@ export function interfacesMib(options: InterfaceOptions): ModuleFactory {
 
 export function interfacesExtensionMib(options: InterfaceOptions): ModuleFactory {
   const rows = rowsOf(options)
-  type Row = { name: string; index: number }
   const of = ({ index }: Row) => options.figures(index)
   return () => createObjects(IF_MIB, { oid: IF_MIB, description: 'IF-MIB: ifXTable (RFC 2863)' }, [
     table<Row>([...IF_MIB, 1, 1, 1], {
