@@ -83,6 +83,11 @@ const MODEST_MS = 100
 const TOLD_AT_LEAST = 16
 /** All sessions together work so long, and then packets have their turn. */
 const TURN_MS = 4
+/**
+ * Who has just been told something hears more after that, in one write, or when so much has come together: a write, with the waking
+ * of who reads it, takes as long as the end of sixty rules.
+ */
+const REST_MS = 1, EVENTS_A_WRITE = 128
 const KEEP_ALIVE_MS = 60_000
 /** HMAC-SHA-256 with less than this is guessed. */
 const MIN_KEY_BYTES = 16
@@ -177,6 +182,8 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
    */
   let answering: SimcoSession[] = [], held: SimcoSession[] = []
   const awake: SimcoSession[] = []
+  /** Sessions that have been told something within REST_MS, and have more to hear. */
+  let resting: SimcoSession[] = [], restTimer: SimcoTimer | null = null
   const late: SimcoSession[] = [], again: SimcoSession[] = []
   let unanswered = 0, isTurnDue = false, isAppliedDue = false
   /** Who came again last, and when somebody else last asked for no more than a slice. */
@@ -193,6 +200,15 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
       if (!session.isAwake) awake.push(session)
       session.isAwake = true
       if (!shared.inTurn) turnLater()
+    },
+    hear(session) {
+      if (session.isAwake) return
+      const isMuch = session.eventCount >= EVENTS_A_WRITE
+      if (isMuch || (!session.isResting && timers.nowMs() - session.toldMs >= REST_MS)) return shared.wake(session)
+      if (session.isResting) return
+      session.isResting = true
+      resting.push(session)
+      restTimer ??= timers.after(REST_MS, wakeResting)
     },
     inTurn: false,
     turned(session, messages) {
@@ -220,6 +236,16 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
       turnEndMs ??= nowMs + TURN_MS
       return nowMs >= turnEndMs
     },
+  }
+
+  function wakeResting(): void {
+    const rested = resting
+    resting = []
+    restTimer = null
+    for (const session of rested) {
+      session.isResting = false
+      if (session.eventCount > 0) shared.wake(session)
+    }
   }
 
   function turnLater(): void {
@@ -516,6 +542,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
       const last = timers.after(limits.drainMs, () => { for (const socket of sockets) socket.destroy() })
       await gone
       last.cancel()
+      restTimer?.cancel()
       sweeper?.cancel()
       sweeper = null
       await Promise.all(stopped)

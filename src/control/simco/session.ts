@@ -83,6 +83,8 @@ export interface Shared {
   inTurn: boolean
   /** This session has something to send, which it was not asked for. */
   wake(session: SimcoSession): void
+  /** This session has a notification to send. */
+  hear(session: SimcoSession): void
   /** So many messages have been worked on: their answers are sent, at once or with those of other sessions. */
   turned(session: SimcoSession, messages: number): void
   /** This session goes on when those before it had their turn; one that comes `again` when all had theirs that do not. */
@@ -117,9 +119,10 @@ export class SimcoSession implements SessionListener {
   lastOctetMs: number
   lastRequestMs: number
   endedMs = Infinity
-  /** On the server's lists: has answers, has notifications, waits for the data plane. */
+  /** On the server's lists: has answers, has something to say unasked, will have a little later, waits for the data plane. */
   isAnswering = false
   isAwake = false
+  isResting = false
   isHeld = false
   readonly peer: Peer
   readonly outbox: Outbox
@@ -140,7 +143,9 @@ export class SimcoSession implements SessionListener {
   /** It has had a turn, and there was more. */
   private hadTurn = false
   /** Rules and lifetimes of notifications that are not encoded: so many of `events`, which keeps its room for the next ones. */
-  private eventCount = 0
+  eventCount = 0
+  /** When it was told of something last. */
+  toldMs = -Infinity
   private events: number[] = []
   /** An end that waits for the answer of policy. */
   private pendingEnd: string | undefined
@@ -218,6 +223,7 @@ export class SimcoSession implements SessionListener {
   disconnected(): void {
     this.lost = true
     this.finish('connection lost')
+    this.eventCount = 0
     this.outbox.clear()
   }
 
@@ -268,7 +274,7 @@ export class SimcoSession implements SessionListener {
     this.events[2 * this.eventCount + 1] = lifetimeSec
     this.eventCount++
     if (this.eventCount * EVENT_BYTES > this.shared.limits.queuedBytes) this.isOverLimit = true
-    this.shared.wake(this)
+    this.shared.hear(this)
   }
 
   /** Puts what policy has told behind the answers; not before the one that is being worked on. */
@@ -281,6 +287,7 @@ export class SimcoSession implements SessionListener {
     this.outbox.holdFrom(start, shared.policy.ticket())
     shared.counters['out-event-messages'] += eventCount
     this.eventCount = 0
+    this.toldMs = shared.nowMs()
     if (events.length > MOST_EVENTS) this.events = []
     if (this.outbox.queuedBytes > shared.limits.queuedBytes) this.isOverLimit = true
   }

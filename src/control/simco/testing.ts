@@ -333,6 +333,7 @@ export class Rig {
       nowMs: () => this.timers.nowMs(), randomBytes: bytes => Buffer.from(Array.from({ length: bytes }, () => prng.next() & 255)),
       log: record => { this.logged.push(record) }, inTurn: false,
       wake: session => { awake.add(session) },
+      hear: session => { awake.add(session) },
       turned: session => {
         awake.add(session)
         flush()

@@ -3,6 +3,7 @@ import test, { type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { createPrng } from '../../base/prng.ts'
 import { SE, box, dial, per, until } from './server-testing.ts'
+import type { SimcoTimers } from './options.ts'
 import { createFakeTimers, octets } from './testing.ts'
 
 const SEED = Number(process.env['PINHOLE_SEED'] ?? 4540)
@@ -32,6 +33,17 @@ function clock() {
   return time
 }
 
+/** A clock that stands still, while those who rest between two notifications have rested enough after a millisecond of the system's. */
+function restless(): SimcoTimers {
+  return {
+    nowMs: () => 1000,
+    after(ms, callback) {
+      const timer = ms > 1 ? undefined : setTimeout(callback, ms)
+      return { cancel: () => clearTimeout(timer) }
+    },
+  }
+}
+
 const status = (tid: number) => octets(0x0121, tid, { pid: 1 })
 
 test('requests that take long do not hold up other sessions: the time of all is parted in turns', async t => {
@@ -53,7 +65,7 @@ test('requests that take long do not hold up other sessions: the time of all is 
 
 test('sessions are served in the order in which their requests came, over many turns; who comes later waits for them', { timeout: 20_000 }, async t => {
   const CLIENTS = 60, EACH = 16
-  const { port } = await box(t, { timers: createFakeTimers() })
+  const { port } = await box(t, { timers: restless() })
   const clients = await Promise.all(Array.from({ length: CLIENTS + 1 }, () => dial(port)))
   for (const client of clients) await client.send(SE).take()
   const batch = Array.from({ length: EACH }, (_, n) => per(100 + n))
@@ -105,20 +117,49 @@ test('an agent with thousands of requests under way is not in the way of those t
 })
 
 test('what happens outside of requests is told at once, not when time limits are looked at next', { timeout: 20_000 }, async t => {
-  // No limit is looked at, as time stands still.
-  const { port, policy } = await box(t, { timers: createFakeTimers() }), one = await dial(port), other = await dial(port)
+  // No limit is looked at, as time stands nearly still.
+  const timers = createFakeTimers()
+  const { port, policy } = await box(t, { timers }), one = await dial(port), other = await dial(port)
   for (const client of [one, other]) await client.send(SE).take()
   await one.send(per(5)).take()
   await other.take()
+  timers.advance(1)
   policy.expire(1)
   for (const client of [one, other]) assert.match((await client.take())[0]!, /^0403.*0005000400000001.*0007000400000000$/)
   policy.terminateSessions('tester', 'administrator')
   for (const client of [one, other]) assert.match((await client.rest())[0]!, /^0402/)
 })
 
+test('who has just been told something hears what follows a millisecond later, in one piece, or when it is much; answers wait for none of it', { timeout: 20_000 }, async t => {
+  const timers = createFakeTimers()
+  const { port, server, policy } = await box(t, { timers }), one = await dial(port), other = await dial(port)
+  for (const client of [one, other]) await client.send(SE).take()
+  await one.send(per(5)).take()
+  assert.match((await other.take())[0]!, /^0403.*000700040000012c$/)
+  policy.expire(1)
+  await one.send(per(6)).take()
+  assert.match((await other.send(status(7)).take())[0]!, /^0343.{4}00000007/)
+  assert.equal(server.counters['out-event-messages'], 2, 'the first, and the end of the rule to the one that had heard nothing yet')
+  timers.advance(1)
+  const [end, next] = await other.take(2)
+  assert.match(end!, /^0403.*0005000400000001.*0007000400000000$/)
+  assert.match(next!, /^0403.*0005000400000002/)
+  one.send(...Array.from({ length: 130 }, (_, n) => per(100 + n)))
+  await one.take(130)
+  await other.take(128)
+  timers.advance(1)
+  await other.take(2)
+  // A client that goes in the middle of its rest takes nobody with it.
+  await one.send(per(300)).take()
+  other.socket.destroy()
+  await until(() => server.sessions().length === 1)
+  timers.advance(1)
+  assert.match((await one.send(per(301)).take())[0]!, /^0212/)
+})
+
 test('however many ask at once, the data plane is pumped every few dozen messages, and the sockets are looked at every few hundred', async t => {
   const CLIENTS = 40, EACH = 100
-  const { port, policy } = await box(t, { timers: createFakeTimers() })
+  const { port, policy } = await box(t, { timers: restless() })
   const clients = await Promise.all(Array.from({ length: CLIENTS }, () => dial(port)))
   for (const client of clients) await client.send(SE).take()
   let mostPumped = 0, pumpedAt = 0
