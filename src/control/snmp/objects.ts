@@ -46,18 +46,23 @@ function scalarPart({ oid, get }: Scalar): Part {
 function tablePart<T>({ entry, columns, rows }: Table<T>): Part {
   const ids = [...columns.keys()].sort((a, b) => a - b)
 
-  /** The first row whose index stands behind, in a column that has such an instance. */
-  function nextInColumn(id: number, index: Oid, isIncluding: boolean): Varbind | null {
-    const all = rows(), get = columns.get(id)!
+  /** Where the first row stands whose index is behind. */
+  function firstBehind(all: readonly Row<T>[], index: Oid, isIncluding: boolean): number {
     let low = 0, high = all.length
     while (low < high) {
       const middle = low + high >> 1
       if (isBehind(all[middle]!.index, index, isIncluding)) high = middle
       else low = middle + 1
     }
-    for (; low < all.length; low++) {
-      const value = get(all[low]!.row, all[low]!.index)
-      if (value !== null) return { name: [...entry, id, ...all[low]!.index], value }
+    return low
+  }
+
+  /** The first row whose index stands behind, in a column that has such an instance. */
+  function nextInColumn(id: number, index: Oid, isIncluding: boolean): Varbind | null {
+    const all = rows(), get = columns.get(id)!
+    for (let i = firstBehind(all, index, isIncluding); i < all.length; i++) {
+      const value = get(all[i]!.row, all[i]!.index)
+      if (value !== null) return { name: [...entry, id, ...all[i]!.index], value }
     }
     return null
   }
@@ -68,8 +73,9 @@ function tablePart<T>({ entry, columns, rows }: Table<T>): Part {
       const get = columns.get(name[entry.length] ?? -1)
       if (get === undefined) return NO_SUCH_OBJECT
       const index = name.slice(entry.length + 1)
-      const found = rows().find((row) => compareOids(row.index, index) === 0)
-      return found === undefined ? NO_SUCH_INSTANCE : get(found.row, index) ?? NO_SUCH_INSTANCE
+      const all = rows(), found = all[firstBehind(all, index, true)]
+      if (found === undefined || compareOids(found.index, index) !== 0) return NO_SUCH_INSTANCE
+      return get(found.row, index) ?? NO_SUCH_INSTANCE
     },
     next(from, isIncluding) {
       const isBelow = startsWith(from, entry) && from.length > entry.length

@@ -85,20 +85,18 @@ export function natv2Mib(
 ): ModuleFactory {
   const identity = { oid: NATV2_MIB, description: 'NATV2-MIB: the box as one NAT instance (RFC 7659), read only' }
   const realm = (name: string) => [name.length, ...Buffer.from(name)]
-  // natv2PortMapTable goes by A2, which is not how bindings are sorted; it is put in order when it is asked for and has changed.
   const portIndex = ({ protocol, global, globalPort }: Bind) =>
     [INSTANCE, protocol, ...realm(OUTSIDE_REALM), 1, ADDRESS_OCTETS, ...octetsOf(global), globalPort]
   const addressIndex = ({ local }: Bind) => [INSTANCE, ...realm(INSIDE_REALM), 1, ADDRESS_OCTETS, ...octetsOf(local), 1]
-  const byIndex = (binds_: Iterable<Bind>, indexOf: (bind: Bind) => number[]) =>
-    [...binds_].filter((bind) => bind.interface === OUTSIDE_IF).map((row) => ({ index: indexOf(row), row }))
-      .sort((a, b) => compareOids(a.index, b.index))
-  let sorted: { index: number[]; row: Bind }[] = [], sortedAt = -1
-  const portRows = () => {
-    if (sortedAt !== binds.changes()) {
-      sorted = byIndex(binds.ports, portIndex)
+  // Bindings are not sorted as these tables are: they are put in order when they are asked for and have changed.
+  const byIndex = (all: Iterable<Bind>, indexOf: (bind: Bind) => number[]) => {
+    let sorted: { index: number[]; row: Bind }[] = [], sortedAt = -1
+    return () => {
+      if (sortedAt === binds.changes()) return sorted
       sortedAt = binds.changes()
+      return sorted = [...all].filter((bind) => bind.interface === OUTSIDE_IF).map((row) => ({ index: indexOf(row), row }))
+        .sort((a, b) => compareOids(a.index, b.index))
     }
-    return sorted
   }
   const instance = (): Record<number, Value> => {
     const f = figures()
@@ -119,11 +117,11 @@ export function natv2Mib(
       6: () => IPV4, 7: ({ local }) => address(local), 8: () => text(OUTSIDE_REALM), 9: () => IPV4,
       10: ({ global }) => address(global),
       11: () => unsigned32(0), 12: () => unsigned32(0),
-    }, () => byIndex(binds.addresses, addressIndex)),
+    }, byIndex(binds.addresses, addressIndex)),
     table<Bind>([...NATV2_MIB, 2, 6, 1], {
       7: () => text(INSIDE_REALM), 8: () => IPV4, 9: ({ local }) => address(local), 10: () => IPV4,
       11: ({ local }) => address(local),
       12: ({ localPort }) => unsigned32(localPort), 13: () => unsigned32(0), 14: () => unsigned32(0),
-    }, portRows),
+    }, byIndex(binds.ports, portIndex)),
   ]))
 }
