@@ -2,8 +2,9 @@
  * Two links with hands on them, for tests: what the box sends on each, and what it hears. Inside is 10.0.0.1/24 and 2001:db8:1::1,
  * outside 203.0.113.1/24 and 2001:db8:2::1, with a gateway 203.0.113.254.
  */
-import { createPrefixSet, parseAddress, parsePrefix } from '../base/address.ts'
+import { createPrefixSet, parseAddress, parsePrefix, printAddress } from '../base/address.ts'
 import * as arp from '../wire/arp.ts'
+import { BROADCAST, NOBODY } from '../wire/ethernet.ts'
 import { LINK_ETHERNET, SIDE_INSIDE, SIDE_OUTSIDE, createFrames, type Frames } from '../wire/frames.ts'
 import * as ndp from '../wire/ndp.ts'
 import { createIcmpErrors } from './errors.ts'
@@ -47,7 +48,7 @@ export interface LinkRig {
   /** Frames that left, by side, since the last look. */
   sent(side: number): Uint8Array[]
   count(name: LiveCounter): number
-  conflicts: number[]
+  conflicts: string[]
   /** Sends an IP packet as the packet path would. */
   send(side: number, packet: Uint8Array): void
   /** Rows of Ethernet frames, with the side each came by; what is left of them, as frames. */
@@ -78,7 +79,7 @@ export function createLinkRig(options: LinkRigOptions = {}): LinkRig {
   const neighbours = createNeighbours({
     frames, counters, routes, ends, most, queueFrames, queueBytes: QUEUE_BYTES, queueStart, scratchStart,
   })
-  const conflicts: number[] = []
+  const conflicts: string[] = []
   const inside = ['10.0.0.0/24', '2001:db8:1::/64'].map((text) => ({ ...route(0, text), hostBits: false }))
   const own = createOwn({
     frames, counters, ends, neighbours, routes, shown: options.shown ?? [[], [words('203.0.113.2')[0]]], scratchStart: ownStart,
@@ -86,7 +87,7 @@ export function createLinkRig(options: LinkRigOptions = {}): LinkRig {
       side, version: text.includes(':') ? 6 : 4, words: words(text), isKernels: false, isShared: false, ...options.addresses?.[i],
     })),
     inside: createPrefixSet(inside), errors: createIcmpErrors(frames, () => options.errorsPermitted ?? true),
-    onConflict: (address) => { conflicts.push(address) },
+    onConflict: (address) => { conflicts.push(printAddress(address)) },
   })
 
   function put(at: number, bytes: Uint8Array): void {
@@ -121,14 +122,12 @@ export function ethernet(dst: readonly number[], src: readonly number[], type: n
   return Uint8Array.from([...dst, ...src, type >>> 8, type & 255, ...payload])
 }
 
-export const BROADCAST = [255, 255, 255, 255, 255, 255]
-
 export function arpFrame(
   operation: number, sender: string, target: string, mac = HOST_MAC, to: readonly number[] = BROADCAST,
 ): Uint8Array {
   const bytes = new Uint8Array(arp.PACKET_BYTES)
   const [senderAddr] = words(sender), [targetAddr] = words(target)
-  arp.emit({ operation, senderMac: [...mac], senderAddr, targetMac: [0, 0, 0, 0, 0, 0], targetAddr }, new DataView(bytes.buffer), 0)
+  arp.emit({ operation, senderMac: mac, senderAddr, targetMac: NOBODY, targetAddr }, new DataView(bytes.buffer), 0)
   return ethernet(to, mac, 0x0806, bytes)
 }
 

@@ -2,7 +2,7 @@
  * What neighbours.ts does, without its tables: a map by address, arrays of packets, and every neighbour looked at whenever time
  * moves. What leaves is told as text.
  */
-import { groupMac } from './neighbours.ts'
+import { ANSWERS, ASKS, groupMac } from './neighbours.ts'
 import { solicitedNode } from '../wire/ndp.ts'
 
 const TRIES = 3, RETRY_MS = 1000, REACHABLE_MS = 30_000, DELAY_MS = 5000, IDLE_MS = 600_000, PER_NEIGHBOUR = 16, UNROUTED = 16
@@ -24,7 +24,7 @@ interface Neighbour {
 export interface NeighboursModel {
   /** `hop` null: there is no route. */
   send(side: number, version: number, hop: Int32Array | null, packet: string): void
-  learn(side: number, version: number, words: Int32Array, mac: string, isAnswer: boolean, nowMs: number): void
+  learn(side: number, version: number, words: Int32Array, mac: string, why: number, nowMs: number): void
   advertised(side: number, words: Int32Array, mac: string | null, isSolicited: boolean, isOverride: boolean, nowMs: number): void
   advance(nowMs: number): void
   macOf(side: number, version: number, words: Int32Array): string | null
@@ -123,27 +123,27 @@ export function createNeighboursModel(most: number, queueFrames: number): Neighb
       if (waiting() < queueFrames) n.queue.push(packet)
       else drops++
     },
-    learn(side, version, words, mac, isAnswer, nowMs) {
+    learn(side, version, words, mac, why, nowMs) {
       now = nowMs
       if (isGroup(mac)) return
       const there = all.get(keyOf(side, version, words))
       if (there === undefined) {
-        const n = isAnswer ? null : add(side, version, words)
+        const n = why !== ASKS ? null : add(side, version, words)
         if (n === null) return
         n.mac = mac
         return become(n, 'stale')
       }
       const isNew = there.state === 'incomplete' || there.mac !== mac
       there.mac = mac
-      if (isAnswer) become(there, 'reachable')
+      if (why === ANSWERS) become(there, 'reachable')
       else if (isNew) become(there, 'stale')
     },
     advertised(side, words, mac, isSolicited, isOverride, nowMs) {
       now = nowMs
       const n = all.get(keyOf(side, 6, words))
-      if (n === undefined) return
+      if (n === undefined || (mac !== null && isGroup(mac))) return
       if (n.state === 'incomplete') {
-        if (mac === null || isGroup(mac)) return
+        if (mac === null) return
         n.mac = mac
         return become(n, isSolicited ? 'reachable' : 'stale')
       }

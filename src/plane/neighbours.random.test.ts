@@ -66,13 +66,13 @@ function run(seed: number): void {
         model.send(side, versionOf(dst), hop === null ? null : four(hop), Buffer.from(packet).toString('hex'))
       }
     } else if (what < 6) {
-      const [side, , hop] = HOPS[below(HOPS.length)]!, mac = MACS[below(MACS.length)]!, isAnswer = below(2) === 0
+      const [side, , hop] = HOPS[below(HOPS.length)]!, mac = MACS[below(MACS.length)]!, why = below(3)
       const version = versionOf(hop!)
       if (version === 4 || below(2) === 0) {
-        neighbours.learn(side, version, four(hop!), macAt(mac), isAnswer, nowMs)
-        model.learn(side, version, four(hop!), mac, isAnswer, nowMs)
+        neighbours.learn(side, version, four(hop!), macAt(mac), why, nowMs)
+        model.learn(side, version, four(hop!), mac, why, nowMs)
       } else {
-        const isOverride = below(2) === 0, hasMac = below(4) !== 0
+        const isAnswer = below(2) === 0, isOverride = below(2) === 0, hasMac = below(4) !== 0
         const flags = (isAnswer ? ndp.SOLICITED : 0) | (isOverride ? ndp.OVERRIDE : 0)
         neighbours.advertised(side, four(hop!), hasMac ? macAt(mac) : 0, flags, nowMs)
         model.advertised(side, four(hop!), hasMac ? mac : null, isAnswer, isOverride, nowMs)

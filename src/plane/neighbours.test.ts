@@ -176,6 +176,17 @@ test('neighbours: an advertisement that does not override changes no address (RF
   assert.deepEqual(mac(), other)
 })
 
+test('neighbours: nobody has the address of a group, however it is told (RFC 1812 3.3.2)', () => {
+  const rig = createLinkRig(), five = '2001:db8:1::5', group = [0x33, 0x33, 0, 0, 0, 1]
+  const say = (flags: number, mac: number[]) => rig.hear(10, [SIDE_INSIDE, ndpFrame(ndp.ADVERTISEMENT, five, 'fe80::1', five, flags, mac)])
+  rig.send(SIDE_INSIDE, packet(five))
+  say(ndp.SOLICITED | ndp.OVERRIDE, group)
+  assert.equal(rig.neighbours.macOf(SIDE_INSIDE, 6, words(five)), null)
+  say(ndp.SOLICITED | ndp.OVERRIDE, HOST_MAC)
+  say(ndp.SOLICITED | ndp.OVERRIDE, group)
+  assert.deepEqual(rig.neighbours.macOf(SIDE_INSIDE, 6, words(five)), HOST_MAC)
+})
+
 test('neighbours: a scan of a link asks for so many at once, and forgets nobody who answers', () => {
   const rig = createLinkRig({ most: 2000, queueFrames: 64 })
   rig.send(SIDE_INSIDE, packet('10.0.0.5'))

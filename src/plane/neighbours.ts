@@ -28,6 +28,9 @@ const MOST_INCOMPLETE = 512
 /** Packets without a route whose senders are still to be told; others are not told. */
 const MOST_UNROUTED = 16
 
+/** It wants something of us and will be answered; it tells everybody, and only who knows it listens (RFC 826); it was asked. */
+export const ASKS = 0, TELLS = 1, ANSWERS = 2
+
 const FREE = 0, INCOMPLETE = 1, REACHABLE = 2, STALE = 3, PROBE = 4
 const CACHE_BITS = 11
 const HEADER = ethernet.HEADER_BYTES
@@ -74,8 +77,8 @@ export interface Undelivered {
 export interface Neighbours {
   /** Sends the packet at `p`, of `bytes`, which has room for an Ethernet header in front of it. */
   send(side: number, p: number, bytes: number): void
-  /** What somebody has said of its own address; `isAnswer`: because it was asked. MAC at `macAt`. */
-  learn(side: number, version: number, words: Int32Array, macAt: number, isAnswer: boolean, nowMs: number): void
+  /** What somebody has said of its own address, and why: ASKS, TELLS or ANSWERS. MAC at `macAt`. */
+  learn(side: number, version: number, words: Int32Array, macAt: number, why: number, nowMs: number): void
   /** RFC 4861 7.2.5: an advertisement about a neighbour that is known. `macAt` 0: it tells no address. */
   advertised(side: number, words: Int32Array, macAt: number, flags: number, nowMs: number): void
   /** Asks, gives up, forgets. */
@@ -351,9 +354,9 @@ export function createNeighbours(options: NeighboursOptions): Neighbours {
     if (versionOf[n] === 4) {
       const source = end.source4(words[0])
       if (source === 0) return
-      putHeader(n, isProbe, BROADCAST, ethernet.TYPE_ARP)
-      const senderMac = [...end.mac]
-      bytes = arp.emit({ operation: arp.REQUEST, senderMac, senderAddr: source, targetMac: NOBODY, targetAddr: words[0] }, view, p)
+      putHeader(n, isProbe, ethernet.BROADCAST, ethernet.TYPE_ARP)
+      const { mac: senderMac } = end
+      bytes = arp.emit({ operation: arp.REQUEST, senderMac, senderAddr: source, targetMac: ethernet.NOBODY, targetAddr: words[0] }, view, p)
     } else {
       if (end.source6 === null) return
       const group = ndp.solicitedNode(words)
@@ -369,7 +372,7 @@ export function createNeighbours(options: NeighboursOptions): Neighbours {
     if (isProbe) {
       for (let i = 0; i < 3; i++) view.setInt32(scratchStart + 4 * i, header[3 * n + i])
       view.setUint16(scratchStart + 12, type)
-    } else ethernet.emit({ dst: [...group], src: [...ends[sideOf[n]].mac], tags: [], type }, view, scratchStart)
+    } else ethernet.emit({ dst: group, src: ends[sideOf[n]].mac, tags: [], type }, view, scratchStart)
   }
 
   /** True: it has another address than before. */
@@ -396,30 +399,30 @@ export function createNeighbours(options: NeighboursOptions): Neighbours {
     at(n, now + (next === REACHABLE ? REACHABLE_MS : DELAY_MS))
   }
 
-  function learn(side: number, version: number, words: Int32Array, macAt: number, isAnswer: boolean, nowMs: number): void {
+  function learn(side: number, version: number, words: Int32Array, macAt: number, why: number, nowMs: number): void {
     now = nowMs
     if ((view.getUint8(macAt) & 1) !== 0) return
     let n = find(side, version, words)
     if (n === 0) {
-      // Who asks us will be answered. What nobody asked for is nobody's neighbour.
-      if (isAnswer) return
+      // What nobody asked for is nobody's neighbour.
+      if (why !== ASKS) return
       n = add(side, version, words)
       if (n === 0) return
       setMac(n, macAt)
       return become(n, STALE)
     }
     const isNew = setMac(n, macAt)
-    if (isAnswer) become(n, REACHABLE)
+    if (why === ANSWERS) become(n, REACHABLE)
     else if (isNew || state[n] === INCOMPLETE) become(n, STALE)
   }
 
   function advertised(side: number, words: Int32Array, macAt: number, flags: number, nowMs: number): void {
     now = nowMs
     const n = find(side, 6, words)
-    if (n === 0) return
+    if (n === 0 || (macAt !== 0 && (view.getUint8(macAt) & 1) !== 0)) return
     const isSolicited = (flags & ndp.SOLICITED) !== 0
     if (state[n] === INCOMPLETE) {
-      if (macAt === 0 || (view.getUint8(macAt) & 1) !== 0) return
+      if (macAt === 0) return
       setMac(n, macAt)
       return become(n, isSolicited ? REACHABLE : STALE)
     }
@@ -497,8 +500,6 @@ export function createNeighbours(options: NeighboursOptions): Neighbours {
     count: () => known,
   }
 }
-
-const BROADCAST = [255, 255, 255, 255, 255, 255], NOBODY = [0, 0, 0, 0, 0, 0]
 
 /** RFC 2464 7. */
 export function groupMac(group: Int32Array): number[] {

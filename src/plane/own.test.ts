@@ -7,7 +7,8 @@ import * as arp from '../wire/arp.ts'
 import { buildPacket, fragment, icmpError, verify, type PacketSpec } from '../wire/build.ts'
 import { SIDE_INSIDE, SIDE_OUTSIDE } from '../wire/frames.ts'
 import * as ndp from '../wire/ndp.ts'
-import { BROADCAST, HOST_MAC, MACS, arpFrame, createLinkRig, ethernet, ndpFrame, readArp, words, type LinkRig } from './live-testing.ts'
+import { BROADCAST } from '../wire/ethernet.ts'
+import { HOST_MAC, MACS, arpFrame, createLinkRig, ethernet, ndpFrame, readArp, words, type LinkRig } from './live-testing.ts'
 
 const frame = (spec: PacketSpec) => {
   const packet = buildPacket(spec)
@@ -60,7 +61,42 @@ test('own: ARP is answered for the box and for what its NAT shows, each on its o
 test('own: an address that somebody else claims is told, and nothing is learned from that', () => {
   const rig = createLinkRig()
   rig.hear(1, [SIDE_OUTSIDE, arpFrame(arp.REPLY, '203.0.113.2', '203.0.113.9')])
-  assert.deepEqual([rig.conflicts.map(print4), rig.count('address-conflicts'), rig.neighbours.count()], [['203.0.113.2'], 1, 0])
+  assert.deepEqual([rig.conflicts, rig.count('address-conflicts'), rig.neighbours.count()], [['203.0.113.2'], 1, 0])
+})
+
+test('own: who says over neighbour discovery that it has an address of the box is told of, and is not its neighbour (RFC 4862 5.4.4)', () => {
+  const rig = createLinkRig(), mine = '2001:db8:1::1'
+  // It comes back to us: nobody else has it.
+  for (const type of [ndp.SOLICITATION, ndp.ADVERTISEMENT]) rig.hear(1, [SIDE_INSIDE, ndpFrame(type, mine, 'ff02::1', mine, 0, [...MACS[0]])])
+  assert.deepEqual([rig.conflicts, rig.sent(SIDE_INSIDE)], [[], []])
+  rig.hear(2, [SIDE_INSIDE, ndpFrame(ndp.ADVERTISEMENT, mine, 'ff02::1', mine, ndp.OVERRIDE)])
+  rig.hear(3, [SIDE_INSIDE, ndpFrame(ndp.SOLICITATION, mine, 'ff02::1:ff00:1', mine)])
+  rig.hear(4, [SIDE_INSIDE, ndpFrame(ndp.SOLICITATION, mine, 'ff02::1:ff00:1', 'fe80::1')])
+  assert.deepEqual([rig.conflicts, rig.count('address-conflicts'), rig.neighbours.count()], [[mine, mine, mine], 3, 0])
+  assert.deepEqual(rig.sent(SIDE_INSIDE), [])
+})
+
+test('own: an ARP reply to others makes nobody a neighbour, but who is known may tell a new address (RFC 826)', () => {
+  const rig = createLinkRig(), five = '10.0.0.5', key = Int32Array.of(words(five)[0]!, 0, 0, 0), other = [2, 0, 0, 0, 0, 0x77]
+  rig.hear(1, [SIDE_INSIDE, arpFrame(arp.REPLY, five, five)], [SIDE_INSIDE, arpFrame(arp.REPLY, five, '10.0.0.6')], [SIDE_INSIDE, arpFrame(arp.REQUEST, five, '10.0.0.6')])
+  assert.deepEqual([rig.neighbours.count(), rig.neighbours.macOf(SIDE_INSIDE, 4, key)], [0, null])
+  // It is asked for, and says in the meantime to others who it is.
+  rig.send(SIDE_INSIDE, buildPacket({ proto: 'udp', src: '198.51.100.1', dst: five, srcPort: 1, dstPort: 2 }))
+  rig.hear(2, [SIDE_INSIDE, arpFrame(arp.REQUEST, five, '10.0.0.6')])
+  assert.deepEqual([rig.neighbours.macOf(SIDE_INSIDE, 4, key), rig.sent(SIDE_INSIDE).length], [HOST_MAC, 2])
+  rig.hear(3, [SIDE_INSIDE, arpFrame(arp.REPLY, five, five, other)])
+  assert.deepEqual(rig.neighbours.macOf(SIDE_INSIDE, 4, key), other)
+})
+
+test('own: ARP of another kind, cut short or sent by a group is counted, and neither answered nor believed (RFC 1812 3.3.2)', () => {
+  const rig = createLinkRig(), good = arpFrame(arp.REQUEST, '10.0.0.5', '10.0.0.1')
+  const changed = (at: number, value: number) => good.map((octet, i) => i === 14 + at ? value : octet)
+  const bad = [
+    changed(1, 6), changed(2, 0x86), changed(4, 8), changed(5, 16), changed(7, 3), changed(7, 0), good.subarray(0, 14 + 27), good.subarray(0, 14),
+    arpFrame(arp.REQUEST, '10.0.0.5', '10.0.0.1', [255, 255, 255, 255, 255, 255]), arpFrame(arp.REPLY, '10.0.0.5', '10.0.0.1', [1, 0, 0x5e, 0, 0, 1]),
+  ]
+  for (const frame of bad) assert.deepEqual(rig.hear(1, [SIDE_INSIDE, frame]), [])
+  assert.deepEqual([rig.sent(SIDE_INSIDE), rig.neighbours.count(), rig.count('arp-packets-bad'), rig.count('arp-requests')], [[], 0, bad.length, 0])
 })
 
 test('own: both links are told which addresses are here', () => {

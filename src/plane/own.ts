@@ -3,6 +3,7 @@
  * its NAT shows, echo requests to its own addresses, and refusals of all else that is sent there. Addresses that the kernel has
  * on the same interface are the kernel's to answer.
  */
+import type { Address } from '../base/address.ts'
 import { SIDE_OUTSIDE, type Frames } from '../wire/frames.ts'
 import * as arp from '../wire/arp.ts'
 import { apply, delta16, fold, pseudo6, sumBytes } from '../wire/checksum.ts'
@@ -13,7 +14,7 @@ import * as ipv6 from '../wire/ipv6.ts'
 import * as ndp from '../wire/ndp.ts'
 import { ERROR_BYTES, type IcmpErrors } from './errors.ts'
 import { type LiveCounter, liveCounterIndex } from './live-counters.ts'
-import { type LinkEnd, type Neighbours, groupMac } from './neighbours.ts'
+import { ANSWERS, ASKS, TELLS, type LinkEnd, type Neighbours, groupMac } from './neighbours.ts'
 import type { Routes } from './routes.ts'
 
 const ICMP = 1, TCP = 6, UDP = 17, ICMP6 = 58, TTL = 64
@@ -45,8 +46,8 @@ export interface OwnOptions {
   errors: IcmpErrors
   /** Room for one frame of ours. */
   scratchStart: number
-  /** Somebody else says that it has this address of ours. */
-  onConflict: (address: number, side: number) => void
+  /** Somebody else says that it has this address of ours. The words are valid during the call. */
+  onConflict: (address: Address, side: number) => void
 }
 
 export interface Own {
@@ -117,8 +118,8 @@ export function createOwn(options: OwnOptions): Own {
     isQuiet = true
     if (type === ethernet.TYPE_ARP) heardArp(p, end, side, nowMs)
     else {
-      const whole = p + ipv6.HEADER_BYTES + ipv6.payloadLength(view, p), isGroup = view.getUint8(p + ipv6.DST) === 0xff
-      if (whole <= end) heardNeighbour(p, p + ipv6.HEADER_BYTES, whole, side, isGroup, nowMs)
+      const whole = p + ipv6.HEADER_BYTES + ipv6.payloadLength(view, p)
+      if (whole <= end) heardNeighbour(p, p + ipv6.HEADER_BYTES, whole, side, nowMs)
     }
     isQuiet = false
   }
@@ -134,30 +135,23 @@ export function createOwn(options: OwnOptions): Own {
   /* ARP. */
 
   function heardArp(p: number, end: number, side: number, nowMs: number): void {
-    if (arp.check(view, p, end) < arp.PACKET_BYTES) return
-    const heard = arp.parse(view, p)
-    if (heard === null) return
-    const isReply = heard.operation === arp.REPLY
-    if (!isReply && heard.operation !== arp.REQUEST) return
+    const heard = arp.check(view, p, end) < arp.PACKET_BYTES ? null : arp.parse(view, p)
+    const isReply = heard?.operation === arp.REPLY
+    // No host has the address of a group (RFC 1812 3.3.2).
+    if (heard === null || (!isReply && heard.operation !== arp.REQUEST) || (heard.senderMac[0] & 1) !== 0) {
+      if (!isQuiet) count('arp-packets-bad')
+      return
+    }
     if (!isQuiet) count(isReply ? 'arp-replies' : 'arp-requests')
     const { senderAddr, targetAddr } = heard
     const isMine = answered[side].has(targetAddr)
-    if (answered[side].has(senderAddr)) {
-      if (!isQuiet && heard.senderMac.some((octet, i) => octet !== ends[side].mac[i])) {
-        count('address-conflicts')
-        onConflict(senderAddr, side)
-      }
-      return
-    }
-    // An ARP probe (RFC 5227) has no sender yet.
-    if (senderAddr !== 0) {
-      $words.fill(0)
-      $words[0] = senderAddr
-      // Of who is not on this link, nothing is learned; of who does not ask us, only what we know already.
-      const isKnown = neighbours.macOf(side, 4, $words) !== null
-      if (routes.isOnLink(side, 4, $words) && (isReply || isMine || isKnown)) {
-        neighbours.learn(side, 4, $words, p + arp.SENDER_MAC, isReply && isMineAsSource(side, targetAddr), nowMs)
-      }
+    $words.fill(0)
+    $words[0] = senderAddr
+    if (answered[side].has(senderAddr)) return claimed(4, $words, side, p + arp.SENDER_MAC)
+    // An ARP probe (RFC 5227) has no sender yet. Of who is not on this link, nothing is learned.
+    if (senderAddr !== 0 && routes.isOnLink(side, 4, $words)) {
+      const why = !isReply ? isMine ? ASKS : TELLS : isMineAsSource(side, targetAddr) ? ANSWERS : TELLS
+      neighbours.learn(side, 4, $words, p + arp.SENDER_MAC, why, nowMs)
     }
     if (isReply || !isMine || isQuiet) return
     count('arp-replies-sent')
@@ -169,8 +163,17 @@ export function createOwn(options: OwnOptions): Own {
     return answered[side].has(address) || ownAt4(address)?.side === side
   }
 
-  function sendArp(side: number, to: number[], operation: number, address: number, targetMac: number[], targetAddr: number): void {
-    const mac = [...ends[side].mac]
+  /** Whoever has the Ethernet address at `macAt` says that it has an address of ours: a conflict, unless that is ourselves. */
+  function claimed(version: 4 | 6, words: Int32Array, side: number, macAt: number): void {
+    if (isQuiet || ends[side].mac.every((octet, i) => octet === view.getUint8(macAt + i))) return
+    count('address-conflicts')
+    onConflict({ version, words }, side)
+  }
+
+  function sendArp(
+    side: number, to: readonly number[], operation: number, address: number, targetMac: readonly number[], targetAddr: number,
+  ): void {
+    const { mac } = ends[side]
     ethernet.emit({ dst: to, src: mac, tags: [], type: ethernet.TYPE_ARP }, view, scratchStart)
     arp.emit({ operation, senderMac: mac, senderAddr: address, targetMac, targetAddr }, view, scratchStart + HEADER)
     ends[side].send(scratchStart, HEADER + arp.PACKET_BYTES)
@@ -181,7 +184,7 @@ export function createOwn(options: OwnOptions): Own {
       for (const address of set) {
         $words.fill(0)
         $words[0] = address
-        if (routes.isOnLink(side, 4, $words)) sendArp(side, BROADCAST, arp.REQUEST, address, NOBODY, address)
+        if (routes.isOnLink(side, 4, $words)) sendArp(side, ethernet.BROADCAST, arp.REQUEST, address, ethernet.NOBODY, address)
       }
     }
     for (const { side, words, isKernels } of own6) {
@@ -250,7 +253,7 @@ export function createOwn(options: OwnOptions): Own {
     if (ipv6.nextHeader(view, p) === ICMP6 && end - p >= ipv6.HEADER_BYTES + icmp.HEADER_BYTES) {
       const type = icmp.type(view, p + ipv6.HEADER_BYTES)
       if (type === ndp.SOLICITATION || type === ndp.ADVERTISEMENT) {
-        heardNeighbour(p, p + ipv6.HEADER_BYTES, end, side, isGroup, nowMs)
+        heardNeighbour(p, p + ipv6.HEADER_BYTES, end, side, nowMs)
         return true
       }
     }
@@ -307,36 +310,38 @@ export function createOwn(options: OwnOptions): Own {
     return true
   }
 
-  function heardNeighbour(p: number, at: number, end: number, side: number, isGroup: boolean, nowMs: number): void {
+  function heardNeighbour(p: number, at: number, end: number, side: number, nowMs: number): void {
     if (!isQuiet) count('neighbour-messages')
     if (ends[side].source6 === null) return
-    if (!ndp.check(view, p, at, end)) return count('neighbour-messages-bad')
-    const macAt = ndp.addressAt(view, at, end)
+    if (!ndp.check(view, p, at, end)) {
+      if (!isQuiet) count('neighbour-messages-bad')
+      return
+    }
+    const macAt = ndp.addressAt(view, at, end), sayerAt = macAt === 0 ? p - HEADER + ethernet.SRC : macAt
+    const isMine = (one: OwnAddress) => one.side === side && !one.isKernels && one.words.every((word, i) => word === $words[i])
     if (icmp.type(view, at) === ndp.ADVERTISEMENT) {
       for (let i = 0; i < 4; i++) $words[i] = ndp.targetWord(view, at, i)
-      // RFC 4861 7.1.2: what is told to all is no answer.
-      if (isGroup && (ndp.flags(view, at) & ndp.SOLICITED) !== 0) return count('neighbour-messages-bad')
-      const mine = own6.find((own) => own.side === side && !own.isKernels && own.words.every((word, i) => word === $words[i]))
-      if (mine !== undefined) return count('address-conflicts')
+      // RFC 4862 5.4.4: it is told, and the address stays.
+      if (own6.some(isMine)) return claimed(6, $words, side, sayerAt)
       return neighbours.advertised(side, $words, macAt, ndp.flags(view, at), nowMs)
     }
     const own = own6.find((one) => one.side === side && one.words.every((word, i) => word === ndp.targetWord(view, at, i)))
     if (own === undefined || own.isKernels) return
     for (let i = 0; i < 4; i++) $words[i] = ipv6.srcWord(view, p, i)
+    if (own6.some(isMine)) return claimed(6, $words, side, sayerAt)
     const isUnspecified = $words.every((word) => word === 0)
-    if (!isUnspecified && macAt !== 0 && routes.isOnLink(side, 6, $words)) neighbours.learn(side, 6, $words, macAt, false, nowMs)
+    if (!isUnspecified && macAt !== 0 && routes.isOnLink(side, 6, $words)) neighbours.learn(side, 6, $words, macAt, ASKS, nowMs)
     if (isQuiet) return
     count('advertisements-sent')
     // Somebody looks whether the address is free (RFC 4862 5.4): all are told that it is not.
     if (isUnspecified) return advertise(side, own.words, ALL_NODES, groupMac(ALL_NODES), ndp.ROUTER | ndp.OVERRIDE)
-    const from = p - HEADER + ethernet.SRC
-    const mac = Array.from({ length: 6 }, (_, i) => view.getUint8(macAt === 0 ? from + i : macAt + i))
+    const mac = Array.from({ length: 6 }, (_, i) => view.getUint8(sayerAt + i))
     advertise(side, own.words, $words, mac, ndp.ROUTER | ndp.SOLICITED | ndp.OVERRIDE)
   }
 
-  function advertise(side: number, address: Int32Array, dst: Int32Array, to: number[], flags: number): void {
+  function advertise(side: number, address: Int32Array, dst: Int32Array, to: readonly number[], flags: number): void {
     const { mac } = ends[side]
-    ethernet.emit({ dst: to, src: [...mac], tags: [], type: ethernet.TYPE_IPV6 }, view, scratchStart)
+    ethernet.emit({ dst: to, src: mac, tags: [], type: ethernet.TYPE_IPV6 }, view, scratchStart)
     const bytes = ndp.emit({ type: ndp.ADVERTISEMENT, src: address, dst, target: address, flags, mac }, view, scratchStart + HEADER)
     ends[side].send(scratchStart, HEADER + bytes)
   }
@@ -344,6 +349,5 @@ export function createOwn(options: OwnOptions): Own {
   return { take, hear, announce }
 }
 
-const BROADCAST = [255, 255, 255, 255, 255, 255], NOBODY = [0, 0, 0, 0, 0, 0]
 /** ff02::1. */
 const ALL_NODES = Int32Array.of(0xff020000 | 0, 0, 0, 1)

@@ -30,9 +30,9 @@ export function operation(v: DataView, off: number): number { return v.getUint16
 /** Addresses are host-order int32. */
 export interface Repr {
   operation: number
-  senderMac: number[]
+  senderMac: readonly number[]
   senderAddr: number
-  targetMac: number[]
+  targetMac: readonly number[]
   targetAddr: number
 }
 

@@ -13,6 +13,9 @@ export const TYPE_MPLS = 0x8847, TYPE_MPLS_UPSTREAM = 0x8848, TYPE_PPPOE_SESSION
 /** Smallest value that is a type (802.3 3.2.6). */
 export const TYPE_FIRST = 0x0600
 
+/** All hosts of a link; and whoever is not known. */
+export const BROADCAST: readonly number[] = [255, 255, 255, 255, 255, 255], NOBODY: readonly number[] = [0, 0, 0, 0, 0, 0]
+
 /** Ours: a stack of tags deeper than this is not read. */
 export const MAX_TAGS = 8
 export const TAG_BYTES = 4
@@ -53,7 +56,7 @@ export function swapAddresses(v: DataView, off: number): void {
 }
 
 /** The header as a value: for tests and printing. Tags keep their type and all 16 bits of control. */
-export interface Repr { dst: number[]; src: number[]; tags: { type: number; control: number }[]; type: number }
+export interface Repr { dst: readonly number[]; src: readonly number[]; tags: { type: number; control: number }[]; type: number }
 
 /** `headerBytes` is what `check` said. */
 export function parse(v: DataView, off: number, headerBytes: number): Repr {

@@ -16,22 +16,35 @@ const SOURCE_OPTION = 1, TARGET_OPTION = 2
 /** An option with an Ethernet address, and a packet with one message and one such option. */
 const OPTION_BYTES = 8
 export const PACKET_BYTES = ipv6.HEADER_BYTES + MESSAGE_BYTES + OPTION_BYTES
+/** First word of a group on the link. */
+const GROUP_0 = 0xff020000 | 0
 /** RFC 4861 7.1: nothing that came through a router is believed. */
 const HOP_LIMIT = 255
 
-/** Is the packet at `p`, ICMPv6 from `off` to `end`, a message as RFC 4861 7.1 wants it? */
+/** Is the packet at `p`, ICMPv6 from `off` to `end`, a message as RFC 4861 7.1.1 and 7.1.2 want it? */
 export function check(v: DataView, p: number, off: number, end: number): boolean {
   if (ipv6.hopLimit(v, p) !== HOP_LIMIT || end - off < MESSAGE_BYTES || icmp.code(v, off) !== 0) return false
   if (v.getUint8(off + TARGET) === 0xff) return false
   if (fold(sumBytes(v, off, end, pseudo6(v, p, 58, end - off))) !== 0xffff) return false
-  const isUnspecified = (ipv6.srcWord(v, p, 0) | ipv6.srcWord(v, p, 1) | ipv6.srcWord(v, p, 2) | ipv6.srcWord(v, p, 3)) === 0
+  const isSolicitation = icmp.type(v, off) === SOLICITATION
+  // What is told to a group answers nobody.
+  if (!isSolicitation && v.getUint8(p + ipv6.DST) === 0xff && (flags(v, off) & SOLICITED) !== 0) return false
+  const isProbe = isSolicitation
+    && (ipv6.srcWord(v, p, 0) | ipv6.srcWord(v, p, 1) | ipv6.srcWord(v, p, 2) | ipv6.srcWord(v, p, 3)) === 0
+  if (isProbe && !isToSolicitedNode(v, p)) return false
   for (let at = off + MESSAGE_BYTES; at < end;) {
     const bytes = at + 1 < end ? v.getUint8(at + 1) << 3 : 0
     if (bytes === 0 || at + bytes > end) return false
-    if (isUnspecified && v.getUint8(at) === SOURCE_OPTION) return false
+    if (isProbe && v.getUint8(at) === SOURCE_OPTION) return false
     at += bytes
   }
   return true
+}
+
+/** Is the destination a solicited-node group (RFC 4291 2.7.1), of whatever address? */
+function isToSolicitedNode(v: DataView, p: number): boolean {
+  const at = p + ipv6.DST
+  return v.getInt32(at) === GROUP_0 && v.getInt32(at + 4) === 0 && v.getInt32(at + 8) === 1 && v.getUint8(at + 12) === 0xff
 }
 
 export function targetWord(v: DataView, off: number, word: number): number { return v.getInt32(off + TARGET + (word << 2)) }
@@ -80,5 +93,5 @@ export function emit({ type, src, dst, target, flags: said, mac }: Message, v: D
 
 /** The group that the owner of an address listens to (RFC 4291 2.7.1). */
 export function solicitedNode(words: Int32Array): Int32Array {
-  return Int32Array.of(0xff020000 | 0, 0, 1, 0xff000000 | words[3] & 0xffffff)
+  return Int32Array.of(GROUP_0, 0, 1, 0xff000000 | words[3] & 0xffffff)
 }

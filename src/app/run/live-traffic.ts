@@ -3,7 +3,7 @@
  * come it polls; then it sleeps until the system has some.
  */
 import { performance } from 'node:perf_hooks'
-import { createPrefixSet, print4 } from '../../base/address.ts'
+import { createPrefixSet, printAddress } from '../../base/address.ts'
 import type { Device } from '../../phy/device.ts'
 import { createTap } from '../../phy/tap.ts'
 import { createIcmpErrors, ERROR_BYTES } from '../../plane/errors.ts'
@@ -130,7 +130,7 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
     onConflict(address, side) {
       if (latestMs - conflictMs < CONFLICT_MS) return
       conflictMs = latestMs
-      log(`${devices[side].name}: somebody else says that it has ${print4(address)}`)
+      log(`${devices[side].name}: somebody else says that it has ${printAddress(address)}`)
     },
   })
   const { send, advance, nextMs, undelivered } = neighbours
@@ -182,7 +182,7 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
       if (written === 0) continue
       counters[UNREACHABLE]++
       const type = isFour ? ethernet.TYPE_IPV4 : ethernet.TYPE_IPV6
-      ethernet.emit({ dst: NOBODY, src: NOBODY, tags: [], type }, view, errorStart)
+      ethernet.emit({ dst: ethernet.NOBODY, src: ethernet.NOBODY, tags: [], type }, view, errorStart)
       off[0] = errorStart
       capBytes[0] = wireBytes[0] = HEADER + written
       link[0] = LINK_ETHERNET
@@ -337,5 +337,3 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
     },
   }
 }
-
-const NOBODY = [0, 0, 0, 0, 0, 0]
