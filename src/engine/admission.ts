@@ -20,7 +20,7 @@ import {
 } from './tcp-state.ts'
 import { SEGMENT_ASIDE, SEGMENT_GOOD } from './tcp-window.ts'
 
-const FILTERED = reasonIndex('filtered'), NO_STATE = reasonIndex('no-state'), DENIED = reasonIndex('denied')
+const FILTERED = reasonIndex('filtered'), DENIED = reasonIndex('denied')
 const TCP_MIDSTREAM = reasonIndex('tcp-midstream')
 const DENIED_BY_FIREWALL = reasonIndex('denied-by-firewall'), DENIED_BY_RULE = reasonIndex('denied-by-rule')
 const ICMP = 1, IPIP = 4, TCP = 6, UDP = 17, IP6IP = 41, ICMP6 = 58
@@ -188,9 +188,11 @@ export function createAdmission(shared: Shared, parts: AdmissionParts) {
     return advance(i, base, dir) ? slot : 0
   }
 
-  /** State of a new flow from outside, or hairpinned by way of `keep`, where no NAT stands in its way, or -1: dropped. */
+  /**
+   * State of a new flow from outside, or hairpinned by way of `keep`, where no NAT stands in its way, or -1: dropped. Row i is no
+   * answer to a query.
+   */
   function admitFromOutside(i: number, rule: number, keep: number): number {
-    if (isIcmpReply(i)) return refuse(i, NO_STATE) - 1
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE) - 1
     const said = rule !== NO_RULE ? PERMITTED : kindColumn[i] >>> 8 === 4 ? ask4(i, DIR_IN, localColumn[i], portsColumn[i])
       : ask6(i, DIR_IN, $key, portsColumn[i])

@@ -396,6 +396,7 @@ export function createPath4(shared: Shared, parts: Path4Parts) {
   }
 
   function admitPlain4(i: number): number {
+    if (isIcmpReply(i)) return refuse(i, NO_STATE)
     const rule = consult4(i, DIR_IN, localColumn[i], portsColumn[i], true)
     const state = admitFromOutside(i, rule, 0)
     if (state < 0) return 0

@@ -76,6 +76,8 @@ export function createPath6(shared: Shared, parts: Path6Parts) {
 
   /** Opens an IPv6 flow, either way. 0: dropped. */
   function admit6(i: number, dir: number, hash: number, keep: number): number {
+    if (dir === DIR_OUT && has6($key[4], $key[5], $key[6], $key[7])) return refuse(i, INSIDE_TO_INSIDE)
+    if (isIcmpReply(i)) return refuse(i, NO_STATE)
     const rule = consult6(i, dir, $key, portsColumn[i])
     const state = dir === DIR_OUT ? admitOut6(i, rule) : admitFromOutside(i, rule, keep)
     if (state < 0) return 0
@@ -103,8 +105,6 @@ export function createPath6(shared: Shared, parts: Path6Parts) {
 
   /** TCP state for a new IPv6 flow from inside, or -1: dropped. */
   function admitOut6(i: number, rule: number): number {
-    if (has6($key[4], $key[5], $key[6], $key[7])) return refuse(i, INSIDE_TO_INSIDE) - 1
-    if (isIcmpReply(i)) return refuse(i, NO_STATE) - 1
     if (rule === DISABLED) return refuse(i, DENIED_BY_RULE) - 1
     const said = rule === NO_RULE ? ask6(i, DIR_OUT, $key, portsColumn[i]) : PERMITTED
     if (said === REFUSED) return prohibit(i, DENIED_BY_FIREWALL) - 1

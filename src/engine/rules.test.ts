@@ -343,6 +343,25 @@ test('IPv6 and a pure firewall: a pinhole of prefixes and ranges admits what it 
   assert.equal(plain.go(IN, udp(peer, 1, '10.0.1.5', 5004)), 'denied')
 })
 
+test('no rule is asked about a packet for another inside host, nor about an answer that nobody asked for, whatever its version is', () => {
+  const inside6 = 'fd00::5', peer6 = '2001:db8::7'
+  const cases: [string, ReturnType<typeof createBox>, number, PacketSpec][] = [
+    ['inside-to-inside', createBox(), OUT, udp(host, 1, other, 2)],
+    ['inside-to-inside', createBox(), OUT, udp(inside6, 1, 'fd00::6', 2)],
+    ['no-state', createBox(), OUT, { proto: 'icmp', src: host, dst: peer, icmpType: 0 }],
+    ['no-state', createBox(), OUT, { proto: 'icmp6', src: inside6, dst: peer6, icmpType: 129 }],
+    ['no-state', createBox(), IN, { proto: 'icmp6', src: peer6, dst: inside6, icmpType: 129 }],
+    ['no-state', createBox({ nat44: false }), IN, { proto: 'icmp', src: peer, dst: host, icmpType: 0 }],
+  ]
+  for (const [expected, box, side, spec] of cases) {
+    for (const [rule, local] of [[1, '0.0.0.0'], [2, '::']] as const) box.add({ rule, flags: command.RULE_DISABLE, local, localBits: 0 })
+    assert.equal(box.go(side, spec), expected)
+    assert.equal(box.engine.ruleDecided[0], 0, `${expected}: nothing is said of a rule`)
+    assert.equal(box.go(side, udp(side === OUT ? inside6 : peer6, 1, side === OUT ? peer6 : inside6, 2)), 'denied-by-rule')
+    assert.equal(box.engine.ruleDecided[0], 2)
+  }
+})
+
 test('commands are carried out in slices, and count only when all of it is done', () => {
   const box = createBox()
   for (let port = 1; port <= 100; port++) box.go(OUT, udp(host, 2000 + port, peer, port))
