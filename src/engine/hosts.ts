@@ -4,6 +4,7 @@
  * An IPv6 host is its /64. Everything here is off the path of a known flow.
  */
 import { reasonIndex } from '../channel/reasons.ts'
+import { TOKEN, refill } from '../storage/token-bucket.ts'
 import type { EngineOptions, HostLimits } from './options.ts'
 import { DIR_OUT } from './tcp-state.ts'
 
@@ -15,7 +16,7 @@ const VERSION = 0, WORD0 = 1, WORD1 = 2, BUCKET = 3, CHAIN = 4
 const FLOWS = 5
 /** Outside ports by class, three words. */
 const PORTS = 6
-/** Tokens in thousandths, and when they were counted. */
+/** Tokens as a bucket counts them (token-bucket.ts), and when that was. */
 const CREDIT = 9, FILLED_MS = 10
 /** Its first block of ports + 1 (port-blocks.ts). */
 const FIRST_BLOCK = 11
@@ -33,7 +34,7 @@ export function createHosts(options: Pick<EngineOptions, 'perHost' | 'portBlocks
   const H = new Int32Array((most + 1) << HOST_BITS)
   const mask = Math.max(16, 1 << (32 - Math.clz32(Math.max(most - 1, 1)))) - 1
   const buckets = new Int32Array(isOn ? mask + 1 : 1)
-  const full = limits.flowsPerSecond * 1000
+  const full = limits.flowsPerSecond * TOKEN
   let freed = 0, fresh = 1, count = 0
 
   function bucketOf(version: number, word0: number, word1: number): number {
@@ -99,16 +100,14 @@ export function createHosts(options: Pick<EngineOptions, 'perHost' | 'portBlocks
     if (limits.flows > 0 && H[base + FLOWS] >= limits.flows) return HOST_FLOWS
     // @req RFC6888 REQ-4c, REQ-5b
     if (full === 0 || dir !== DIR_OUT) return -1
-    const passedMs = (nowMs - H[base + FILLED_MS]) >>> 0
+    H[base + CREDIT] = refill(H[base + CREDIT], (nowMs - H[base + FILLED_MS]) >>> 0, limits.flowsPerSecond)
     H[base + FILLED_MS] = nowMs
-    // A second fills it; capping first keeps the product small.
-    H[base + CREDIT] = Math.min(full, H[base + CREDIT] + Math.min(passedMs, 1000) * limits.flowsPerSecond)
-    return H[base + CREDIT] < 1000 ? HOST_RATE : -1
+    return H[base + CREDIT] < TOKEN ? HOST_RATE : -1
   }
 
   /** This host has opened a flow from inside. */
   function charge(version: number, word0: number, word1: number): void {
-    if (full > 0) H[find(version, word0, word1) + CREDIT] -= 1000
+    if (full > 0) H[find(version, word0, word1) + CREDIT] -= TOKEN
   }
 
   /** May this host have another outside port of a class? It has entered. */

@@ -19,18 +19,13 @@ import { CHECKSUM_IGNORE } from './options.ts'
 import { createPrefixes, npt6Reason } from './prefixes.ts'
 import { FIRST_FRAGMENT } from './rows.ts'
 import { type Shared, drop } from './shared.ts'
+import { CHECKSUM_AT } from './transport-sums.ts'
 
 const BAD_CHECKSUM = reasonIndex('icmp-bad-checksum'), BAD_ERROR = reasonIndex('icmp-bad-error')
 const NO_FLOW = reasonIndex('icmp-error-no-flow'), SOURCE_ROUTE = reasonIndex('ipv4-source-route')
-const ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, UDP_LITE = 136
+const ICMP = 1, TCP = 6, UDP = 17, ICMP6 = 58, UDP_LITE = 136
 /** What must be quoted of the transport header: enough for ports or identifier (RFC 792). */
 const QUOTED_BYTES = 8
-
-/** Where a transport checksum lies, by protocol. */
-const CHECKSUM_AT = new Uint8Array(256)
-CHECKSUM_AT[TCP] = 16
-CHECKSUM_AT[UDP] = CHECKSUM_AT[DCCP] = CHECKSUM_AT[UDP_LITE] = 6
-CHECKSUM_AT[ICMP] = 2
 
 /** `standing` ends a flow that new firewall rules forbid, and says 0 for it then. */
 export function createIcmpError(shared: Shared, inside: InsideBindings, standing: (slot: number) => number) {

@@ -4,18 +4,24 @@ export interface TokenBucket {
   take(nowMs: number): boolean
 }
 
+/** A token is a thousand of what a bucket counts in, so that a millisecond at one a second is one. */
+export const TOKEN = 1000
+
+/** What a bucket that had `credit` has after `passedMs`. */
+export function refill(credit: number, passedMs: number, perSecond: number): number {
+  // A second fills it; capping first keeps the product small.
+  return Math.min(perSecond * TOKEN, credit + Math.min(passedMs, 1000) * perSecond)
+}
+
 export function createTokenBucket(perSecond: number): TokenBucket {
-  const full = perSecond * 1000
-  let credit = full
+  let credit = perSecond * TOKEN
   let filledMs = 0
 
   function take(nowMs: number): boolean {
-    const passedMs = (nowMs - filledMs) >>> 0
+    credit = refill(credit, (nowMs - filledMs) >>> 0, perSecond)
     filledMs = nowMs
-    // A second fills it; capping first keeps the product small.
-    credit = Math.min(full, credit + Math.min(passedMs, 1000) * perSecond)
-    if (credit < 1000) return false
-    credit -= 1000
+    if (credit < TOKEN) return false
+    credit -= TOKEN
     return true
   }
 
