@@ -5,30 +5,16 @@
  */
 import { counterIndex } from '../channel/counters.ts'
 import { createTokenBucket } from '../storage/token-bucket.ts'
-import { fold, pseudo6, sumBytes } from '../wire/checksum.ts'
 import { SIDE_INSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
+import * as error from '../wire/icmp-error.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
-import * as ipv6 from '../wire/ipv6.ts'
-import { EXTRA_REPLY, copyBytes } from './extras.ts'
+import { EXTRA_REPLY } from './extras.ts'
 import type { Shared } from './shared.ts'
 
 const ICMP = 1, ICMP6 = 58
-/** RFC 1812 4.3.2.3: as much of the packet as fits without going over 576 bytes. RFC 4443 2.4 (c): over 1280. */
-const MOST_BYTES_4 = 576, MOST_BYTES_6 = 1280
 /** RFC 5508 7.7: an error has the class of the packet that it is about (RFC 2474), where RFC 1812 4.3.2.5 had one for all. */
 const CLASS_BITS = 0xfc
-const TTL = 64
-
-/** RFC 1122 3.2.2: source quench and redirect are errors too. */
-function isUnanswered4(type: number): boolean {
-  return (type >= icmp.UNREACHABLE && type <= icmp.REDIRECT) || type === icmp.TIME_EXCEEDED || type === icmp.PARAMETER_PROBLEM
-}
-
-/** RFC 4443 2.4 (e): errors, those to come as well, and redirects. */
-function isUnanswered6(type: number): boolean {
-  return type < icmp.V6_ECHO_REQUEST || type === icmp.V6_REDIRECT
-}
 
 export function createIcmpReply({ options, frames, rows, pool, counters, extras, npt6 }: Shared, start: number) {
   const { view, off, capBytes, side, l3, netBytes, link, iface } = frames
@@ -48,7 +34,7 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras,
     if (protocol !== (version === 4 ? ICMP : ICMP6)) return true
     const l4 = rows.l4[i]
     if (l4 >= off[i] + capBytes[i] || l4 >= p + netBytes[i]) return false
-    return !(version === 4 ? isUnanswered4(icmp.type(view, l4)) : isUnanswered6(icmp.type(view, l4)))
+    return !(version === 4 ? error.isError4(icmp.type(view, l4)) : error.isError6(icmp.type(view, l4)))
   }
 
   /** Answers row i, as it came in, with an ICMP error of that type (ICMPv4 numbers for IPv4, ICMPv6 numbers for IPv6). */
@@ -70,44 +56,15 @@ export function createIcmpReply({ options, frames, rows, pool, counters, extras,
 
   /** An error about the packet at `p`, of which `present` bytes are there. Its length. */
   function write4(p: number, present: number, type: number, code: number, word: number, toInside: boolean): number {
-    const l4 = start + ipv4.HEADER_BYTES
-    const quoted = Math.min(present, MOST_BYTES_4 - ipv4.HEADER_BYTES - icmp.HEADER_BYTES)
-    const total = ipv4.HEADER_BYTES + icmp.HEADER_BYTES + quoted
-    copyBytes(frames, p, l4 + icmp.HEADER_BYTES, quoted)
     const dst = ipv4.dst(view, p)
     let from = options.boxAddress4
     if (!toInside && options.nat44) from = pool.indexOf(dst) >= 0 ? dst : pool.addressAt(0)
     // @req RFC5508 REQ-10d
-    view.setInt32(start, (0x45 << 24) | ((ipv4.tos(view, p) & CLASS_BITS) << 16) | total)
-    view.setInt32(start + 4, ipv4.DONT_FRAGMENT)
-    view.setInt32(start + 8, (TTL << 24) | (ICMP << 16))
-    view.setInt32(start + 12, from)
-    view.setInt32(start + 16, ipv4.src(view, p))
-    ipv4.setChecksum(view, start, ~ipv4.headerSum(view, start) & 0xffff)
-    writeIcmp(l4, type, code, word, start + total, 0)
-    return total
+    return error.write4(frames, p, present, from, ipv4.tos(view, p) & CLASS_BITS, type, code, word, start)
   }
 
   function write6(p: number, present: number, type: number, code: number, word: number, from: Int32Array): number {
-    const l4 = start + ipv6.HEADER_BYTES
-    const quoted = Math.min(present, MOST_BYTES_6 - ipv6.HEADER_BYTES - icmp.HEADER_BYTES)
-    const payload = icmp.HEADER_BYTES + quoted
-    copyBytes(frames, p, l4 + icmp.HEADER_BYTES, quoted)
-    view.setInt32(start, 6 << 28)
-    view.setInt32(start + 4, (payload << 16) | (ICMP6 << 8) | TTL)
-    view.setInt32(start + 8, from[0])
-    view.setInt32(start + 12, from[1])
-    view.setInt32(start + 16, from[2])
-    view.setInt32(start + 20, from[3])
-    for (let at = 0; at < 16; at += 4) view.setInt32(start + ipv6.DST + at, view.getInt32(p + ipv6.SRC + at))
-    writeIcmp(l4, type, code, word, l4 + payload, pseudo6(view, start, ICMP6, payload))
-    return ipv6.HEADER_BYTES + payload
-  }
-
-  function writeIcmp(l4: number, type: number, code: number, word: number, end: number, pseudo: number): void {
-    view.setInt32(l4, (type << 24) | (code << 16))
-    view.setInt32(l4 + 4, word)
-    icmp.setChecksum(view, l4, ~fold(sumBytes(view, l4, end, pseudo)) & 0xffff)
+    return error.write6(frames, p, present, from, type, code, word, start)
   }
 
   function timeExceeded(i: number, nowMs: number): void {

@@ -8,11 +8,12 @@ import { SIDE_OUTSIDE, type Frames } from '../wire/frames.ts'
 import * as arp from '../wire/arp.ts'
 import { apply, delta16, fold, pseudo6, sumBytes } from '../wire/checksum.ts'
 import * as ethernet from '../wire/ethernet.ts'
+import { MOST_BYTES } from '../wire/icmp-error.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
 import * as ndp from '../wire/ndp.ts'
-import { ERROR_BYTES, type IcmpErrors } from './errors.ts'
+import type { IcmpErrors } from './errors.ts'
 import { type LiveCounter, liveCounterIndex } from './live-counters.ts'
 import { ANSWERS, ASKS, TELLS, type LinkEnd, type Neighbours, groupMac } from './neighbours.ts'
 import type { Routes } from './routes.ts'
@@ -20,7 +21,7 @@ import type { Routes } from './routes.ts'
 const ICMP = 1, TCP = 6, UDP = 17, ICMP6 = 58, TTL = 64
 const PROTOCOL_UNREACHABLE = 2, V6_PORT_UNREACHABLE = 4, V6_UNRECOGNIZED_NEXT_HEADER = 1
 const HEADER = ethernet.HEADER_BYTES
-export const OWN_SCRATCH_BYTES = HEADER + ERROR_BYTES
+export const OWN_SCRATCH_BYTES = HEADER + MOST_BYTES
 
 /** An address of an interface of ours. */
 export interface OwnAddress {
@@ -273,19 +274,14 @@ export function createOwn(options: OwnOptions): Own {
       return !isEcho || echo6(side, p, l4, end)
     }
     const isPort = protocol === TCP || protocol === UDP
-    const bytes = errors.write6(p, end - p, own.words, isPort ? icmp.V6_UNREACHABLE : icmp.V6_PARAMETER_PROBLEM,
-      isPort ? V6_PORT_UNREACHABLE : V6_UNRECOGNIZED_NEXT_HEADER, scratchStart + HEADER, nowMs)
-    count('own-packets-refused')
     // RFC 4443 3.4: the pointer is that of the field that names the header.
-    if (bytes > 0 && !isPort) point(ipv6.NEXT_HEADER, scratchStart + HEADER)
+    const bytes = isPort
+      ? errors.write6(p, end - p, own.words, icmp.V6_UNREACHABLE, V6_PORT_UNREACHABLE, 0, scratchStart + HEADER, nowMs)
+      : errors.write6(p, end - p, own.words, icmp.V6_PARAMETER_PROBLEM, V6_UNRECOGNIZED_NEXT_HEADER, ipv6.NEXT_HEADER,
+        scratchStart + HEADER, nowMs)
+    count('own-packets-refused')
     if (bytes > 0) neighbours.send(side, scratchStart + HEADER, bytes)
     return true
-  }
-
-  function point(at: number, p: number): void {
-    const l4 = p + ipv6.HEADER_BYTES
-    view.setInt32(l4 + 4, at)
-    icmp.setChecksum(view, l4, apply(icmp.checksum(view, l4), delta16(0, at)))
   }
 
   /** A source that may be answered, on the side that it comes from. */

@@ -6,7 +6,7 @@ import { performance } from 'node:perf_hooks'
 import { createPrefixSet, printAddress } from '../../base/address.ts'
 import type { Device } from '../../phy/device.ts'
 import { createTap } from '../../phy/tap.ts'
-import { createIcmpErrors, ERROR_BYTES } from '../../plane/errors.ts'
+import { createIcmpErrors } from '../../plane/errors.ts'
 import { liveCounterIndex } from '../../plane/live-counters.ts'
 import { createNeighbours, NEIGHBOUR_SCRATCH_BYTES, type LinkEnd, type Neighbours } from '../../plane/neighbours.ts'
 import { createOwn, OWN_SCRATCH_BYTES } from '../../plane/own.ts'
@@ -14,6 +14,7 @@ import { createRoutes } from '../../plane/routes.ts'
 import { createTokenBucket } from '../../storage/token-bucket.ts'
 import { LINK_ETHERNET, SIDE_INSIDE, SIDE_OUTSIDE } from '../../wire/frames.ts'
 import * as ethernet from '../../wire/ethernet.ts'
+import { MOST_BYTES } from '../../wire/icmp-error.ts'
 import * as icmp from '../../wire/icmp.ts'
 import * as ipv4 from '../../wire/ipv4.ts'
 import * as ipv6 from '../../wire/ipv6.ts'
@@ -101,7 +102,7 @@ function queueBytes(links: readonly SystemLink[]): number {
   return 64 * Math.ceil((Math.max(...links.map(({ state }) => state.mtu)) + HEADER) / 64)
 }
 
-const SCRATCH_BYTES = NEIGHBOUR_SCRATCH_BYTES + OWN_SCRATCH_BYTES + HEADER + ERROR_BYTES
+const SCRATCH_BYTES = NEIGHBOUR_SCRATCH_BYTES + OWN_SCRATCH_BYTES + HEADER + MOST_BYTES
 
 export function liveBytes(links: readonly SystemLink[]): number {
   return WAITING_FRAMES * queueBytes(links) + SCRATCH_BYTES
@@ -177,7 +178,7 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
       const from = side === SIDE_INSIDE ? config.box.insideAddress : DUMMY
       const written = isFour
         ? errors.write4(p, bytes, from, icmp.UNREACHABLE, hadRoute ? HOST_UNREACHABLE : NET_UNREACHABLE, to, nowMs)
-        : errors.write6(p, bytes, config.box.address6, icmp.V6_UNREACHABLE, hadRoute ? V6_ADDRESS_UNREACHABLE : V6_NO_ROUTE, to,
+        : errors.write6(p, bytes, config.box.address6, icmp.V6_UNREACHABLE, hadRoute ? V6_ADDRESS_UNREACHABLE : V6_NO_ROUTE, 0, to,
           nowMs)
       if (written === 0) continue
       counters[UNREACHABLE]++
