@@ -1,6 +1,7 @@
 /** Counts of a live box beside those of the packet path: what is its own to answer, and its neighbours. */
 const NAMES = [
-  'arp-requests', 'arp-replies', 'arp-replies-sent', 'arp-packets-bad', 'neighbour-messages', 'advertisements-sent', 'neighbour-messages-bad',
+  'arp-requests', 'arp-replies', 'arp-replies-sent', 'arp-packets-bad',
+  'neighbour-messages', 'advertisements-sent', 'neighbour-messages-bad',
   'solicitations-sent', 'neighbours-resolved', 'neighbours-failed', 'neighbours-current',
   /** There was no room to ask for one more. */
   'neighbours-full',

@@ -355,8 +355,9 @@ export function createNeighbours(options: NeighboursOptions): Neighbours {
       const source = end.source4(words[0])
       if (source === 0) return
       putHeader(n, isProbe, ethernet.BROADCAST, ethernet.TYPE_ARP)
-      const { mac: senderMac } = end
-      bytes = arp.emit({ operation: arp.REQUEST, senderMac, senderAddr: source, targetMac: ethernet.NOBODY, targetAddr: words[0] }, view, p)
+      bytes = arp.emit({
+        operation: arp.REQUEST, senderMac: end.mac, senderAddr: source, targetMac: ethernet.NOBODY, targetAddr: words[0],
+      }, view, p)
     } else {
       if (end.source6 === null) return
       const group = ndp.solicitedNode(words)

@@ -28,7 +28,8 @@ export function isError6(type: number): boolean {
  * second one of the ICMP header. Its length.
  */
 export function write4(
-  { pool, view }: Frames, p: number, present: number, from: number, tos: number, type: number, code: number, word: number, to: number,
+  { pool, view }: Frames, p: number, present: number, from: number, tos: number,
+  type: number, code: number, word: number, to: number,
 ): number {
   const l4 = to + ipv4.HEADER_BYTES
   const quoted = Math.min(present, MOST_BYTES_4 - ipv4.HEADER_BYTES - icmp.HEADER_BYTES)
