@@ -53,6 +53,46 @@ test('classifier: handles that are not in use are ignored', () => {
   assert.equal(classifier.count(), 20)
 })
 
+/** As many rules for one host, whose ranges of ports lie over each other: a trie. */
+const crowded = (many: number, port = 500) => Array.from({ length: many }, (_, n) => ruleKey({ local: [0x0a000001], localBits: 32, localPorts: [n, port + n] }))
+
+test('classifier: no handle but that of a rule takes anything out, and none takes out twice', () => {
+  const classifier = createClassifier({ capacity: 200, seed: 1 })
+  const handles = crowded(60).map((key, n) => classifier.insert(key, 5, n + 1))
+  handles.push(classifier.insert(ruleKey({ version: 6 }), 1, 99))
+  // Records of tries lie among those of rules.
+  for (let handle = -8; handle < 600; handle++) if (!handles.includes(handle)) classifier.remove(handle)
+  assert.equal(classifier.count(), 61)
+  for (let n = 0; n < 60; n++) {
+    assert.equal(classifier.lookup4(0, 6, 0x0a000001, 1, 100 << 16), n <= 100 ? n + 1 : 0)
+    for (let twice = 0; twice < 2; twice++) classifier.remove(handles[n])
+    assert.equal(classifier.count(), 60 - n)
+  }
+  assert.deepEqual([classifier.lookup4(0, 6, 0x0a000001, 1, 100 << 16), classifier.lookup6(0, 6, new Int32Array(8), 0, 0)], [0, 99])
+})
+
+test('classifier: of equal priorities the lower handle wins where a trie and rules of another table share a bucket', () => {
+  for (let seed = 1; seed <= 400; seed++) {
+    const classifier = createClassifier({ capacity: 160, seed }), wide = ruleKey({})
+    crowded(40).forEach((key, n) => { classifier.insert(key, 7, n + 1) })
+    classifier.insert(wide, 7, 41)
+    assert.equal(classifier.lookup4(0, 6, 0x0a000001, 1, 100 << 16), 1, `seed ${seed}`)
+    assert.equal(classifier.lookup4(0, 6, 0x0a000001, 1, 900 << 16), 41, `seed ${seed}`)
+  }
+})
+
+test('classifier: tries that run empty leave their room to others', () => {
+  const classifier = createClassifier({ capacity: 320, seed: 1 })
+  let most = 0
+  for (let round = 0; round < 1000; round++) {
+    const handles = crowded(40).map((key, n) => classifier.insert(key, n, n + 1))
+    if (round < 5) most = Math.max(most, classifier.bytes())
+    for (const handle of handles) classifier.remove(handle)
+    classifier.maintain(100)
+  }
+  assert.ok(classifier.bytes() <= most, `${classifier.bytes()} bytes, in the first rounds ${most}`)
+})
+
 test('classifier: the ends of every field count as inside', () => {
   const edges = [0, 1, 4095, 4096, 4127, 4128, 0xfffe, 0xffff]
   for (const low of edges) {
