@@ -96,6 +96,23 @@ test('libpcap: frames come out in order and whole, whatever the batches, and sta
   assert.equal(counter('received-frames'), n - waiting.length)
 })
 
+test('libpcap: what is released makes room, and what nobody has looked at yet does not', () => {
+  const { device, frames, arrive, counter } = setUp()
+  for (let n = 0; n < 1024; n++) arrive(frame(n))
+  assert.equal(device.receive(0, 100), 100)
+  arrive(frame(1024))
+  assert.equal(counter('ring-full-frames'), 1)
+  device.release()
+  for (let n = 1024; n < 1126; n++) arrive(frame(n))
+  assert.equal(counter('ring-full-frames'), 3)
+  for (let next = 100; next < 1124; next += 256) {
+    const rows = device.receive(0, 256)
+    assert.equal(rows, 256)
+    for (let i = 0; i < rows; i++) assert.equal(Buffer.from(frames.pool.buffer, frames.off[i]!).readUInt32BE(14), next + i)
+    device.release()
+  }
+})
+
 test('libpcap: a run of events has the turn come in its middle, and ends in dropped frames if it goes on and on', async () => {
   const { device, arrive, counter, setMs } = setUp()
   let turns = 0, taken = 0
@@ -273,10 +290,18 @@ test('libpcap: a session that its link went away under is followed by another on
   link.isUp = 0
   look()
   assert.deepEqual(state(), [3, 0, 3, 'Network is down'])
-  device.close()
   link.isUp = 1
   look()
-  assert.deepEqual([opened.length, sessions()], [3, 0])
+  link.isUp = 0
+  look()
+  assert.deepEqual(state(), [4, 0, 4, 'Network is down'], 'each outage is told')
+  link.isUp = 1
+  look()
+  assert.deepEqual(state(), [5, 1, 4, undefined])
+  device.close()
+  assert.equal(sessions(), 0)
+  look()
+  assert.deepEqual([opened.length, sessions()], [5, 0])
 })
 
 test('libpcap: where `cap` would end the box with a link, a line says so', () => {

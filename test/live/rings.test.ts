@@ -112,13 +112,14 @@ test('an interface that is made anew: what waited to be sent is lost and counted
   await between(links, async (opened, near, far) => {
     const woken: boolean[] = []
     near.onWake((hasFailed) => woken.push(hasFailed))
+    const isWoken = async () => { for (let n = 0; n < 200 && woken.length === 0; n++) await sleep(5) }
     for (let n = 1; n <= 2; n++) {
       assert.deepEqual([near.isRemoved(), far.isRemoved()], [false, false])
       near.arm()
       sh('ip link set r0 down')
       assert.equal(near.isRemoved(), false)
       sh('ip link del r0')
-      await sleep(20)
+      await isWoken()
       assert.deepEqual([woken.splice(0), near.failure(), near.failure()], [[true], 'Network is down', undefined])
       assert.deepEqual([near.isRemoved(), far.isRemoved()], [true, true])
       assert.throws(() => { near.renew!() }, { code: 'no-interface' })
@@ -142,7 +143,7 @@ test('an interface that is made anew: what waited to be sent is lost and counted
       near.arm()
       put(opened, far, [frameOf(here, there, 60, 5)])
       await kick(far)
-      await sleep(20)
+      await isWoken()
       assert.deepEqual(woken.splice(0), [false])
       assert.equal(rows(opened, near).length, 1)
       near.release()

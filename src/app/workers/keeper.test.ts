@@ -139,7 +139,11 @@ test('keeper: who ends between being there and forwarding, or does not come to t
       const ready = keeper.ready()
       for (const one of launched) one.says({ kind: 'ready' })
       await ready
-      if (happens === 'ended') of(1).end(null, 'SIGSEGV')
+      if (happens === 'ended') {
+        of(1).end(null, 'SIGSEGV')
+        // Whoever ends after that is not why.
+        of(0).end(4)
+      }
       const begun = keeper.begin()
       of(0).says({ kind: 'running' })
       if (happens === 'ends') of(1).end(null, 'SIGSEGV')
@@ -174,7 +178,10 @@ test('keeper: one that takes the place of another and is late, or cannot be star
   of(0).end(1)
   for (let n = launched.length; failures.length === 0; n++) {
     assert.equal(launched.length, n)
-    of(0).emit('error', new Error('spawn EAGAIN'))
+    const one = of(0)
+    one.emit('error', new Error('spawn EAGAIN'))
+    // Node tells of its end as well, and by then there is another one.
+    one.end(-11)
   }
   assert.match(failures[0]!, /worker 0 ended \(spawn EAGAIN\) 6 times/)
 })
@@ -200,7 +207,7 @@ test('keeper: six ends within a minute end the box, and five do not, whoever els
   of(1).end(1)
   assert.deepEqual([failures.length, launched.length], [1, count])
   keeper.kill()
-  assert.equal(keeper.workers[0]!.restarts, ENDS_MOST)
+  assert.deepEqual([keeper.workers[0]!.restarts, keeper.workers[0]!.flowsLost], [ENDS_MOST, 7 * (ENDS_MOST + 1)])
 })
 
 test('keeper: who shows no sign of life for ten looks is ended; one that has nothing to do beats, and that is enough', async (t) => {
@@ -243,6 +250,27 @@ test('keeper: who has commands and carries none of them out hangs too, however i
     pass(1, () => true)
   }
   assert.deepEqual([of(0).killed, one.killed, launched.length], [[], ['SIGKILL'], 3])
+})
+
+test('keeper: one that hangs and is slow to end is ended again ten looks later, not at each', async (t) => {
+  const { of, begin, pass, log } = setUp(t)
+  await begin()
+  of(1).isMortal = false
+  pass(2 * LOOKS_MOST - 1, (worker) => worker === 0)
+  assert.deepEqual([of(1).killed, log.filter((line) => line.includes('hung')).length], [['SIGKILL'], 1])
+  pass(1, (worker) => worker === 0)
+  assert.equal(of(1).killed.length, 2)
+})
+
+test('keeper: one that is there only when the box stops, or has failed, is not released', async (t) => {
+  const { keeper, of, begin, settle } = setUp(t)
+  await begin()
+  of(0).end(1)
+  const next = of(0)
+  void keeper.stop()
+  next.says({ kind: 'ready' })
+  await settle()
+  assert.deepEqual([next.told, keeper.workers[0]!.isReleased], [['stop'], false])
 })
 
 test('keeper: a worker that cannot be told anything is ended, once', async (t) => {

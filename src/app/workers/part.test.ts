@@ -72,6 +72,18 @@ test('part: what is its own is run in order and in runs as long as can be, and w
   assert.deepEqual([ran, given.length], [[], 1])
 })
 
+test('part: IPv6 is forwarded by the worker of its inside host too', () => {
+  const { part, put, given, ran } = setUp()
+  const hosts = Array.from({ length: 40 }, (_, n) => ({ n, worker: steering.ofSum6(0xfd00 + 1 + 0x100 + n) }))
+  const from = (worker: number) => put(0, udp({ src: `fd00:1::${(0x100 + hosts.find((one) => one.worker === worker)!.n).toString(16)}`, dst: '2001:db8:9::7' }), SIDE_INSIDE)
+  from(ME)
+  part.run(1, 5)
+  assert.deepEqual([ran.splice(0), given], [[[0, 1]], []])
+  from(2)
+  part.run(1, 5)
+  assert.deepEqual([ran, given.map(({ to, kind }) => [to, kind])], [[], [[2, SIDE_INSIDE]]])
+})
+
 test('part: pieces of a datagram that came before its first one follow it to its worker, and to this one too', () => {
   for (const worker of [0, ME]) {
     const { part, put, given, ran } = setUp()
