@@ -197,7 +197,7 @@ function xdpError(name: string, error: unknown): DeviceError {
 }
 
 /** The device, and what goes past its sockets. */
-function withSide(device: Device, side: Device): Device {
+export function withSide(device: Device, side: Device): Device {
   const all = new Float64Array(DEVICE_COUNTERS.length)
   return {
     ...device,
