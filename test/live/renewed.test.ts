@@ -45,7 +45,7 @@ else describe('interfaces made anew', () => {
       `require('node:net').createServer((s) => s.pipe(s)).listen(7031, '${OUT}', () => console.log('ready'))`)
     await new Promise((resolve) => echoed.stdout!.once('data', resolve))
     const report = await withBox([...INTERFACES, ...others === false ? ['--user', 'nobody'] : []], async (box) => {
-      const steady = peerLater('inside', 'steady', OUT, '7031', '6')
+      const steady = peerLater('inside', 'steady', OUT, '7031', '12')
       await sleep(300)
       lab.must('inside', 'ping', '-c', '1', '-W', '2', OUT6)
       for (const name of ['out0', 'in0'] as const) {
