@@ -142,6 +142,7 @@ test('run --simulate: SIGUSR2 tells what the box has done until now, in the repo
     const told = new RegExp(`^up .*(?:\\n(?!up ).*)*\\nmidcom +\\d+ transactions; ${asked} rules? for packets, ${asked} alive, 0 expired, 0 idle$`, 'm')
     for (let n = 0; !told.test(box.stdout()) && n < 500; n++) await new Promise((resolve) => { setTimeout(resolve, 10) })
     assert.match(box.stdout(), told)
+    assert.match(box.stdout(), /^flows +1 opened, 0 expired, 0 evicted, 1 alive, peak 1 of /m)
     const report = JSON.parse(read(box.reportFile)) as RunReport
     assert.ok(validate(report), JSON.stringify(validate.errors, null, 1))
     assert.deepEqual([report.midcom?.rules.current, report.flows.current], [asked, 1])

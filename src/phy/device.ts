@@ -29,6 +29,8 @@ export type DeviceCounter = (typeof DEVICE_COUNTERS)[number]
 export interface Device {
   /** Of the interface, with the VLAN if it has one. */
   readonly name: string
+  /** Which driver has it, and how, as in `packet`, or `xdpdrv, copied`: for people. */
+  readonly driver: string
   /** Six octets. */
   readonly mac: readonly number[]
   /** Bytes of a packet. */

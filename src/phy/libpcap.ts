@@ -316,7 +316,7 @@ function openDevice(
   const looking = setInterval(look, LOOK_MS).unref()
 
   return {
-    name, mac, mtu, send,
+    name, driver: 'libpcap', mac, mtu, send,
     receive(from, limit) {
       let row = from
       for (const end = from + limit; row < end && next !== head; next++, row++) {

@@ -10,6 +10,7 @@ export interface RingOptions {
   calls: RingCalls
   number: number
   name: string
+  driver: string
   mac: readonly number[]
   mtu: number
   /** Where devices have their frames, in the pool. */
@@ -22,7 +23,7 @@ export interface RingOptions {
 }
 
 export function createRingDevice(options: RingOptions): Device {
-  const { calls, number, name, mac, mtu, start, end, outbox, counters, isRemoved } = options
+  const { calls, number, name, driver, mac, mtu, start, end, outbox, counters, isRemoved } = options
   const most = outbox.length >> 1
   let waiting = 0
   let isPending = false
@@ -38,7 +39,7 @@ export function createRingDevice(options: RingOptions): Device {
   }
 
   return {
-    name, mac, mtu, flush, isRemoved,
+    name, driver, mac, mtu, flush, isRemoved,
     receive: (from, count) => calls.receive(number, from, count),
     release() { calls.release(number) },
     send(frameOff, bytes) {

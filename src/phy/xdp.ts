@@ -119,7 +119,8 @@ export function openXdpDevices(
       log(`${name}: AF_XDP in ${modes[number]} mode, ${isZeroCopy ? 'without a copy' : 'copied'}, ${queues} `
         + (queues === 1 ? 'queue' : 'queues'))
       const { mac, isRemoved } = beside[number]
-      const rings = { calls: xdp, number, name, mac, mtu, start, end, outbox, counters, isRemoved }
+      const driver = `${modes[number] === 'driver' ? 'xdpdrv' : 'xdpgeneric'}, ${isZeroCopy ? 'without a copy' : 'copied'}`
+      const rings = { calls: xdp, number, name, driver, mac, mtu, start, end, outbox, counters, isRemoved }
       return withSide(createRingDevice(rings), beside[number])
     })
   }

@@ -108,7 +108,7 @@ else describe('libpcap', () => {
     box.stderr!.setEncoding('utf8').on('data', (text: string) => { said += text })
     const ready = new Promise<string>((resolve) => { box.stdout!.setEncoding('utf8').once('data', resolve) })
     const ended = new Promise<number | null>((resolve) => box.on('close', (status) => resolve(status)))
-    assert.match(await Promise.race([ready, ended.then((status) => `it ended: ${status}: ${said}`)]), /^ready: in0 to out0/)
+    assert.match(await Promise.race([ready, ended.then((status) => `it ended: ${status}: ${said}`)]), /^ready: in0 \(libpcap, MTU 1500\) to out0 \(libpcap, MTU 1500\)/)
     assert.match(said, /driver packet: the driver for live interfaces is not built.*; trying libpcap/)
     assert.match(lab.must('inside', 'ping', '-c', '2', '-i', '0.1', '-W', '2', OUT), /2 received, 0% packet loss/)
     box.kill('SIGTERM')

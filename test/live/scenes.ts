@@ -15,6 +15,8 @@ const OUT = '198.51.100.7', OUT6 = '2001:db8:9::7'
 export const play = (driver: 'packet' | 'xdpdrv' | 'xdpgeneric') => void describe(`run between interfaces by ${driver}`, { skip: found?.reason ?? (driver === 'packet' ? false : xdpObstacle() ?? false) }, () => {
   let lab: Lab
   before(() => { lab = openLab(driver) })
+  const by = driver === 'packet' ? driver : `${driver}, copied`
+  const READY = `ready: in0 (${by}, MTU 1500) to out0 (${by}, MTU 1500)`
   /** What is the same for all drivers, and for both modes of XDP. */
   const once = (name: string, work: () => Promise<void> | void) => { if (driver === 'packet') test(name, work) }
   const twice = (name: string, options: { skip?: string | false }, work: () => Promise<void> | void) => { if (driver !== 'xdpgeneric') test(name, options, work) }
@@ -24,7 +26,7 @@ export const play = (driver: 'packet' | 'xdpdrv' | 'xdpgeneric') => void describ
 
   once('echo: the box answers at its own addresses from either side, and lets others through to who they are for', async () => {
     const report = await withBox(INTERFACES, (box) => {
-      assert.equal(box.ready, 'ready: in0 to out0')
+      assert.equal(box.ready, READY)
       const inside: string[] = ['10.0.0.1', '203.0.113.1', '203.0.113.254', OUT, '2001:db8:1::1', '2001:db8:2::1', OUT6]
       for (const address of inside) assert.match(lab.must('inside', 'ping', '-c', '2', '-i', '0.1', '-W', '2', address), / 0% packet loss/, address)
       const outside = ['203.0.113.1', '2001:db8:2::1', '2001:db8:1::1']
@@ -105,7 +107,7 @@ export const play = (driver: 'packet' | 'xdpdrv' | 'xdpgeneric') => void describ
     listener.stdout!.setEncoding('utf8').on('data', (text: string) => heard.push(...text.trim().split('\n')))
     const ctl = (...args: string[]) => lab.run('box', process.execPath, MAIN, 'ctl', ...args, '--json')
     await withBox(['--config', file, '--user', 'nobody'], async (box) => {
-      assert.equal(box.ready, 'ready: in0 to out0, simco 127.0.0.1:7626')
+      assert.equal(box.ready, `${READY}, simco 127.0.0.1:7626`)
       assert.match(fs.readFileSync(`/proc/${box.child.pid}/status`, 'utf8'), /^Uid:\t65534\t65534\t65534/m)
       const steady = peerLater('inside', 'steady', OUT, '7001', '6')
       const load = peerLater('inside', 'fetch', `http://${OUT}:8081/100000000`, '100000000')
@@ -147,7 +149,7 @@ export const play = (driver: 'packet' | 'xdpdrv' | 'xdpgeneric') => void describ
     lab.must('box', 'ip', 'address', 'add', '10.0.0.1/24', 'dev', 'in0')
     try {
       const report = await withBox([...INTERFACES, '--config', file], (box) => {
-        assert.equal(box.ready, 'ready: in0 to out0, simco 10.0.0.1:7626')
+        assert.equal(box.ready, `${READY}, simco 10.0.0.1:7626`)
         const ping = lab.must('inside', 'ping', '-c', '3', '-i', '0.1', '-W', '2', '10.0.0.1')
         assert.match(ping, /3 received, 0% packet loss/)
         assert.equal(ping.includes('DUP'), false)

@@ -134,7 +134,7 @@ else {
 
     test('packets of all kinds pass, and every frame of the box has the tag of its side (802.1Q)', async () => {
       const report = await withBox(ARGS, async (box) => {
-        assert.equal(box.ready, 'ready: in0:7 to out0:9')
+        assert.equal(box.ready, 'ready: in0:7 (packet, MTU 1500) to out0:9 (packet, MTU 1500)')
         await judged(EACH, 600, () => {
           passes(4_000_000)
           const hops = (...more: string[]) => lab().must('inside', 'traceroute', '-n', '-q', '1', '-w', '2', ...more).split('\n').slice(1).map((line) => line.trim().split(/ +/)[1]).filter((hop) => hop !== undefined)
@@ -245,7 +245,7 @@ else {
 
     test('packets of all kinds pass, and leave in the other VLAN', async () => {
       const { interfaces } = await withBox(ARGS, async (box) => {
-        assert.equal(box.ready, 'ready: in0:7 to in0:9')
+        assert.equal(box.ready, 'ready: in0:7 (packet, MTU 1500) to in0:9 (packet, MTU 1500)')
         await judged(EACH, 300, () => { passes(2_000_000) })
       })
       const [inside, outside] = interfaces!.links.map(({ counters }) => counters)

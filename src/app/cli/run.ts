@@ -172,7 +172,7 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
     }
   }
   process.on('SIGUSR2', onQuestion)
-  const path = live === null ? [] : [live.links.map(linkName).join(' to ')]
+  const path = box.links.length === 0 ? [] : [box.links.join(' to ')]
   // Whoever reads records or a report gets nothing else there.
   const told = flags.report === '-' || flags.logMappings === '-' ? process.stderr : process.stdout
   const ready = `ready: ${[...path, ...box.doors].join(', ') || 'no door'}\n`

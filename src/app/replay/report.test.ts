@@ -28,7 +28,7 @@ test('report: the summary has every figure, grouped by thousands, with its unit'
     '             1,100  multicast',
     '             10  no-mapping',
     '             1  arp',
-    'flows        5 opened, 4 expired, 3 evicted, peak 1 of 262,144',
+    'flows        5 opened, 4 expired, 3 evicted, 2 alive, peak 1 of 262,144',
     'mappings     6 opened, 8 packets hairpinned',
     'icmp errors  1 translated, 2 originated, 3 suppressed by the rate limit',
     'fragments    9 held, 8 released',

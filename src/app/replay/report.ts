@@ -150,7 +150,7 @@ export function packetLines(report: ReturnType<typeof packetReport>): string[][]
     ['dropped', quantity(report.dropped)],
     ...Object.entries(report.drops).sort(([, a], [, b]) => b - a).map(([name, count]) => ['', `${grouped(count)}  ${name}`]),
     ['flows', `${grouped(flows.opened)} opened, ${grouped(flows.expired)} expired, ${grouped(flows.evicted)} evicted, `
-      + `peak ${grouped(flows.peak)} of ${grouped(flows.capacity)}`],
+      + `${grouped(flows.current)} alive, peak ${grouped(flows.peak)} of ${grouped(flows.capacity)}`],
     ['mappings', `${grouped(report.mappings.opened)} opened, ${counted(report.hairpinPackets, 'packet')} hairpinned`],
     ['icmp errors', `${grouped(icmpErrors.translated)} translated, ${grouped(icmpErrors.originated)} originated, `
       + `${grouped(icmpErrors.suppressed)} suppressed by the rate limit`],

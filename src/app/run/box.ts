@@ -64,6 +64,8 @@ export interface BoxOptions {
 }
 
 export interface Box {
+  /** Interfaces between which it is, as in `in0 (packet, MTU 1500)`. */
+  readonly links: readonly string[]
   /** What is open, as in `simco 127.0.0.1:7626`. */
   readonly doors: readonly string[]
   /**
@@ -156,7 +158,7 @@ export async function startBox(options: BoxOptions): Promise<Box> {
   })
   let known = config.midcom.agents
   return {
-    doors,
+    links: path.links, doors,
     reload(next) {
       const { rules } = next.firewall
       path.replaceRules(rules, turns, (ended) => {

@@ -45,6 +45,8 @@ export interface Live {
   readonly frames: LiveFrames
   /** @throws Failure */
   open(frames: Frames, poolStart: number): void
+  /** What was opened, as in `in0 (packet, MTU 1500)`, by SIDE_ constant. */
+  opened(): string[]
   /** `isHerald`: tells both links of the box's addresses. */
   traffic(context: LiveContext, part?: LivePart | null, isHerald?: boolean): LiveTraffic
   report(): LiveReport
@@ -106,6 +108,7 @@ export function createLive(prepared: Omit<Prepared, 'driverName'>, counters = cr
       poolStart = start
       devices = asUsage(() => driver.open(ends, frames, start, log))
     },
+    opened: () => devices.map(linkText),
     traffic: (context, its = null, isHerald = true) => {
       part = its
       const traffic = createLiveTraffic({
@@ -125,6 +128,11 @@ export function createLive(prepared: Omit<Prepared, 'driverName'>, counters = cr
       for (const device of devices) device.close()
     },
   }
+}
+
+/** For the line that says that packets pass. */
+export function linkText({ name, driver, mtu }: Pick<Device, 'name' | 'driver' | 'mtu'>): string {
+  return `${name} (${driver}, MTU ${mtu})`
 }
 
 function byName<T extends string>(names: readonly T[], values: Float64Array): Record<T, number> {

@@ -37,6 +37,8 @@ export interface PathReport {
 export interface PacketPath {
   /** null: no agent may set rules. */
   readonly channel: Channel | null
+  /** Interfaces between which it is, as in `in0 (packet, MTU 1500)`; none: it has none. */
+  readonly links: readonly string[]
   readonly engine: EngineOfTurns
   /** As of the last `refresh`, where others count; else as of now. */
   readonly counters: Counters
@@ -103,7 +105,7 @@ export async function openPath(options: PathOptions): Promise<PacketPath> {
   })
 
   return {
-    channel, engine, counters, mappingLog, isRemote: false,
+    channel, engine, counters, mappingLog, isRemote: false, links: live?.opened() ?? [],
     refresh() { /* they are ours */ },
     traffic(turns, log, tapMemory) {
       traffic = live?.traffic({ machine, wake: turns.wake, turnNow: turns.turnNow, log, tapMemory }) ?? played

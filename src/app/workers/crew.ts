@@ -24,7 +24,7 @@ import { Failure, STATUS } from '../cli/status.ts'
 import { ringRecords } from '../compose.ts'
 import type { Config } from '../config/config.ts'
 import { logRecords } from '../mappings/records.ts'
-import { linkOptions, type LiveReport, type Prepared } from '../run/live.ts'
+import { linkOptions, linkText, type LiveReport, type Prepared } from '../run/live.ts'
 import type { PacketPath, PathReport } from '../run/path.ts'
 import type { Identity } from '../run/privileges.ts'
 import { joinedFirewall, joinedLog } from './joined.ts'
@@ -204,7 +204,7 @@ export function openCrew(options: CrewOptions): PacketPath {
 
   return {
     channel: fan === null || activity === null ? null : { ring: fan, activity },
-    counters, refresh, isRemote: true,
+    counters, refresh, isRemote: true, links: ends.map((end) => linkText({ name: linkName(end), driver: live.driverName, mtu: end.mtu })),
     mappingLog: shape.logRecords === 0 ? null
       : joinedLog(memory.workers.map(({ logHead, logWords }) => createMappingLog(shape.logRecords, logHead, logWords))),
     engine: {
