@@ -1,6 +1,7 @@
 /** `pinhole ctl` against a middlebox on loopback: what it prints, and what it answers to the shell. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,9 +11,11 @@ import { fileURLToPath } from 'node:url'
 import { InvalidArgumentError } from 'commander'
 import { createCertificates, NO_OPENSSL } from '../../../test/certificates.ts'
 import { createMiddlebox, type Middlebox, type MiddleboxOptions } from '../../../test/middlebox.ts'
-import { connect } from '../../control/simco/agent.ts'
+import { connect, MidcomError, type LocalReason } from '../../control/simco/agent.ts'
+import { asFailure } from './ctl-failure.ts'
 import { identifier, ports, protocol, seconds, server, timeout, version } from './ctl-options.ts'
 import { table } from './ctl-print.ts'
+import type { Failure } from './status.ts'
 
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url))
 const TIMEOUT_MS = 60_000
@@ -51,6 +54,9 @@ async function untilOpen(box: Middlebox, sessions: number, commands: { ended: Pr
     await new Promise((resolve) => { setTimeout(resolve, 10) })
   }
 }
+
+/** What `watch` says first, to whoever has no key. */
+const listening = ({ port }: Middlebox) => `listening to 127.0.0.1:${port} as its loopback-agent\n`
 
 const [A0, A3] = ['10.0.0.5:5004+2', '198.51.100.7:6000+2']
 const UDP_IN = ['--protocol', 'udp', '--direction', 'inbound']
@@ -121,10 +127,10 @@ test('ctl: the status tells the class of a failure', async () => {
   await new Promise((resolve) => gone.close(resolve))
   assert.deepEqual(await start(ports[1]!, ['list']).ended, {
     status: 5, stdout: '',
-    stderr: `pinhole: 127.0.0.1:${ports[1]}: the middlebox cannot be reached: connect ECONNREFUSED 127.0.0.1:${ports[1]}\n`,
+    stderr: `pinhole: nothing listens at 127.0.0.1:${ports[1]}: is the box running, with this address in midcom.simco.listen? (ECONNREFUSED)\n`,
   })
   const late = await start(ports[0]!, ['list', '--timeout', '100ms']).ended
-  assert.deepEqual([late.status, late.stderr], [9, `pinhole: 127.0.0.1:${ports[0]}: no reply in time: 100 ms\n`])
+  assert.deepEqual([late.status, late.stderr], [9, `pinhole: 127.0.0.1:${ports[0]}: no session after 100 ms: is the host up, and does a firewall let this port through?\n`])
 
   const { ctl } = await middlebox({ policy: { limits: { rules: 100, portsPerRule: 16, sessions: 16, boundPorts: 1 } } })
   const none = await ctl('reserve', '--protocol', 'udp', '--ports', '2')
@@ -157,9 +163,39 @@ test('ctl: a certificate opens the session', { skip: NO_OPENSSL }, async () => {
     agents: [{ name: 'b2bua-1', certificates: ['CN:b2bua-1'] }], listener: { tls: { ...of.box!, ca }, challenge: false },
   })
   assert.equal((await ctl('list', '--ca', 'ca.pem', '--cert', 'cert.pem', '--key', 'key.pem')).status, 0)
-  const unknown = await ctl('list', '--tls', '--cert', 'cert.pem', '--key', 'key.pem')
-  assert.equal(unknown.status, 6)
-  assert.match(unknown.stderr, /TLS does not accept the other side/)
+  const plain = await middlebox()
+  const refused: [Promise<Ended>, number, RegExp][] = [
+    [ctl('list', '--tls', '--cert', 'cert.pem', '--key', 'key.pem'), 6, /: --ca names the file of .*_SIGNATURE|_CERT/],
+    [ctl('list', '--ca', 'ca.pem'), 6, /: it wants to see a certificate: --cert and --key/],
+    [ctl('list'), 5, /does it want --tls\?/],
+    [plain.ctl('list', '--ca', 'ca.pem'), 6, /: no TLS is spoken there: leave out --tls/],
+  ]
+  for (const [ended, status, wanted] of refused) {
+    const { status: said, stderr } = await ended
+    assert.equal(said, status, stderr)
+    assert.match(stderr, /^pinhole: 127\.0\.0\.1:\d+: [^\n]*\n$/)
+    assert.match(stderr, wanted)
+  }
+})
+
+test('ctl: what the system says about a host that cannot be reached is told as what an operator can do', () => {
+  const told = (local: LocalReason, code: string) => {
+    const error = new MidcomError(local, 'connect', false, 'x', { cause: Object.assign(new Error('x'), { code }) })
+    const { status, message } = asFailure(error, 'box:7626') as Failure
+    return `${status} ${message}`
+  }
+  const cases: [LocalReason, string, string][] = [
+    ['unreachable', 'ENOTFOUND', '5 box:7626: there is no host of this name (ENOTFOUND)'],
+    ['unreachable', 'ETIMEDOUT', '5 box:7626: the host does not answer: is it up, and does a firewall let this port through? (ETIMEDOUT)'],
+    ['unreachable', 'EHOSTUNREACH', '5 box:7626: the host cannot be reached: is it up, and on this network? (EHOSTUNREACH)'],
+    ['unreachable', 'EXDEV', '5 box:7626: the middlebox cannot be reached: x'],
+    ['tls-failed', 'CERT_HAS_EXPIRED', '6 box:7626: its certificate has expired (CERT_HAS_EXPIRED)'],
+    ['tls-failed', 'ERR_TLS_CERT_ALTNAME_INVALID', '6 box:7626: its certificate is for other names than this: --server takes the name that it is for (ERR_TLS_CERT_ALTNAME_INVALID)'],
+    ['tls-failed', 'ERR_SSL_OTHER', '6 box:7626: TLS does not accept the other side: x'],
+  ]
+  for (const [local, code, wanted] of cases) assert.equal(told(local, code), wanted)
+  const lost = new MidcomError('connection-lost', 'enable', true, '', {})
+  assert.equal((asFailure(lost, 'box:7626') as Failure).message, 'enable: the connection was lost; it may have been carried out')
 })
 
 test('ctl: watch prints each change, and ends after --count', async () => {
@@ -171,18 +207,21 @@ test('ctl: watch prints each change, and ends after --count', async () => {
   await untilOpen(box, 3, [watching, asJson])
   const { rule } = await agent.enable({ protocol: 'tcp', internal: '10.0.0.5:80', external: '*', direction: 'inbound', lifetimeSec: 60 })
   await agent.delete(rule)
-  assert.deepEqual(await watching.ended, { status: 0, stdout: `rule ${rule}: 60 s\nrule ${rule}: gone\n`, stderr: '' })
+  const told = listening(box)
+  assert.deepEqual(await watching.ended, { status: 0, stdout: `rule ${rule}: 60 s\nrule ${rule}: gone\n`, stderr: told })
   assert.deepEqual(await asJson.ended, { status: 0, stdout: `{"kind":"rule","rule":${rule},"lifetimeSec":60}\n`, stderr: '' })
 })
 
 test('ctl: watch ends by a signal, and when nobody reads any more', async () => {
   const { box } = await middlebox()
   const interrupted = start(box.port, ['watch']), terminated = start(box.port, ['watch']), unread = start(box.port, ['watch'])
+  const told = [interrupted, terminated, unread].map(({ child }) => once(child.stderr, 'data'))
   await untilOpen(box, 3, [interrupted, terminated, unread])
+  await Promise.all(told)
   interrupted.child.kill('SIGINT')
   terminated.child.kill('SIGTERM')
-  assert.deepEqual(await interrupted.ended, { status: 130, stdout: '', stderr: '' })
-  assert.deepEqual(await terminated.ended, { status: 143, stdout: '', stderr: '' })
+  assert.deepEqual(await interrupted.ended, { status: 130, stdout: '', stderr: listening(box) })
+  assert.deepEqual(await terminated.ended, { status: 143, stdout: '', stderr: listening(box) })
   await untilOpen(box, 1, [unread])
   unread.child.stdout.destroy()
   const agent = await connect('127.0.0.1', box.port)
@@ -191,7 +230,18 @@ test('ctl: watch ends by a signal, and when nobody reads any more', async () => 
   toClose.push(() => clearInterval(tell))
   const { status, stderr } = await unread.ended
   clearInterval(tell)
-  assert.deepEqual({ status, stderr }, { status: 0, stderr: '' })
+  assert.deepEqual({ status, stderr }, { status: 0, stderr: listening(box) })
+})
+
+test('ctl: watch says at once to whom it listens, as which agent', async () => {
+  const key = '00112233445566778899aabbccddeeff'
+  writeFileSync(join(scratch, 'watch.key'), key)
+  const { box } = await middlebox({ agents: [{ name: 'b2bua-1', key: Buffer.from(key, 'hex') }], listener: { challenge: true } })
+  const watching = start(box.port, ['watch', '--agent', 'b2bua-1', '--key-file', 'watch.key'])
+  const [said] = await once(watching.child.stderr, 'data') as [string]
+  assert.equal(said, `listening to 127.0.0.1:${box.port} as agent b2bua-1\n`)
+  watching.child.kill('SIGTERM')
+  await watching.ended
 })
 
 test('ctl: what cannot be asked ends with status 2 before anything is sent', async () => {

@@ -2,34 +2,20 @@
 import type { Command } from 'commander'
 import { Option } from 'commander'
 import {
-  connect, MidcomError, type Agent, type DisableRequest, type EnableRequest, type Endpoint, type LocalReason, type ReserveRequest,
-  type RuleStatus,
+  connect, MidcomError, type Agent, type DisableRequest, type EnableRequest, type Endpoint, type ReserveRequest, type RuleStatus,
 } from '../../control/simco/agent.ts'
+import { asFailure } from './ctl-failure.ts'
 import {
   connectOptions, count, endpoint, identifier, identifiers, ports, protocol, seconds, server, serverText, timeout, version,
   type CtlFlags,
 } from './ctl-options.ts'
 import { capabilitiesText, eventJson, eventText, grantedText, statusText, table } from './ctl-print.ts'
-import { Failure, STATUS, type Status } from './status.ts'
+import { STATUS } from './status.ts'
 
 const SIGNAL_STATUS = { SIGINT: STATUS.interrupted, SIGTERM: STATUS.terminated }
 type Signal = keyof typeof SIGNAL_STATUS
 /** For the farewell: the answer is in our hands already. */
 const END_MS = 1000
-
-const LOCAL_STATUS: Record<LocalReason, Status> = {
-  unreachable: STATUS.connection, 'connection-lost': STATUS.connection, 'session-terminated': STATUS.connection,
-  'session-ended': STATUS.connection, 'protocol-error': STATUS.connection, aborted: STATUS.connection,
-  'tls-failed': STATUS.unauthorized, 'not-authenticated': STATUS.unauthorized, 'authentication-required': STATUS.unauthorized,
-  'too-many-requests': STATUS.exhausted, 'timed-out': STATUS.late,
-}
-/** Negative replies that are not plain refusals (RFC 4540 4.2.3). */
-const CODE_STATUS: Record<number, Status> = {
-  0x0322: STATUS.connection, 0x0325: STATUS.connection,
-  0x0323: STATUS.unauthorized, 0x0324: STATUS.unauthorized, 0x0326: STATUS.unauthorized, 0x0341: STATUS.unauthorized,
-  0x0345: STATUS.unauthorized, 0x0346: STATUS.unauthorized, 0x0351: STATUS.unauthorized,
-  0x0321: STATUS.exhausted, 0x0342: STATUS.exhausted, 0x0348: STATUS.exhausted, 0x0349: STATUS.exhausted,
-}
 
 export function registerCtl(program: Command): void {
   const ctl = program.command('ctl')
@@ -181,8 +167,11 @@ function registerReports(ctl: Command): void {
       + 'session is lost.')
     .option('--count <n>', 'end after so many changes of rules', count)
     .addHelpText('after', '\nExample:\n  pinhole ctl watch --count 1 --json')
-    .action((flags: { count?: number }, command: Command) => withAgent(command, (agent, _show, signal) =>
-      watch(agent, flags.count ?? Infinity, command.optsWithGlobals<CtlFlags>().json === true, signal), true))
+    .action((flags: { count?: number }, command: Command) => withAgent(command, (agent, _show, signal) => {
+      const all = command.optsWithGlobals<CtlFlags>()
+      if (all.json !== true) process.stderr.write(`listening to ${serverText(all.server)} ${identityText(all)}\n`)
+      return watch(agent, flags.count ?? Infinity, all.json === true, signal)
+    }, true))
 }
 
 interface ReserveFlags extends Omit<ReserveRequest, 'lifetimeSec'> { lifetime: number }
@@ -224,14 +213,10 @@ async function withAgent(
   if (heard !== null) process.exitCode = SIGNAL_STATUS[heard]
 }
 
-function asFailure(error: unknown, at: string): unknown {
-  if (!(error instanceof MidcomError)) return error
-  const { code, local, transaction, reason, detail } = error
-  const status = local !== null ? LOCAL_STATUS[local] : CODE_STATUS[code] ?? STATUS.refused
-  const what = transaction === 'connect' || transaction === 'session' ? at : transaction
-  const more = local === null ? ` (0x${code.toString(16).padStart(4, '0')})` : detail === '' ? '' : `: ${detail}`
-  const uncertain = error.uncertain ? '; it may have been carried out' : ''
-  return new Failure(status, `${what}: ${reason}${more}${uncertain}`, { cause: error })
+/** By which the middlebox knows the agent; without anything it is whoever this connection is said to be. */
+function identityText({ agent, cert }: CtlFlags): string {
+  if (agent !== undefined) return `as agent ${agent}`
+  return cert === undefined ? 'as its loopback-agent' : `as the agent of the certificate ${cert}`
 }
 
 /** Of several requests the first failure is the command's; the others have a line each. */
