@@ -50,9 +50,9 @@ interface Box {
 }
 
 let boxes = 0
-async function run(args: readonly string[] = [], config = 'lab.yaml', seed: readonly string[] = ['--seed', '1']): Promise<Box> {
+async function run(args: readonly string[] = [], config = 'lab.yaml', seed: readonly string[] = ['--seed', '1'], env: Record<string, string> = {}): Promise<Box> {
   const name = `report-${boxes++}.json`
-  const child = spawn(process.execPath, [MAIN, 'run', '--simulate', ...args, '--config', config, '--report', name, ...seed], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [MAIN, 'run', '--simulate', ...args, '--config', config, '--report', name, ...seed], { cwd: dir, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   let stdout = '', stderr = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text })
   const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
@@ -266,6 +266,38 @@ test('run --simulate: SIGHUP reads again what agents may do; who is gone loses i
   agent.close()
   const { status } = await box.end()
   assert.equal(status, 0)
+})
+
+test('run --simulate: SIGHUP where no configuration can be read, for want of a thread, changes nothing; the next one reads it', async () => {
+  write('no-threads.cjs', `const { isMainThread } = require('node:worker_threads')
+    if (!isMainThread && require('node:fs').existsSync(${JSON.stringify(inDir('no-threads'))})) throw new Error('no room for a thread')`)
+  write('no-threads', '')
+  const box = await run([], 'lab.yaml', [], { NODE_OPTIONS: `--require ${inDir('no-threads.cjs')}` })
+  const said = async (sign: RegExp) => {
+    box.child.kill('SIGHUP')
+    for (let n = 0; !sign.test(box.stderr()) && n < 500; n++) await new Promise((resolve) => { setTimeout(resolve, 10) })
+    assert.match(box.stderr(), sign)
+  }
+  await said(/^pinhole: lab\.yaml cannot be read again: no room for a thread\npinhole: lab\.yaml is not used; the box goes on as it was$/m)
+  fs.rmSync(inDir('no-threads'))
+  await said(/^reloaded what 1 agent may do/m)
+  assert.equal((await box.end()).status, 0)
+})
+
+test('run --simulate: SIGHUP and SIGUSR2 before the box is ready wait until it is', async () => {
+  write('early.cjs', `if (require('node:worker_threads').isMainThread) {
+    const { on } = process
+    process.on = function (signal, ...rest) {
+      const it = on.call(this, signal, ...rest)
+      if (signal === 'SIGUSR2') for (const early of ['SIGHUP', 'SIGUSR2']) process.kill(process.pid, early)
+      return it
+    }
+  }`)
+  const box = await run([], 'lab.yaml', [], { NODE_OPTIONS: `--require ${inDir('early.cjs')}` })
+  const isTold = () => /^up /m.test(box.stdout()) && /^reloaded what 1 agent/m.test(box.stderr())
+  for (let n = 0; !isTold() && n < 500; n++) await new Promise((resolve) => { setTimeout(resolve, 10) })
+  assert.ok(isTold(), box.stdout() + box.stderr())
+  assert.equal((await box.end()).status, 0)
 })
 
 test('run --simulate: SIGHUP replaces the firewall rules while traffic flows: what they forbid ends at once, the rest loses nothing, and a broken file changes nothing', async () => {

@@ -134,6 +134,12 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
     process.once('SIGINT', resolve)
     process.once('SIGTERM', resolve)
   })
+  // Until the box is there these are kept, for without a listener they would end it.
+  let isAskedToReload = false, isAskedToTell = false
+  let onHangup = () => { isAskedToReload = true }
+  let onQuestion = () => { isAskedToTell = true }
+  process.on('SIGHUP', () => { onHangup() })
+  process.on('SIGUSR2', () => { onQuestion() })
   const box = await startBox(options)
   const reader = createConfigReader()
   let asked = 0
@@ -151,36 +157,36 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
         + 'doors and all other settings count from the next start')
       if (live !== null) tellUnmoved(flags, live.config.interfaces!, next.interfaces, log)
     } catch (error) {
-      if (!(error instanceof ConfigError)) throw error
-      process.stderr.write(`${error.message}\npinhole: ${flags.config} is not used; the box goes on as it was\n`)
+      // Of the system: no thread, no memory, no file descriptors. A box does not end for want of them.
+      const why = error instanceof ConfigError ? error.message
+        : `pinhole: ${flags.config} cannot be read again: ${(error as Error).message}`
+      process.stderr.write(`${why}\npinhole: ${flags.config} is not used; the box goes on as it was\n`)
     }
   }
-  const onHangup = () => { void reload() }
-  process.on('SIGHUP', onHangup)
   const context = { version: command.parent?.version() ?? 'unknown', configFile: flags.config ?? null }
   function tell(result: BoxResult, file: string | undefined): void {
     const report = createRunReport(options, result, context)
     told.write(runSummary(report) + '\n')
     if (file !== undefined) writeReport(file, JSON.stringify(report, null, 2) + '\n')
   }
-  const onQuestion = () => {
+  onQuestion = () => {
     try {
       tell(box.soFar(), flags.report === '-' ? undefined : flags.report)
     } catch (error) {
-      if (!(error instanceof Failure)) throw error
-      process.stderr.write(`pinhole: ${error.message}\n`)
+      process.stderr.write(`pinhole: ${(error as Error).message}\n`)
     }
   }
-  process.on('SIGUSR2', onQuestion)
   const path = box.links.length === 0 ? [] : [box.links.join(' to ')]
   // Whoever reads records or a report gets nothing else there.
   const told = flags.report === '-' || flags.logMappings === '-' ? process.stderr : process.stdout
   const ready = `ready: ${[...path, ...box.doors].join(', ') || 'no door'}\n`
   ;(flags.logMappings === '-' ? process.stderr : process.stdout).write(ready)
+  onHangup = () => { void reload() }
+  if (isAskedToReload) onHangup()
+  if (isAskedToTell) onQuestion()
   await stopped
+  onHangup = onQuestion = () => { /* it ends */ }
   const result = await box.stop()
-  process.off('SIGHUP', onHangup)
-  process.off('SIGUSR2', onQuestion)
   reader.close()
   tell(result, flags.report)
 }

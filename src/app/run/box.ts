@@ -160,14 +160,16 @@ export async function startBox(options: BoxOptions): Promise<Box> {
   return {
     links: path.links, doors,
     reload(next) {
+      // Whatever of it cannot be used shows before anything has changed.
+      const decides = composeAuthorizer(next, pdp), access = composeSnmpAccess(next.midcom)
       const { rules } = next.firewall
       path.replaceRules(rules, turns, (ended) => {
         log.line(`firewall: ${counted(rules.length, 'rule counts', 'rules count')}, ${counted(ended, 'flow')} ended`)
       })
-      authorizer = composeAuthorizer(next, pdp)
+      authorizer = decides
       pdp?.forget()
       policy?.authorizationChanged()
-      snmp?.server.setAccess(composeSnmpAccess(next.midcom))
+      snmp?.server.setAccess(access)
       for (const { name } of known) {
         if (!next.midcom.agents.some((agent) => agent.name === name)) policy?.terminateSessions(name, 'authorization')
       }
@@ -178,7 +180,8 @@ export async function startBox(options: BoxOptions): Promise<Box> {
       // Packets of interfaces go on until agents have what they are owed.
       path.stopCapture(turns)
       await Promise.all([server?.close(), snmp?.server.close()])
-      await journal?.close()
+      // What it wrote is on the disk; the summary is still owed.
+      await journal?.close().catch((error: unknown) => { complain(`midcom.state: ${(error as Error).message}`) })
       pdp?.close()
       clearInterval(telling)
       path.refresh()

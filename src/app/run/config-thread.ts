@@ -15,7 +15,7 @@ parentPort!.on('message', ({ id, path }: Question) => {
     for (let n = 0; n < rules.length; n += RULES_IN_MESSAGE) answer({ id, rules: rules.slice(n, n + RULES_IN_MESSAGE) })
     answer({ id, config: { ...config, firewall: { ...config.firewall, rules: [] } } })
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
+    if (!(error instanceof ConfigError)) return answer({ id, failure: error instanceof Error ? error.message : String(error) })
     const { code, file, problems, message } = error
     answer({ id, fault: { code, file, problems, message } })
   }
