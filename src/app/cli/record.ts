@@ -52,6 +52,7 @@ export function registerRecord(program: Command): void {
 It ends by SIGINT or SIGTERM, --count or --duration, or with the box: status 0, whole files, and a summary. Status 2: the filter or
 an option cannot be used; 4: a file cannot be written; 5: no such box, or it went without a word, and files hold what came before.
 Frames wait in 16 MiB of memory; what finds no room there is lost and counted, in the summary and in the last file.
+A pipe may be the output: what its reader is too slow for is lost and counted likewise, and when it goes the recording ends.
 Files of --size and --seconds are named as dumpcap names them: lab_00001_20261129193000.pcapng.
 
 Filter: host, net, port, portrange, proto, tcp, udp, icmp, icmp6, ip, ip6, arp, ether host, vlan, src and dst, less, greater,
@@ -121,6 +122,7 @@ async function run(words: string[], flags: RecordFlags): Promise<void> {
   if (flags.write === '-' && isRing) throw new Failure(STATUS.usage, 'standard output is one file: no --size or --seconds')
   if (!isRing) checkOutputs({ capture: null, config: null }, [flags.write])
   const door = await openDoor(flags.box)
+  const over = new AbortController()
   let files: RecordFiles
   try {
     // A box that refuses leaves files as they are.
@@ -128,7 +130,7 @@ async function run(words: string[], flags: RecordFlags): Promise<void> {
     files = openRecordFiles({
       path: flags.write, files: flags.files ?? Infinity,
       sizeBytes: flags.size ?? Infinity, ageMs: (flags.seconds ?? Infinity) * 1000, count: flags.count ?? Infinity,
-      nowMs: () => Date.now(),
+      nowMs: () => Date.now(), signal: over.signal,
     })
   } catch (error) {
     door.close()
@@ -140,7 +142,10 @@ async function run(words: string[], flags: RecordFlags): Promise<void> {
     if (isEnding) return
     isEnding = true
     door.finish()
-    timer = setTimeout(door.close, LAST_MS)
+    timer = setTimeout(() => {
+      over.abort()
+      door.close()
+    }, LAST_MS)
   }
   // Once: a second signal has its usual effect.
   process.once('SIGINT', finish)
@@ -149,7 +154,7 @@ async function run(words: string[], flags: RecordFlags): Promise<void> {
   let summary: RecordSummary
   try {
     process.stderr.write(`recording ${door.greeting.links.join(' to ')}\n`)
-    for await (const piece of door.data()) if (!files.take(piece)) finish()
+    for await (const piece of door.data()) if (!await files.take(piece)) finish()
   } catch (error) {
     // A box that is killed resets the connection.
     if (error instanceof Failure || (error as NodeJS.ErrnoException).code === undefined) throw error
@@ -168,6 +173,6 @@ async function run(words: string[], flags: RecordFlags): Promise<void> {
 
 function summaryText({ packets, bytes, files, deletedFiles, lostPackets }: RecordSummary): string {
   const deleted = deletedFiles === 0 ? '' : `, ${grouped(deletedFiles)} deleted`
-  const where = files.length === 1 ? files[0]! : `${files.length} files from ${files[0]!} on`
+  const where = files[0] === '-' ? 'standard output' : files.length === 1 ? files[0]! : `${files.length} files from ${files[0]!} on`
   return `${counted(packets, 'frame')}, ${counted(bytes, 'byte')} in ${where}${deleted}; ${grouped(lostPackets)} lost`
 }

@@ -1,9 +1,11 @@
 /**
  * A recording into files: one, or a ring of which the oldest make room, named as dumpcap names them. It cuts the stream of pcapng
  * between blocks, and begins each file with the same description of section and interfaces, so that each can be read by itself.
+ * A pipe may be the one file: while its reader is slower, nothing is taken from the box, which loses frames and counts them.
  */
 import * as fs from 'node:fs'
 import * as path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { systemReason } from '../../phy/capture-error.ts'
 import { BLOCK_ENHANCED_PACKET, BLOCK_INTERFACE_STATISTICS } from '../../phy/pcapng.ts'
 import { lostInStatistics } from '../../phy/recording.ts'
@@ -21,6 +23,8 @@ export interface RecordFilesOptions {
   count: number
   /** Milliseconds since 1970. */
   nowMs: () => number
+  /** Is a pipe that nobody reads given up? Absent: never. */
+  signal?: AbortSignal
 }
 
 export interface RecordSummary {
@@ -37,12 +41,16 @@ export interface RecordSummary {
 }
 
 export interface RecordFiles {
-  /** Takes a piece of the stream. False: there are as many packets as were asked for. Throws `Failure`. */
-  take(piece: Buffer): boolean
+  /** Takes a piece of the stream. False: nobody wants more, or there are as many packets as were asked for. Throws `Failure`. */
+  take(piece: Buffer): Promise<boolean>
   close(): RecordSummary
 }
 
 const LEAST_BLOCK_BYTES = 12
+/** A pipe that is full is tried again after that. */
+const FULL_MS = 5
+/** Of a FIFO, neither opening nor writing holds up whoever asks for the end. */
+const OPEN = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_TRUNC | fs.constants.O_NONBLOCK
 
 /** Opens the first file. Throws `Failure`. */
 export function openRecordFiles(options: RecordFilesOptions): RecordFiles {
@@ -55,6 +63,8 @@ export function openRecordFiles(options: RecordFilesOptions): RecordFiles {
   let fileBytes = 0, filePackets = 0, sinceMs = 0
   let packets = 0, bytes = 0, lostPackets = 0
   let isWhole = false
+  /** The reader of a pipe has gone, with what it wanted. */
+  let isUnread = false
   let head: Buffer = Buffer.alloc(0)
   let rest: Buffer = Buffer.alloc(0)
 
@@ -62,32 +72,41 @@ export function openRecordFiles(options: RecordFilesOptions): RecordFiles {
     try {
       return work()
     } catch (error) {
-      throw new Failure(STATUS.output, `cannot ${what} ${name}: ${systemReason(error as NodeJS.ErrnoException)}`, { cause: error })
+      throw failure(what, error as NodeJS.ErrnoException)
     }
+  }
+
+  function failure(what: string, cause: NodeJS.ErrnoException): Failure {
+    const why = cause.code === 'ENXIO' ? 'nobody reads this pipe: start its reader first' : systemReason(cause)
+    return new Failure(STATUS.output, `cannot ${what} ${options.path === '-' ? 'standard output' : name}: ${why}`, { cause })
   }
 
   function open(): void {
     sinceMs = nowMs()
     name = isRing ? ringName(options.path, ++opened, new Date(sinceMs)) : options.path
-    fd = options.path === '-' ? 1 : tried('write', () => fs.openSync(name, 'w'))
+    fd = options.path === '-' ? 1 : tried('write', () => fs.openSync(name, OPEN, 0o666))
     files.push(name)
     fileBytes = filePackets = 0
-    write(head)
     if (files.length <= options.files) return
-    fs.rmSync(files.shift()!, { force: true })
+    const oldest = files.shift()!
+    tried(`delete ${oldest} for`, () => { fs.rmSync(oldest, { force: true }) })
     deletedFiles++
   }
 
-  function write(piece: Buffer): void {
-    for (let at = 0; at < piece.length;) {
+  async function write(piece: Buffer): Promise<void> {
+    for (let at = 0; at < piece.length && !isUnread;) {
       try {
         at += fs.writeSync(fd, piece, at)
       } catch (error) {
-        // A pipe whose reader is slower.
-        if ((error as NodeJS.ErrnoException).code === 'EAGAIN') continue
-        throw new Failure(STATUS.output, `cannot write ${name}: ${systemReason(error as NodeJS.ErrnoException)}`, { cause: error })
+        const { code } = error as NodeJS.ErrnoException
+        if (code === 'EPIPE') isUnread = true
+        else if (code !== 'EAGAIN') throw failure('write', error as NodeJS.ErrnoException)
+        else if (options.signal?.aborted === true) {
+          throw new Failure(STATUS.output, `nobody reads ${options.path === '-' ? 'standard output' : name}: the end of the recording is lost`)
+        } else await sleep(FULL_MS)
       }
     }
+    if (isUnread) return
     fileBytes += piece.length
     bytes += piece.length
   }
@@ -103,7 +122,7 @@ export function openRecordFiles(options: RecordFilesOptions): RecordFiles {
 
   open()
   return {
-    take(piece) {
+    async take(piece) {
       const all = rest.length === 0 ? piece : Buffer.concat([rest, piece])
       // Blocks from `from` on are whole and not written yet.
       let from = 0, at = 0
@@ -114,14 +133,15 @@ export function openRecordFiles(options: RecordFilesOptions): RecordFiles {
         const end = at + blockBytes
         if (type === BLOCK_ENHANCED_PACKET) {
           if (packets === count) {
-            write(all.subarray(from, at))
+            await write(all.subarray(from, at))
             from = end
           } else {
             if (isRing && isDue(at - from + blockBytes)) {
-              write(all.subarray(from, at))
+              await write(all.subarray(from, at))
               from = at
               closeFile()
               open()
+              await write(head)
             }
             packets++
             filePackets++
@@ -132,9 +152,9 @@ export function openRecordFiles(options: RecordFilesOptions): RecordFiles {
         } else if (packets === 0) head = Buffer.concat([head, all.subarray(at, end)])
         at = end
       }
-      write(all.subarray(from, at))
+      await write(all.subarray(from, at))
       rest = Buffer.from(all.subarray(at))
-      return packets < count
+      return packets < count && !isUnread
     },
     close() {
       closeFile()

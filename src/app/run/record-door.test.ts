@@ -177,6 +177,30 @@ test('door: a request that cannot be understood is answered, or the line is clos
   client.close()
 })
 
+test('door: a request that comes in pieces, down to single octets, is the request', async (t) => {
+  const { path, pass } = await setUp(t), request = `${JSON.stringify({ ...ALL, filter: 'udp port 53' })}\n`, cut = request.indexOf('port')
+  const octets = [...request]
+  for (const pieces of [[request.slice(0, cut), request.slice(cut)], [request.slice(0, -1), '\n'], octets]) {
+    let said = Buffer.alloc(0)
+    const socket = createConnection({ path, allowHalfOpen: true }), ended = new Promise<void>((resolve) => socket.once('end', () => resolve()))
+    socket.on('data', (piece: Buffer) => { said = Buffer.concat([said, piece]) })
+    for (const piece of pieces) {
+      socket.write(piece)
+      // Each leaves by itself, and is read by itself.
+      await sleep(2)
+    }
+    const lines = () => said.toString('latin1').split('\n')
+    for (let n = 0; lines().length < 3 && n < 500; n++) await sleep(10)
+    assert.deepEqual(JSON.parse(lines()[1]!), { ok: true })
+    for (const port of [52, 53, 54]) pass(port)
+    socket.end()
+    await ended
+    socket.destroy()
+    const { packets, statistics } = readRecording(said.subarray(said.indexOf(10, said.indexOf(10) + 1) + 1))
+    assert.deepEqual([packets.length, statistics[0]!.received], [1, 3])
+  }
+})
+
 test('door: sixteen may be connected; one more is turned away, and served when another has gone', async (t) => {
   const { path } = await setUp(t)
   const clients: Awaited<ReturnType<typeof openDoor>>[] = []
