@@ -11,7 +11,7 @@ import { createSimcoServer } from '../../control/simco/server.ts'
 import type { Policy } from '../../policy/api.ts'
 import { digest, type Config } from './config.ts'
 import { checkConfig, ConfigError, defaultConfig, loadConfig } from './load.ts'
-import { durationToText, parseCount, parseDuration } from './quantity.ts'
+import { countToText, durationToText, parseCount, parseDuration } from './quantity.ts'
 import { SCHEMA, settings } from './schema.ts'
 import type { SectionList, Setting } from './setting.ts'
 import { labTemplate, limits, template } from './template.ts'
@@ -284,6 +284,19 @@ test('config: what `init` says that a setting may be, it may be, and nothing les
     }
   }
   assert.ok(ranges > 60, `${ranges}`)
+})
+
+test('config: counts stand in what `init` prints as they are written, in k and M where they are whole in them, beside and as a value', () => {
+  for (const [path, { default: fallback, 'x-value': rule }] of settings()) {
+    if (rule?.kind !== 'count') continue
+    for (const written of [fallback, rule.min, rule.max]) {
+      if (written === undefined) continue
+      const parsed = parseCount(written as string | number)
+      assert.ok(parsed.ok && String(written) === countToText(parsed.value), `${path}: ${String(written)}`)
+    }
+  }
+  assert.match(template(), /^ +# 256k to 256M bytes; default 1M\n +queued-bytes: 1M$/m)
+  assert.deepEqual([0, 1, 1000, 1024, 196_608, 1_048_576, 1_049_600].map(countToText), ['0', '1', '1000', '1k', '192k', '1M', '1025k'])
 })
 
 test('config: what `init --lab` prints can be used, and says which values are not the default', () => {

@@ -67,6 +67,12 @@ export function parseCount(written: string | number): Parsed<number> {
     COUNT.test(plain) ? `did you mean ${plain}?` : 'write a whole number, with k for 1024 or M for 1048576 if you like')
 }
 
+/** The shortest text that `parseCount` reads as `n`. */
+export function countToText(n: number): string {
+  if (n === 0 || n % 1024 !== 0) return String(n)
+  return n % (1024 * 1024) === 0 ? `${n / (1024 * 1024)}M` : `${n / 1024}k`
+}
+
 /** Ports from `first` to `last`, both included. */
 export interface Ports {
   first: number

@@ -85,8 +85,8 @@ const FAULTY: [what: string, text: string, expected: string[]][] = [
   ['counts out of range',
     'limits:\n  flows: 5M\n  fragment-datagrams: 0\n  fragment-hold: -1\n  icmp-errors-per-second: 1000001\n', [
       '2:10: limits.flows: 5M is too many (16 to 4M flows); write 4M',
-      '3:23: limits.fragment-datagrams: 0 is too few (1 to 65536 datagrams); write 1',
-      '4:18: limits.fragment-hold: -1 is too few (0 to 4096 fragments); write 0',
+      '3:23: limits.fragment-datagrams: 0 is too few (1 to 64k datagrams); write 1',
+      '4:18: limits.fragment-hold: -1 is too few (0 to 4k fragments); write 0',
       '5:27: limits.icmp-errors-per-second: 1000001 is too many (0 to 1000000 errors a second); write 1000000']],
   ['counts that are none', 'limits:\n  flows: 256K\n  fragment-hold: 1.5\n  fragment-datagrams: 1,000\n', [
     "2:10: limits.flows: '256K' is not a count; did you mean 256k?",

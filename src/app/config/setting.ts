@@ -2,7 +2,7 @@
  * What a setting is, as a piece of JSON Schema (draft 7), and short ways to write one down. Standard keywords say what a
  * schema can say; `x-value` names the grammar of a text and its limits, which only our checker reads.
  */
-import { COUNT_PATTERN, DURATION_PATTERN, PORTS_PATTERN } from './quantity.ts'
+import { countToText, COUNT_PATTERN, DURATION_PATTERN, parseCount, PORTS_PATTERN } from './quantity.ts'
 
 /** What a text means, and the least and the most it may be, both as they are written in the file. */
 export interface ValueRule {
@@ -109,10 +109,18 @@ export function duration(
 export function count(
   fallback: number | string, min: string, max: string, unit: string, description: string, more: Duration = {},
 ): Setting {
+  const usual = shortest(fallback)
   return {
-    type: ['integer', 'string'], description, default: fallback, examples: [fallback], pattern: COUNT_PATTERN,
-    'x-value': { kind: 'count', min, max, unit, ...more },
+    type: ['integer', 'string'], description, default: usual, examples: [usual], pattern: COUNT_PATTERN,
+    'x-value': { kind: 'count', min: String(shortest(min)), max: String(shortest(max)), unit, ...more },
   }
+}
+
+/** As people write it in the file: in k and M where it is whole in them. */
+function shortest(count: number | string): number | string {
+  const parsed = parseCount(count)
+  const text = parsed.ok ? countToText(parsed.value) : String(count)
+  return /^\d+$/.test(text) ? Number(text) : text
 }
 
 export function flag(fallback: boolean, description: string): Setting {
