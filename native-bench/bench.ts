@@ -8,6 +8,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { Command, InvalidArgumentError } from 'commander'
+import { HELP } from '../src/app/cli/help.ts'
+import { checkOutputs } from '../src/app/cli/outputs.ts'
+import { systemReason } from '../src/phy/capture-error.ts'
 import type { Runner } from './child.ts'
 import { digestOfFiles, roomyDirectory } from './inputs.ts'
 import { changedParameters, compareResults, obstacles } from './compare.ts'
@@ -54,6 +57,7 @@ const program = new Command('bench')
   .option('--targets', 'hold the figures against the targets of the project')
   .option('--list', 'name the rows and end')
   .addHelpText('after', STATUS_HELP)
+  .configureHelp(HELP)
   .configureOutput({ outputError: (text, write) => write(text) })
   .exitOverride(error => process.exit(error.exitCode === 0 ? STATUS.ok : STATUS.usage))
   .parse()
@@ -128,7 +132,7 @@ function readOld(path: string): BenchResult {
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as BenchResult
   } catch (error) {
-    fail(`cannot read ${path}: ${(error as Error).message}`)
+    fail(`cannot read ${path}: ${systemReason(error as NodeJS.ErrnoException)}`)
   }
 }
 
@@ -144,10 +148,17 @@ async function main(): Promise<number> {
   }
   const rounds = flags.rounds ?? (quick ? 3 : 7)
   const old = flags.compare === undefined ? null : readOld(flags.compare)
+  try {
+    // Before an hour is spent on it.
+    mkdirSync(dirname(flags.json), { recursive: true })
+    checkOutputs({ capture: null, config: null }, [flags.json])
+  } catch (error) {
+    fail(`${flags.json}: ${systemReason(error as NodeJS.ErrnoException)}`)
+  }
   const compiler = buildBaseline()
   const result = newResult(rounds, quick, compiler)
   if (old !== null) {
-    // Before an hour is spent on it.
+    // Before, too.
     const named = { ...result, rows: rows.map(row => rowResult(row, [], [], null)) }
     const why = [...obstacles(old, result), ...changedParameters(old, named)]
     if (why.length > 0) fail(`${flags.compare} cannot be compared:\n  ${why.join('\n  ')}`)
@@ -157,7 +168,6 @@ async function main(): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130))
   for (const row of rows) result.rows.push(await measure(row, rounds, compiler !== null, directory))
 
-  mkdirSync(dirname(flags.json), { recursive: true })
   writeFileSync(flags.json, JSON.stringify(result, null, 2) + '\n')
   console.log(resultText(result))
   let status: number = STATUS.ok

@@ -178,3 +178,20 @@ test('docs: every file, script of npm and option that they name is there', () =>
     for (const [name] of text.matchAll(/(?<![\w-])--[a-z][\w-]*/g)) assert.ok(options.has(name), `${file}: ${name}`)
   }
 })
+
+test('docs: every link in a document that the package ships leads to a file that it ships', () => {
+  const { status, stdout, stderr } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { encoding: 'utf8' })
+  assert.equal(status, 0, stderr)
+  const [{ files }] = JSON.parse(stdout) as [{ files: { path: string }[] }], shipped = files.map(({ path }) => path)
+  let links = 0
+  for (const file of shipped.filter((path) => path.endsWith('.md'))) {
+    const text = read(file).replace(/```[\s\S]*?```|`[^`\n]*`/g, '')
+    const documents = quoted(read(file)).filter((name) => /^[\w./-]+\/[\w.-]+\.md$/.test(name) && existsSync(name))
+    for (const [, to] of text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) if (!/^\w+:/.test(to)) documents.push(join(dirname(file), to))
+    for (const to of documents) {
+      links++
+      assert.ok(shipped.some((path) => path === to || path.startsWith(`${to.replace(/\/$/, '')}/`)), `${file}: ${to} is not in the package`)
+    }
+  }
+  assert.ok(links > 20, `${links}`)
+})

@@ -1,6 +1,7 @@
 /** `pinhole bench report`: results as one HTML file. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { systemReason } from '../../src/phy/capture-error.ts'
 import { SCHEMA, type BenchResult } from '../result.ts'
 import { page } from './page.ts'
 
@@ -26,7 +27,7 @@ function read(file: string): BenchResult {
   try {
     result = JSON.parse(readFileSync(file, 'utf8')) as BenchResult
   } catch (error) {
-    fail(STATUS.usage, `cannot read ${file}: ${(error as Error).message}`)
+    fail(STATUS.usage, `cannot read ${file}: ${systemReason(error as NodeJS.ErrnoException)}`)
   }
   if (result.schema === SCHEMA) return result
   fail(STATUS.usage, `${file} is no result of this version: its schema is ${result.schema}, not ${SCHEMA}`)
@@ -36,5 +37,5 @@ const { output } = program.opts<{ output: string }>(), html = page((program.proc
 try {
   writeFileSync(output === '-' ? 1 : output, html)
 } catch (error) {
-  fail(STATUS.output, (error as Error).message)
+  fail(STATUS.output, `cannot write ${output}: ${systemReason(error as NodeJS.ErrnoException)}`)
 }

@@ -66,3 +66,13 @@ test('pinhole bench report: writes the page, and names a file that is no result'
     rmSync(directory, { recursive: true, force: true })
   }
 })
+
+test('helps show no empty defaults, and a file that is not there is told in our words', () => {
+  const by = (script: string, ...args: string[]) => spawnSync(process.execPath, [join(ROOT, 'build/native-bench', script), ...args], { encoding: 'utf8' })
+  for (const script of ['bench.js', 'revisions/compare.js', 'report/main.js']) assert.doesNotMatch(by(script, '--help').stdout, /default: \[\]/, script)
+  for (const [script, ...args] of [['report/main.js', 'absent.json'], ['bench.js', '--only', 'lookup/', '--compare', 'absent.json']] as const) {
+    const { status, stderr } = by(script, ...args)
+    assert.equal(status, 2)
+    assert.match(stderr, /^bench(?: report)?: cannot read absent\.json: no such file or directory \(ENOENT\)\n$/)
+  }
+})

@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { HELP } from '../../src/app/cli/help.ts'
 import { ROOT } from '../child.ts'
 import { digestOfFiles, roomyDirectory } from '../inputs.ts'
 import { machineInfo } from '../result.ts'
@@ -82,10 +83,10 @@ const program = new Command('pinhole bench compare')
   .option('--markdown <file>', 'write a summary for a pull request')
   .option('--benchmark-json <file>', 'write figures of HEAD for github-action-benchmark (customSmallerIsBetter)')
   .addHelpText('after', STATUS_HELP)
+  .configureHelp(HELP)
   .configureOutput({ outputError: (text, write) => write(text) })
   .exitOverride(error => process.exit(error.exitCode === 0 ? STATUS.ok : STATUS.usage))
   .parse()
-program.options.find(({ long }) => long === '--only')!.defaultValue = undefined
 const flags = program.opts<Flags>()
 // Bound once both are built: to build, all may be used.
 let processors: Processors | null = null

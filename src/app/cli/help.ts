@@ -1,7 +1,7 @@
 /** How every command of the program shows its help and its errors. */
 import { Help, type Command, type HelpConfiguration, type Option } from 'commander'
 
-const HELP: HelpConfiguration = {
+export const HELP: HelpConfiguration = {
   showGlobalOptions: true,
   optionDescription(option: Option) {
     // An option that may be given several times begins with an empty list, which tells nobody anything.
