@@ -161,6 +161,30 @@ test('run --simulate: SIGUSR2 tells what the box has done until now, in the repo
   assert.ok(report.packets > packets)
 })
 
+test('run --simulate CAPTURE: without a configuration, or with one without agents, packets pass by it, and no door is open', async () => {
+  write('few.pcap', encodePcap(Array.from({ length: 30 }, (_, n) => ({
+    data: buildPacket({ link: 'ethernet', proto: 'udp', src: '10.0.0.5', srcPort: 5000 + n, dst: '198.51.100.7', dstPort: 53 }), sec: 1, nsec: n,
+  }))))
+  write('plain.yaml', 'inside: [10.0.0.0/8]\n')
+  for (const more of [[], ['--config', 'plain.yaml']]) {
+    const child = spawn(process.execPath, [MAIN, 'run', '--simulate', 'few.pcap', ...more], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
+    let stdout = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })
+    const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
+    const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
+    for (let n = 0; !/ 30 packets, /.test(stdout) && n < 500; n++) {
+      if (stdout.startsWith('ready: ')) child.kill('SIGUSR2')
+      await new Promise((resolve) => { setTimeout(resolve, 20) })
+    }
+    child.kill('SIGTERM')
+    assert.equal(await ended, 0)
+    clearTimeout(timer)
+    assert.match(stdout, /^ready: no door\n/)
+    assert.match(stdout, /^out +inside 0 packets, 0 bytes, outside 30 packets/m)
+    assert.match(stdout, /^flows +30 opened, 0 expired, 0 evicted, 30 alive/m)
+  }
+})
+
 // @req RFC6888 REQ-15
 test('run --simulate: a box draws its seed and tells it, so that its ports cannot be foretold and its run can be repeated (RFC 6888 REQ-15)', async () => {
   const seeds = []

@@ -32,7 +32,8 @@ const SYSTEM: Record<string, (at: string) => string> = {
 /** The same of TLS; the first that matches the code. */
 const TLS: [RegExp, string][] = [
   [/^(DEPTH_ZERO_)?SELF_SIGNED/, 'its certificate is signed by itself, or by an authority of its own: --ca names the file of that'],
-  [/^UNABLE_TO_(GET_ISSUER|VERIFY_LEAF)/, 'no authority that is trusted here has signed its certificate: --ca names the file of the one that has'],
+  [/^UNABLE_TO_(GET_ISSUER|VERIFY_LEAF)/,
+    'no authority that is trusted here has signed its certificate: --ca names the file of the one that has'],
   [/^CERT_HAS_EXPIRED/, 'its certificate has expired'],
   [/^CERT_NOT_YET_VALID/, 'its certificate is not valid yet: compare the clocks'],
   [/ALTNAME_INVALID/, 'its certificate is for other names than this: --server takes the name that it is for'],
@@ -56,7 +57,8 @@ function meaning({ local, transaction, cause, detail }: MidcomError, at: string)
   if (local === 'unreachable' || local === 'connection-lost') {
     const known = SYSTEM[code]?.(at)
     if (known !== undefined) return `${known} (${code})`
-    return local === 'connection-lost' ? `${at}: the connection was closed at once: does SIMCO listen there, and does it want --tls?` : null
+    if (local === 'unreachable') return null
+    return `${at}: the connection was closed at once: does SIMCO listen there, and does it want --tls?`
   }
   if (local === 'timed-out') return `${at}: no session after ${detail}: is the host up, and does a firewall let this port through?`
   if (local !== 'tls-failed') return null

@@ -54,7 +54,8 @@ export function registerRun(program: Command): void {
     .summary('run a box between two interfaces, or one without interfaces')
     .description('Run a box until it is told to stop: between two interfaces, or with --simulate without any. Its doors are '
       + 'open for MIDCOM agents if the configuration says so.')
-    .argument('[capture]', 'with --simulate: pcap or pcapng, plain or gzip: packets to forward; without it there are none')
+    .argument('[capture]', 'with --simulate: pcap or pcapng, plain or gzip: packets to forward, by the defaults if there is no '
+      + 'configuration; without it there are none')
     .option('--config <file>', 'YAML configuration')
     .option('--inside <interface,address>', 'the inside interface and its addresses, as in in0,10.0.0.1/24, or in0:7,10.0.0.1/24 '
       + 'for VLAN 7 of it, repeatable; with --simulate a prefix of the inside network. Instead of those of the configuration',
@@ -92,6 +93,7 @@ must not forward between them, and must not have addresses of the pool: the box 
 Examples:
   pinhole run --inside in0,10.0.0.1/24 --outside out0,203.0.113.1/24 --pool 203.0.113.1-203.0.113.4 --gateway 203.0.113.254
   pinhole init --lab -o lab.yaml && pinhole run --simulate --config lab.yaml
+  pinhole run --simulate capture.pcap
   pinhole run --simulate capture.pcap --loop forever --config lab.yaml`)
     .action(run)
   const option = program.commands.at(-1)?.options.find(({ long }) => long === '--pace')
@@ -222,11 +224,12 @@ function simulated(capture: string | undefined, flags: RunFlags): Setup {
     if (isGiven) throw new Failure(STATUS.usage, `--${option} is for interfaces, and with --simulate there are none`)
   }
   if (capture !== undefined) checkCapture(capture)
-  if (flags.config === undefined) {
-    throw new Failure(STATUS.usage, 'a configuration is needed: `pinhole init --lab -o lab.yaml` makes one for --config')
+  if (flags.config === undefined && capture === undefined) {
+    throw new Failure(STATUS.usage, 'a configuration is needed: `pinhole init --lab -o lab.yaml` makes one for --config; '
+      + 'or name a capture, which needs none')
   }
-  const config = loadConfig(flags.config)
-  if (!config.midcom.enabled) {
+  const config = flags.config === undefined ? defaultConfig() : loadConfig(flags.config)
+  if (!config.midcom.enabled && capture === undefined) {
     throw new Failure(STATUS.usage, `${flags.config}: midcom.enabled is false, so nobody could do anything with this box`)
   }
   const inside = flags.inside.map((text) => {

@@ -76,9 +76,13 @@ export function openRecordFiles(options: RecordFilesOptions): RecordFiles {
     }
   }
 
+  function shown(): string {
+    return options.path === '-' ? 'standard output' : name
+  }
+
   function failure(what: string, cause: NodeJS.ErrnoException): Failure {
     const why = cause.code === 'ENXIO' ? 'nobody reads this pipe: start its reader first' : systemReason(cause)
-    return new Failure(STATUS.output, `cannot ${what} ${options.path === '-' ? 'standard output' : name}: ${why}`, { cause })
+    return new Failure(STATUS.output, `cannot ${what} ${shown()}: ${why}`, { cause })
   }
 
   function open(): void {
@@ -102,7 +106,7 @@ export function openRecordFiles(options: RecordFilesOptions): RecordFiles {
         if (code === 'EPIPE') isUnread = true
         else if (code !== 'EAGAIN') throw failure('write', error as NodeJS.ErrnoException)
         else if (options.signal?.aborted === true) {
-          throw new Failure(STATUS.output, `nobody reads ${options.path === '-' ? 'standard output' : name}: the end of the recording is lost`)
+          throw new Failure(STATUS.output, `nobody reads ${shown()}: the end of the recording is lost`)
         } else await sleep(FULL_MS)
       }
     }
