@@ -17,7 +17,8 @@ import { createLiveTraffic, liveBytes, type LiveContext, type LiveTraffic, type 
 import { watchLinks, type LinkWatch } from './link-watch.ts'
 
 export interface LiveReport {
-  links: { name: string; counters: Record<DeviceCounter, number> }[]
+  /** `driver`, as in `packet` or `xdpdrv, copied`: for people. */
+  links: { name: string; driver: string; mtu: number; counters: Record<DeviceCounter, number> }[]
   counters: Record<LiveCounter, number>
 }
 
@@ -120,7 +121,10 @@ export function createLive(prepared: Omit<Prepared, 'driverName'>, counters = cr
       return traffic
     },
     report: () => ({
-      links: devices.map((device) => ({ name: device.name, counters: byName(DEVICE_COUNTERS, device.counters()) })),
+      links: devices.map((device) => {
+        const { name, driver, mtu } = device
+        return { name, driver, mtu, counters: byName(DEVICE_COUNTERS, device.counters()) }
+      }),
       counters: byName(LIVE_COUNTERS, counters),
     }),
     close() {

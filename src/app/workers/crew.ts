@@ -272,7 +272,8 @@ export function openCrew(options: CrewOptions): PacketPath {
   function interfacesReport(): LiveReport {
     return {
       links: ends.map((link, side) => ({
-        name: linkName(link), counters: sums<DeviceCounter>(DEVICE_COUNTERS, memory.workers.map(({ devices }) => devices[side]!)),
+        name: linkName(link), driver: live.driverName, mtu: link.mtu,
+        counters: sums<DeviceCounter>(DEVICE_COUNTERS, memory.workers.map(({ devices }) => devices[side]!)),
       })),
       counters: sums<LiveCounter>(LIVE_COUNTERS, memory.workers.map((one) => one.live)),
     }
