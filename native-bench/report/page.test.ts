@@ -60,7 +60,7 @@ test('pinhole bench report: writes the page, and names a file that is no result'
     assert.match(old.stderr, /old\.json is no result of this version: its schema is pinhole-bench\/1/)
     const absent = report(file('none.json'))
     assert.equal(absent.status, 2)
-    assert.match(absent.stderr, /cannot read .*none\.json: ENOENT/)
+    assert.match(absent.stderr, /cannot read .*none\.json: no such file or directory \(ENOENT\)/)
     assert.equal(report(file('good.json'), '-o', join(directory, 'no', 'where.html')).status, 4)
   } finally {
     rmSync(directory, { recursive: true, force: true })
