@@ -4,7 +4,7 @@
  * round all programs run one after the other, so that what disturbs the machine disturbs all.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { Command, InvalidArgumentError } from 'commander'
@@ -16,7 +16,7 @@ import { digestOfFiles, roomyDirectory } from './inputs.ts'
 import { changedParameters, compareResults, obstacles } from './compare.ts'
 import { LOAD_DIRECTORY } from './midcom/load.ts'
 import { SNMP_DIRECTORY } from './snmp/runners.ts'
-import { newResult, rowResult, type BenchResult, type Sample } from './result.ts'
+import { newResult, readResult, rowResult, type BenchResult, type Sample } from './result.ts'
 import { allRows, type Row } from './rows.ts'
 import { BASELINE_DIRECTORY, createRunner } from './runners.ts'
 import { comparisonText, resultText, targetsText } from './table.ts'
@@ -130,9 +130,9 @@ async function measure(row: Row, rounds: number, withC: boolean, directory: stri
 
 function readOld(path: string): BenchResult {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as BenchResult
+    return readResult(path)
   } catch (error) {
-    fail(`cannot read ${path}: ${systemReason(error as NodeJS.ErrnoException)}`)
+    fail((error as Error).message)
   }
 }
 

@@ -1,8 +1,10 @@
 /** The file a run leaves behind, and its parts. */
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { digest } from '../src/app/config/config.ts'
 import { defaultConfig } from '../src/app/config/load.ts'
+import { systemReason } from '../src/phy/capture-error.ts'
 import { estimate, median, ratios, type Estimate } from './statistics.ts'
 
 /** Changes whenever a reader of the file would have to. */
@@ -139,4 +141,24 @@ export function rowResult(
     bytesPerFlow: ts[0]?.bytesPerFlow ?? null, figures: { ts: medians(ts), c: medians(c) },
     ...(told[0]?.others === undefined ? {} : { others: othersOf(ts, told) }), note,
   }
+}
+
+/** @throws Error for people: there is no such file, or it is no result of this version */
+export function readResult(file: string): BenchResult {
+  let text: string, result: BenchResult | null
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new Error(`cannot read ${file}: ${systemReason(error as NodeJS.ErrnoException)}`, { cause: error })
+  }
+  if (text.trim() === '') throw new Error(`${file} is empty`)
+  try {
+    result = JSON.parse(text) as BenchResult | null
+  } catch (error) {
+    throw new Error(`${file} is no result: it is no JSON: ${(error as Error).message}`, { cause: error })
+  }
+  if (result?.schema === SCHEMA) return result
+  const its: unknown = result?.schema
+  throw new Error(typeof its !== 'string' ? `${file} is no result of a benchmark`
+    : `${file} is no result of this version: its schema is ${its}, not ${SCHEMA}`)
 }

@@ -1,8 +1,8 @@
 /** `pinhole bench report`: results as one HTML file. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { systemReason } from '../../src/phy/capture-error.ts'
-import { SCHEMA, type BenchResult } from '../result.ts'
+import { readResult, type BenchResult } from '../result.ts'
 import { page } from './page.ts'
 
 const STATUS = { ok: 0, usage: 2, output: 4 } as const
@@ -23,14 +23,11 @@ function fail(status: number, message: string): never {
 }
 
 function read(file: string): BenchResult {
-  let result: BenchResult
   try {
-    result = JSON.parse(readFileSync(file, 'utf8')) as BenchResult
+    return readResult(file)
   } catch (error) {
-    fail(STATUS.usage, `cannot read ${file}: ${systemReason(error as NodeJS.ErrnoException)}`)
+    fail(STATUS.usage, (error as Error).message)
   }
-  if (result.schema === SCHEMA) return result
-  fail(STATUS.usage, `${file} is no result of this version: its schema is ${result.schema}, not ${SCHEMA}`)
 }
 
 const { output } = program.opts<{ output: string }>(), html = page((program.processedArgs[0] as string[]).map(read))

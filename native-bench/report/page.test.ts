@@ -58,6 +58,12 @@ test('pinhole bench report: writes the page, and names a file that is no result'
     const old = report(file('old.json'))
     assert.equal(old.status, 2)
     assert.match(old.stderr, /old\.json is no result of this version: its schema is pinhole-bench\/1/)
+    for (const [text, wanted] of [['', /bad\.json is empty\n$/], ['{', /bad\.json is no result: it is no JSON: /], ['null', /bad\.json is no result of a benchmark\n$/]] as const) {
+      writeFileSync(file('bad.json'), text)
+      const { status, stderr } = report(file('bad.json'))
+      assert.equal(status, 2)
+      assert.match(stderr, wanted)
+    }
     const absent = report(file('none.json'))
     assert.equal(absent.status, 2)
     assert.match(absent.stderr, /cannot read .*none\.json: no such file or directory \(ENOENT\)/)
