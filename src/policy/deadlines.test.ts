@@ -27,7 +27,7 @@ test('deadlines: the first is the earliest, of equals the lowest slot, whatever 
         model.delete(gone)
       }
       assert.equal(deadlines.first(), first())
-      if (model.size > 0) assert.equal(deadlines.atMs(first()), model.get(first()))
+      if (model.size > 0) assert.equal(deadlines.firstMs(), model.get(first()))
     }
   }))
 })

@@ -85,7 +85,7 @@ export function createEnds(box: Box): Ends {
     for (;;) {
       const slot = deadlines.first()
       if (slot === 0) return false
-      const atMs = deadlines.atMs(slot)
+      const atMs = deadlines.firstMs()
       if (atMs > box.nowMs) return false
       if (deadlineMs[slot] > atMs) {
         learnUse(slot)

@@ -314,10 +314,7 @@ export function createPolicy(options: PolicyOptions): PolicyCore {
     capabilities, openSession, book: { ...createBook(box, rules, reading, whole), openSession },
     authorizationChanged: events.forget, advance, applied, pump, terminateRule, terminateSessions,
     ruleTraffic, ruleInSlot, statistics,
-    nextDeadlineMs() {
-      const slot = box.deadlines.first()
-      return slot === 0 ? Infinity : box.deadlines.atMs(slot)
-    },
+    nextDeadlineMs: () => box.deadlines.first() === 0 ? Infinity : box.deadlines.firstMs(),
     ticket: () => (ring.written() + ends.waitingRecords()) | 0,
     appliedTicket: () => ring.applied(),
     onApplied(callback) { appliedCallbacks.push(callback) },
