@@ -69,7 +69,7 @@ async function run(args: readonly string[] = [], config = 'lab.yaml', seed: read
     })
     void ended.then(() => reject(new Error(`it ended: ${stderr}`)))
   })
-  const port = Number(/^ready: simco 127\.0\.0\.1:(\d+)\n$/.exec(await ready)?.[1])
+  const port = Number(/^ready: (?:.+\.pcap \(\d+ packets\), )?simco 127\.0\.0\.1:(\d+)\n$/.exec(await ready)?.[1])
   assert.ok(port > 0, stdout)
   return {
     port, child, stderr: () => stderr, stdout: () => stdout, reportFile: name,
@@ -161,26 +161,29 @@ test('run --simulate: SIGUSR2 tells what the box has done until now, in the repo
   assert.ok(report.packets > packets)
 })
 
-test('run --simulate CAPTURE: without a configuration, or with one without agents, packets pass by it, and no door is open', async () => {
+test('run --simulate CAPTURE: without a configuration, or with one without agents, packets pass by it, no door is open, and its end is told', async () => {
   write('few.pcap', encodePcap(Array.from({ length: 30 }, (_, n) => ({
     data: buildPacket({ link: 'ethernet', proto: 'udp', src: '10.0.0.5', srcPort: 5000 + n, dst: '198.51.100.7', dstPort: 53 }), sec: 1, nsec: n,
   }))))
   write('plain.yaml', 'inside: [10.0.0.0/8]\n')
-  for (const more of [[], ['--config', 'plain.yaml']]) {
+  for (const [played, ...more] of [[30], [30, '--config', 'plain.yaml'], [90, '--loop', '3'], [30, '--quiet']] as const) {
     const child = spawn(process.execPath, [MAIN, 'run', '--simulate', 'few.pcap', ...more], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
-    let stdout = ''
+    let stdout = '', stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text })
     const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
     const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS)
-    for (let n = 0; !/ 30 packets, /.test(stdout) && n < 500; n++) {
+    for (let n = 0; !stdout.includes(`outside ${played} packets, `) && n < 500; n++) {
       if (stdout.startsWith('ready: ')) child.kill('SIGUSR2')
       await new Promise((resolve) => { setTimeout(resolve, 20) })
     }
     child.kill('SIGTERM')
     assert.equal(await ended, 0)
     clearTimeout(timer)
-    assert.match(stdout, /^ready: no door\n/)
-    assert.match(stdout, /^out +inside 0 packets, 0 bytes, outside 30 packets/m)
+    assert.match(stdout, /^ready: few\.pcap \(30 packets\)\n/)
+    assert.match(stdout, new RegExp(`^out +inside 0 packets, 0 bytes, outside ${played} packets`, 'm'))
+    const isQuiet = (more as readonly string[]).includes('--quiet')
+    assert.equal(stderr, isQuiet ? '' : `few.pcap is over: ${played} packets; the box goes on until it is stopped\n`)
     assert.match(stdout, /^flows +30 opened, 0 expired, 0 evicted, 30 alive/m)
   }
 })

@@ -178,10 +178,10 @@ async function run(capture: string | undefined, flags: RunFlags, command: Comman
       process.stderr.write(`pinhole: ${(error as Error).message}\n`)
     }
   }
-  const path = box.links.length === 0 ? [] : [box.links.join(' to ')]
+  const path = box.sources.length === 0 ? [] : [box.sources.join(' to ')]
   // Whoever reads records or a report gets nothing else there.
   const told = flags.report === '-' || flags.logMappings === '-' ? process.stderr : process.stdout
-  const ready = `ready: ${[...path, ...box.doors].join(', ') || 'no door'}\n`
+  const ready = `ready: ${[...path, ...box.doors].join(', ')}\n`
   ;(flags.logMappings === '-' ? process.stderr : process.stdout).write(ready)
   onHangup = () => { void reload() }
   if (isAskedToReload) onHangup()

@@ -64,8 +64,8 @@ export interface BoxOptions {
 }
 
 export interface Box {
-  /** Interfaces between which it is, as in `in0 (packet, MTU 1500)`. */
-  readonly links: readonly string[]
+  /** Where packets come from: interfaces, as in `in0 (packet, MTU 1500)`, a capture, as in `few.pcap (30 packets)`, or nowhere. */
+  readonly sources: readonly string[]
   /** What is open, as in `simco 127.0.0.1:7626`. */
   readonly doors: readonly string[]
   /**
@@ -96,12 +96,12 @@ export async function startBox(options: BoxOptions): Promise<Box> {
   const { config, inside, seed } = options
   const log = createLog(options.log, () => performance.now())
   const isLogging = options.logMappings !== undefined
-  const path = options.workers === 1 ? await openPath({ ...options, isLogging })
+  const path = options.workers === 1 ? await openPath({ ...options, isLogging, log: log.line })
     : openCrew({ ...options, live: options.live!, isLogging, log: log.line, onFailure: options.onFailure ?? log.line })
   const tapMemory = options.live === null || options.recordDoor === undefined ? null : createTapMemory()
   const clock = heldClock()
   const turns = createTurns(path.engine, clock.nowMs, { isRemote: path.isRemote })
-  const traffic = path.traffic(turns, log.line, tapMemory)
+  const traffic = path.traffic(turns, tapMemory)
   const complain = (line: string) => { process.stderr.write(`pinhole: ${line}\n`) }
   const mappings = path.mappingLog === null ? null
     : openMappingLog(options.logMappings!, path.mappingLog, turns.nowMs, turns.wake, complain)
@@ -121,6 +121,10 @@ export async function startBox(options: BoxOptions): Promise<Box> {
   const policy = core === null ? null : timed(core, turns.advance, turns.wake)
   const server = policy === null ? null : openSimco(config, policy, log.line)
   const journal = core === null ? null : await openRules(config)
+  /** What it wrote is on the disk; a summary, or why the box does not start, is still owed. */
+  const closeJournal = async () => {
+    await journal?.close().catch((error: unknown) => { complain(`midcom.state: ${(error as Error).message}`) })
+  }
   let snmp: SnmpDoor | null
   let doors: string[]
   let recordDoor: RecordDoor | null = null
@@ -142,7 +146,7 @@ export async function startBox(options: BoxOptions): Promise<Box> {
   } catch (error) {
     path.close()
     await recordDoor?.close()
-    await journal?.close()
+    await closeJournal()
     throw error
   }
   turns.start(core, mappings === null ? traffic : mappings.beside(traffic))
@@ -158,7 +162,7 @@ export async function startBox(options: BoxOptions): Promise<Box> {
   })
   let known = config.midcom.agents
   return {
-    links: path.links, doors,
+    sources: path.sources, doors,
     reload(next) {
       // Whatever of it cannot be used shows before anything has changed.
       const decides = composeAuthorizer(next, pdp), access = composeSnmpAccess(next.midcom)
@@ -180,8 +184,7 @@ export async function startBox(options: BoxOptions): Promise<Box> {
       // Packets of interfaces go on until agents have what they are owed.
       path.stopCapture(turns)
       await Promise.all([server?.close(), snmp?.server.close()])
-      // What it wrote is on the disk; the summary is still owed.
-      await journal?.close().catch((error: unknown) => { complain(`midcom.state: ${(error as Error).message}`) })
+      await closeJournal()
       pdp?.close()
       clearInterval(telling)
       path.refresh()

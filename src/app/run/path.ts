@@ -11,6 +11,7 @@ import { SIDE_INSIDE } from '../../wire/frames.ts'
 import { Failure, STATUS } from '../cli/status.ts'
 import { compose, type Channel, type Machine, type PoolShare } from '../compose.ts'
 import type { Config } from '../config/config.ts'
+import { counted } from '../figures.ts'
 import { firewallReport, type FirewallReport } from '../firewall/report.ts'
 import { logRecords } from '../mappings/records.ts'
 import type { WorkersReport } from '../workers/report.ts'
@@ -37,8 +38,8 @@ export interface PathReport {
 export interface PacketPath {
   /** null: no agent may set rules. */
   readonly channel: Channel | null
-  /** Interfaces between which it is, as in `in0 (packet, MTU 1500)`; none: it has none. */
-  readonly links: readonly string[]
+  /** Where packets come from: interfaces, as in `in0 (packet, MTU 1500)`, a capture, as in `few.pcap (30 packets)`, or nowhere. */
+  readonly sources: readonly string[]
   readonly engine: EngineOfTurns
   /** As of the last `refresh`, where others count; else as of now. */
   readonly counters: Counters
@@ -48,7 +49,7 @@ export interface PacketPath {
   /** Are commands carried out elsewhere? */
   readonly isRemote: boolean
   /** What turns forward, once there are turns; null: nothing comes this way. */
-  traffic(turns: Turns, log: (line: string) => void, tapMemory: SharedArrayBuffer | null): Traffic | null
+  traffic(turns: Turns, tapMemory: SharedArrayBuffer | null): Traffic | null
   /** All that has to be there before time begins. */
   ready(): Promise<void>
   /** Time begins: starts the clock. */
@@ -74,10 +75,11 @@ export interface PathOptions {
   pace: number
   loops: number
   isLogging: boolean
+  log: (line: string) => void
 }
 
 export async function openPath(options: PathOptions): Promise<PacketPath> {
-  const { config, inside, seed, capture } = options
+  const { config, inside, seed, capture, log } = options
   const live = options.live === null ? null : createLive(options.live)
   let share: PoolShare = { poolStart: 0, poolEnd: 0 }
   let store: CaptureStore | null = null
@@ -95,7 +97,11 @@ export async function openPath(options: PathOptions): Promise<PacketPath> {
     },
   })
   const { engine, frames, plane, counters, channel } = machine
-  const played: PlayedTraffic | null = store === null ? null : createTraffic({ ...options, ...share, store, frames, plane })
+  const loaded = store as CaptureStore | null
+  const played: PlayedTraffic | null = loaded === null ? null : createTraffic({
+    ...options, ...share, store: loaded, frames, plane,
+    onOver(packets) { log(`${capture} is over: ${counted(packets, 'packet')}; the box goes on until it is stopped`) },
+  })
   const change = createRuleChange(engine, counters, inside, seed)
   let traffic: (Traffic & { packets(): number }) | null = played
   const soFar = (): PathReport => ({
@@ -105,9 +111,10 @@ export async function openPath(options: PathOptions): Promise<PacketPath> {
   })
 
   return {
-    channel, engine, counters, mappingLog, isRemote: false, links: live?.opened() ?? [],
+    channel, engine, counters, mappingLog, isRemote: false,
+    sources: live?.opened() ?? (loaded === null ? [] : [`${capture} (${counted(loaded.frames, 'packet')})`]),
     refresh() { /* they are ours */ },
-    traffic(turns, log, tapMemory) {
+    traffic(turns, tapMemory) {
       traffic = live?.traffic({ machine, wake: turns.wake, turnNow: turns.turnNow, log, tapMemory }) ?? played
       return traffic
     },

@@ -15,6 +15,8 @@ export interface TrafficOptions extends PoolShare {
   /** Capture seconds in a second; 0: as fast as it goes. */
   pace: number
   loops: number
+  /** The last packet has had its turn, so many altogether. */
+  onOver(packets: number): void
 }
 
 /** Between the last packet of one round and the first of the next. */
@@ -26,7 +28,7 @@ export interface PlayedTraffic extends Traffic {
   packets(): number
 }
 
-export function createTraffic({ store, frames, plane, pace, loops, poolStart, poolEnd }: TrafficOptions): PlayedTraffic {
+export function createTraffic({ store, frames, plane, pace, loops, onOver, poolStart, poolEnd }: TrafficOptions): PlayedTraffic {
   const { sec, nsec } = frames
   const device = createLoopDevice(store, frames, { poolStart, poolEnd, loops, gapNs: LOOP_GAP_NS })
   // Rows `done` … `count`-1 of the batch are still to come, with the stamps of the capture.
@@ -45,7 +47,10 @@ export function createTraffic({ store, frames, plane, pace, loops, poolStart, po
     count = device.fill()
     done = 0
     isOver = count === 0
-    if (isOver) return false
+    if (isOver) {
+      onOver(packets)
+      return false
+    }
     plane.begin(count)
     return true
   }

@@ -205,7 +205,7 @@ export function openCrew(options: CrewOptions): PacketPath {
   return {
     channel: fan === null || activity === null ? null : { ring: fan, activity },
     counters, refresh, isRemote: true,
-    links: ends.map((end) => linkText({ name: linkName(end), driver: live.driverName, mtu: end.mtu })),
+    sources: ends.map((end) => linkText({ name: linkName(end), driver: live.driverName, mtu: end.mtu })),
     mappingLog: shape.logRecords === 0 ? null
       : joinedLog(memory.workers.map(({ logHead, logWords }) => createMappingLog(shape.logRecords, logHead, logWords))),
     engine: {
