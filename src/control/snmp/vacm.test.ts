@@ -74,3 +74,16 @@ test('VACM: the most fitting access entry counts (RFC 3415 4, vacmAccessTable)',
   assert.deepEqual([read(3, 'lab'), read(3, 'lab2'), read(2, 'lab2')], ['exact', 'prefix', 'noAccessEntry'])
   assert.deepEqual([read(3, 'elsewhere'), read(3, '', 'nobody'), read(3, '', 'lost')], ['noSuchContext', 'noGroupName', 'noAccessEntry'])
 })
+
+test('VACM: what is remembered of one user in one context is no other\'s, whatever stands in their names', () => {
+  const entry = (group: string, read: string): AccessEntry => ({ group, read, contextPrefix: '', isExact: false, securityModel: 3, level: 3, write: '', notify: '' })
+  const vacm = new Vacm({
+    contexts: ['a', 'a b', '1 a'], groups: new Map([['b c', 'high'], ['c', 'low'], ['', 'low']]), views: [new View('all', []), new View('little', [])],
+    access: [entry('high', 'all'), entry('low', 'little')],
+  })
+  const read = (context: string, user: string) => {
+    const found = vacm.viewsOf(user, 3, context)
+    return typeof found === 'string' ? found : found.read?.name
+  }
+  assert.deepEqual([read('a', 'b c'), read('a b', 'c'), read('a b', 'c'), read('a', 'b c'), read('a', '')], ['all', 'little', 'little', 'all', 'little'])
+})

@@ -172,7 +172,8 @@ export class Vacm {
     // Names of users come from configuration and of contexts from the list above, so this cannot grow without bound.
     const group = this.options.groups.get(securityName)
     if (group === undefined) return 'noGroupName'
-    const key = `${level} ${contextName} ${securityName}`
+    // With a length in front, for names may hold whatever parts them.
+    const key = `${level} ${contextName.length} ${contextName}${securityName}`
     let answer = this.answers.get(key)
     if (answer === undefined) this.answers.set(key, answer = this.find(group, level, contextName))
     return answer
