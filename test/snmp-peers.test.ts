@@ -111,6 +111,23 @@ test('net-snmp: who may not come in is told what it understands', options, async
   assert.deepEqual([counters.usmStatsWrongDigests, counters.usmStatsDecryptionErrors, counters.usmStatsUnknownUserNames, counters.snmpUnknownContexts, counters['drop-old-version-messages']], [1, 1, 1, 1, 2])
 })
 
+test('net-snmp: other engines, contexts and times are told what it understands, and what it can mend it mends', options, async (t) => {
+  const { port, server } = await serve(t), { counters } = server
+  const get = async (...args: string[]) => (await run('snmpget', [...client(port).slice(0, -1), ...args, `udp:127.0.0.1:${port}`, SYS_DESCR])).text.trim()
+  const value = `${SYS_DESCR} = STRING: "a box"`, own = Buffer.from(server.engineId).toString('hex'), other = '80007ed90500000099'
+  assert.equal(await get('-n', 'other'), value)
+  // Who is told the engine does not ask for its time: a report says what that is, instead of none and of a wrong one.
+  assert.equal(await get('-e', `0x${own}`, '-E', `0x${own}`), value)
+  assert.equal(counters.usmStatsNotInTimeWindows, 1)
+  assert.equal(await get('-e', `0x${own}`, '-Z', '77,5'), value)
+  assert.equal(counters.usmStatsNotInTimeWindows, 2)
+  assert.equal(await get('-e', `0x${other}`), 'snmpget: Unknown engine ID')
+  // That is its word for snmpUnknownPDUHandlers.
+  assert.equal(await get('-E', `0x${other}`), 'snmpget: Bad version specified')
+  // One is the wrong identity, two are discoveries, of those who were not told whom they ask.
+  assert.deepEqual([counters.usmStatsUnknownEngineIDs, counters.snmpUnknownPDUHandlers, counters.usmStatsNotInTimeWindows], [3, 1, 2])
+})
+
 test('net-snmp: IPv6, and several doors at once', options, async (t) => {
   const mib = createTestMib()
   const server = createSnmpServer({

@@ -18,7 +18,7 @@ import { remoteOf, type SnmpLimits, type SnmpLogRecord } from './options.ts'
 import { GET, GET_BULK, GET_NEXT, REPORT, RESPONSE, SET, wrapScopedPdu, type ScopedPdu } from './pdu.ts'
 import type { Registry } from './registry.ts'
 import { Responder, writeAll, type Outcome } from './responder.ts'
-import { isConfirmedClass, isEqual, octetsKey, Usm, usmCounterName, type Genuine, type LocalUser, type Refusal } from './usm.ts'
+import { isConfirmedClass, isEqual, Usm, usmCounterName, type Genuine, type LocalUser, type Refusal } from './usm.ts'
 import type { Vacm, Views } from './vacm.ts'
 
 /** Where a datagram came from, and its answer goes. */
@@ -58,7 +58,9 @@ interface Exchange {
   readonly msgId: number
   /** Octets that the other side takes. */
   readonly maxBytes: number
+  /** null: it is answered without keys. */
   readonly user: LocalUser | null
+  readonly userName: Uint8Array
   readonly level: SecurityLevel
 }
 
@@ -122,31 +124,35 @@ export class SnmpEngine {
 
   private refused(message: Message, { counter, user, level, requestId, isConfirmed }: Refusal, peer: Peer): void {
     if (counter === 'usmStatsWrongDigests' || counter === 'usmStatsUnknownUserNames') {
-      const claimed = Buffer.from(message.userName).toString('utf8')
+      const claimed = utf8(message.userName)
       this.options.log({ event: 'authentication-failed', remote: remoteOf(peer), user: claimed, detail: counter })
     }
     const { msgId, maxBytes, flags } = message
-    if ((flags & REPORTABLE_FLAG) === 0 || !isConfirmed) return
-    this.report({ peer, msgId, maxBytes, user, level }, requestId, usmCounterName(counter), this.options.counters[counter])
+    // Its user (RFC 3414 3.1 1), but of another engine nobody: a manager need not have that user with us and would not listen.
+    const userName = counter === 'usmStatsUnknownEngineIDs' ? NO_OCTETS : message.userName
+    // The flag counts only where the PDU cannot say what it is (RFC 3412 6.4).
+    if (!(isConfirmed ?? (flags & REPORTABLE_FLAG) !== 0)) return
+    const exchange: Exchange = { peer, msgId, maxBytes, user, userName, level }
+    this.report(exchange, requestId, usmCounterName(counter), this.options.counters[counter])
   }
 
-  private genuine({ msgId, maxBytes, flags }: Message, { user, level, pdu }: Genuine, peer: Peer): void {
+  private genuine({ msgId, maxBytes }: Message, { user, level, pdu }: Genuine, peer: Peer): void {
+    // Answers to nothing that this engine has asked (RFC 3412 7.2 10).
+    if (pdu.type === RESPONSE || pdu.type === REPORT) return
     const { counters, local } = this.options
-    const exchange: Exchange = { peer, msgId, maxBytes, user, level }
-    const isReportable = (flags & REPORTABLE_FLAG) !== 0 && isConfirmedClass(pdu.type)
+    const exchange: Exchange = { peer, msgId, maxBytes, user, userName: user.nameOctets, level }
     const counter = REQUEST_COUNTERS[pdu.type]
     if (counter === undefined || !isEqual(pdu.contextEngineId, local.id)) {
       counters.snmpUnknownPDUHandlers++
-      if (isReportable) this.report(exchange, pdu.requestId, UNKNOWN_PDU_HANDLERS, counters.snmpUnknownPDUHandlers)
+      if (isConfirmedClass(pdu.type)) this.report(exchange, pdu.requestId, UNKNOWN_PDU_HANDLERS, counters.snmpUnknownPDUHandlers)
       return
     }
     counters[counter]++
-    const contextName = octetsKey(pdu.contextName)
+    const contextName = utf8(pdu.contextName)
     const views = this.options.vacm().viewsOf(user.name, level, contextName)
     if (views === 'noSuchContext') {
       counters.snmpUnknownContexts++
-      if (isReportable) this.report(exchange, pdu.requestId, UNKNOWN_CONTEXTS, counters.snmpUnknownContexts)
-      return
+      return this.report(exchange, pdu.requestId, UNKNOWN_CONTEXTS, counters.snmpUnknownContexts)
     }
     if (typeof views === 'string') {
       this.options.log({ event: 'access-denied', remote: remoteOf(peer), user: user.name, detail: views })
@@ -186,9 +192,9 @@ export class SnmpEngine {
   }
 
   /** Empties the writer, for as many octets of varbinds as may be sent. */
-  private room({ maxBytes, user, level }: Exchange, { contextName }: Pick<ScopedPdu, 'contextName'>): void {
+  private room({ maxBytes, user, userName, level }: Exchange, { contextName }: Pick<ScopedPdu, 'contextName'>): void {
     const { local, limits } = this.options
-    const around = envelopeBytes(local.id, user?.nameOctets ?? NO_OCTETS, level === NO_AUTH_NO_PRIV ? null : user!.keys)
+    const around = envelopeBytes(local.id, userName, level === NO_AUTH_NO_PRIV ? null : user!.keys)
       + PDU_BYTES + local.id.length + contextName.length
     this.writer.reset(Math.min(maxBytes, limits.messageBytes) - around)
   }
@@ -219,12 +225,12 @@ export class SnmpEngine {
     this.leave(exchange)
   }
 
-  private leave({ peer, msgId, maxBytes, user, level }: Exchange): void {
+  private leave({ peer, msgId, maxBytes, user, userName, level }: Exchange): void {
     const { local, limits, counters } = this.options
     const flags = level === AUTH_PRIV ? AUTH_FLAG | PRIV_FLAG : level === AUTH_NO_PRIV ? AUTH_FLAG : 0
     const message = sealMessage(this.writer, {
       msgId, maxBytes: limits.messageBytes, flags, engineId: local.id, boots: local.boots, time: local.time,
-      userName: user?.nameOctets ?? NO_OCTETS, keys: flags === 0 ? null : user!.keys,
+      userName, keys: flags === 0 ? null : user!.keys,
       salt: level === AUTH_PRIV ? this.nextSalt() : NO_OCTETS,
     })
     // Only a context of many octets can make even an empty answer too long.
@@ -237,6 +243,9 @@ export class SnmpEngine {
     peer.send(message)
   }
 }
+
+/** Names that configuration knows are UTF-8 (SnmpAdminString, RFC 3411 5); octets that are none are none of these. */
+function utf8(octets: Uint8Array): string { return Buffer.from(octets.buffer, octets.byteOffset, octets.length).toString('utf8') }
 
 function failureText(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message).replace(/\n\s*/g, ' ') : String(error)

@@ -15,7 +15,7 @@ export const MAX_MESSAGE_BYTES = 65_507
 export const MAX_INT = 0x7fff_ffff
 const VERSION_3 = 3
 
-const MAX_ENGINE_ID_BYTES = 32, MAX_USER_NAME_BYTES = 32, MAX_MAC_BYTES = 64
+const MAX_USER_NAME_BYTES = 32, MAX_MAC_BYTES = 64
 
 export interface Message {
   msgId: number
@@ -56,10 +56,11 @@ export function readMessage(bytes: Uint8Array): Message | MessageFault {
   if (securityModel !== USM) return 'snmpUnknownSecurityModels'
   if ((flags & (AUTH_FLAG | PRIV_FLAG)) === PRIV_FLAG) return 'snmpInvalidMsgs'
   const inParameters = reader.enter(OCTETS), inUsm = reader.enter(SEQUENCE)
-  const engineId = reader.octets(OCTETS, 0, MAX_ENGINE_ID_BYTES)
+  // Of any length: an identifier that is none is answered with ours (RFC 3414 3.2 3), and a MAC that is none is a wrong one.
+  const engineId = reader.octets(OCTETS, 0, MAX_INT)
   const boots = reader.integer(INTEGER, 0, MAX_INT), time = reader.integer(INTEGER, 0, MAX_INT)
   const userName = reader.octets(OCTETS, 0, MAX_USER_NAME_BYTES)
-  const mac = reader.octets(OCTETS, 0, MAX_MAC_BYTES), macAt = reader.at - mac.length
+  const mac = reader.octets(OCTETS, 0, MAX_INT), macAt = reader.at - mac.length
   const salt = reader.octets(OCTETS, 0, MAX_INT)
   reader.leave(inUsm)
   reader.leave(inParameters)

@@ -4,8 +4,6 @@ import { INTEGER, OCTETS, type Varbind } from './mib.ts'
 
 export const GET = 0xa0, GET_NEXT = 0xa1, RESPONSE = 0xa2, SET = 0xa3, GET_BULK = 0xa5, INFORM = 0xa6, TRAP = 0xa7, REPORT = 0xa8
 
-/** Names and identifiers of contexts are SnmpAdminString and SnmpEngineID; a little more is read, to be answered. */
-const MAX_NAME_BYTES = 255
 const MAX_INT = 0x7fff_ffff
 
 export interface Pdu {
@@ -28,7 +26,8 @@ export interface ScopedPdu extends Pdu {
 /** null: these octets are no scoped PDU, and `reader.fault` says why. Octets behind it are padding. */
 export function readScopedPdu(reader: Reader, mostVarbinds: number): ScopedPdu | null {
   const outer = reader.enter(SEQUENCE)
-  const contextEngineId = reader.octets(OCTETS, 0, MAX_NAME_BYTES), contextName = reader.octets(OCTETS, 0, MAX_NAME_BYTES)
+  // Of any length: what is no SnmpEngineID or SnmpAdminString names nothing here, and is answered so (RFC 3412 6.6).
+  const contextEngineId = reader.octets(OCTETS, 0, MAX_INT), contextName = reader.octets(OCTETS, 0, MAX_INT)
   const type = reader.peek()
   if (type < GET || type > REPORT) reader.fail(`no PDU has tag ${type}`)
   const inPdu = reader.enter(type)
@@ -52,8 +51,8 @@ export function readScopedPdu(reader: Reader, mostVarbinds: number): ScopedPdu |
 /** The request-id of a PDU that may be cut short or worse, or 0: for reports (RFC 3412 7.1 3c). */
 export function readRequestId(reader: Reader): number {
   reader.enter(SEQUENCE)
-  reader.octets(OCTETS, 0, MAX_NAME_BYTES)
-  reader.octets(OCTETS, 0, MAX_NAME_BYTES)
+  reader.octets(OCTETS, 0, MAX_INT)
+  reader.octets(OCTETS, 0, MAX_INT)
   reader.enter(reader.peek())
   return reader.integer(INTEGER, -MAX_INT - 1, MAX_INT)
 }

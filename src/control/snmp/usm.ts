@@ -46,8 +46,8 @@ export interface Refusal {
   readonly level: SecurityLevel
   /** 0 if it cannot be read. */
   readonly requestId: number
-  /** What it asked for is answered at all (Confirmed Class, RFC 3411 2.8); of what cannot be read this is assumed. */
-  readonly isConfirmed: boolean
+  /** What it asked for is answered at all (Confirmed Class, RFC 3411 2.8); null: it cannot be read. */
+  readonly isConfirmed: boolean | null
 }
 
 /** The same SET has come before; or it is authentic or needs not be, and what it says is no PDU. Both are dropped. */
@@ -124,12 +124,12 @@ export class Usm {
   private refuse(counter: UsmCounter, { flags, scopedPdu }: Message, user: LocalUser | null = null): Refusal {
     this.options.counters[counter]++
     const level = user === null ? NO_AUTH_NO_PRIV : AUTH_NO_PRIV
-    if ((flags & PRIV_FLAG) !== 0) return { counter, user, level, requestId: 0, isConfirmed: true }
+    if ((flags & PRIV_FLAG) !== 0) return { counter, user, level, requestId: 0, isConfirmed: null }
     $reader.reset(scopedPdu)
     const pdu = readScopedPdu($reader, 0)
     $reader.reset(scopedPdu)
     const requestId = pdu?.requestId ?? readRequestId($reader)
-    return { counter, user, level, requestId, isConfirmed: pdu === null || isConfirmedClass(pdu.type) }
+    return { counter, user, level, requestId, isConfirmed: pdu === null ? null : isConfirmedClass(pdu.type) }
   }
 }
 
