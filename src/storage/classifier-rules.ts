@@ -204,13 +204,13 @@ export function createRules(
     return ((exact & 1) === 0 || w[ports] === w[r + PORTS]) && ((exact & 2) === 0 || w[ports + 1] === w[r + PORTS + 1])
   }
 
-  /** What the walk through a bucket has found: how many share the place, and their trie. */
-  let crowd = 0, trie = 0
+  /** What the walk through a bucket has found: how many share the place, and their trie; and the hash that led there. */
+  let crowd = 0, trie = 0, walked = 0
 
   function inspect(r: number, table: number): void {
     crowd = trie = 0
-    const at = bucketOf(hash(w, r, lowPorts(w[r + PORTS], w[r + PORTS + 1]), table))
-    for (let record = w[at] & HEAD_RECORD; record !== 0; record = w[(record << recordBits) + NEXT]) {
+    walked = hash(w, r, lowPorts(w[r + PORTS], w[r + PORTS + 1]), table)
+    for (let record = w[bucketOf(walked)] & HEAD_RECORD; record !== 0; record = w[(record << recordBits) + NEXT]) {
       if (!sharesPlace(record, r, table)) continue
       if (homes[record - firstRecord] >= IS_TRIE) trie = record
       else crowd++
@@ -226,7 +226,11 @@ export function createRules(
   }
 
   function link(record: number): void {
-    const hashed = hashOf(record), at = bucketOf(hashed), head = w[at]
+    linkBy(record, hashOf(record))
+  }
+
+  function linkBy(record: number, hashed: number): void {
+    const at = bucketOf(hashed), head = w[at]
     const others = (head ^ hashed) >>> 24 === 0 ? 0 : HEAD_MIXED
     const flags = head === 0 ? hashed & HEAD_TAG : head & ~HEAD_RECORD | others
     let before = 0, next = head & HEAD_RECORD
@@ -354,6 +358,7 @@ export function createRules(
     write(record, condition)
     w[r + PRIORITY] = priority
     w[r + VALUE] = value
+    index.touch(record)
     enter(record, condition)
     for (let n = 0; n < 2 * BUCKETS_A_RULE && w[BUCKETS] < BUCKETS_A_RULE * w[COUNT] && w[BUCKETS] < mostBuckets; n++) split()
     return record
@@ -366,7 +371,7 @@ export function createRules(
     tables.count[table]++
     w[COUNT]++
     if (trie === 0 && crowd >= FINEST_CROWD && trieCount < capacity >>> 3) convert(record, table)
-    else if (trie === 0) link(record)
+    else if (trie === 0) linkBy(record, walked)
     else enterTrie(trie, record)
     if (isFindable) index.enter(record, table)
   }
