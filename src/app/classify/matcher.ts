@@ -24,8 +24,10 @@ export interface Matcher {
   engine: EngineName
   /** answers[i]: one more than the place of the first rule that matches header i of the batch, or 0. */
   find(batch: Batch, answers: Int32Array): void
-  /** Deletes a rule and inserts it again. */
-  replace(rule: number): void
+  /** The rules that `replace` takes, in this order and over again: they lie one behind the other, as messages that come in do. */
+  expect(rules: Int32Array): void
+  /** Deletes the next of them and inserts it again. */
+  replace(): void
   bytes(): number
 }
 
@@ -50,15 +52,26 @@ function classifierMatcher({ count, keys }: Filters, seed: number, kernel: Kerne
   for (let n = 0; n < count; n++) priorities[n] = values[n] = n + 1
   classifier.build(count, keys, priorities, values, handles)
   const key = new Int32Array(RULE_KEY_WORDS)
+  let order: Int32Array = new Int32Array(0), messages = new Int32Array(0), taken = 0
   return {
     engine: classifier.kernel,
     find({ count, zones, protocols, sources, destinations, ports }, answers) {
       if (count === 1) answers[0] = classifier.lookup4(0, protocols[0], sources[0], destinations[0], ports[0])
       else classifier.lookupBatch4(count, zones, protocols, sources, destinations, ports, answers)
     },
-    replace(rule) {
-      const at = rule * RULE_KEY_WORDS
-      for (let word = 0; word < RULE_KEY_WORDS; word++) key[word] = keys[at + word]
+    expect(rules) {
+      order = rules
+      messages = new Int32Array(rules.length * RULE_KEY_WORDS)
+      rules.forEach((rule, n) => {
+        const from = rule * RULE_KEY_WORDS
+        messages.set(keys.subarray(from, from + RULE_KEY_WORDS), n * RULE_KEY_WORDS)
+      })
+      taken = 0
+    },
+    replace() {
+      const at = taken * RULE_KEY_WORDS, rule = order[taken]
+      taken = taken + 1 < order.length ? taken + 1 : 0
+      for (let word = 0; word < RULE_KEY_WORDS; word++) key[word] = messages[at + word]
       classifier.remove(handles[rule])
       handles[rule] = classifier.insert(key, rule + 1, rule + 1)
       classifier.maintain(MAINTENANCE)
@@ -74,6 +87,7 @@ const DELETED = -2
 
 function linearMatcher({ count, keys }: Filters): Matcher {
   const rules = new Int32Array(count * WORDS)
+  let order: Int32Array = new Int32Array(0), taken = 0
   for (let n = 0; n < count; n++) enter(n)
 
   function enter(n: number): void {
@@ -103,7 +117,13 @@ function linearMatcher({ count, keys }: Filters): Matcher {
     find({ count, protocols, sources, destinations, ports }, answers) {
       for (let i = 0; i < count; i++) answers[i] = first(protocols[i], sources[i], destinations[i], ports[i])
     },
-    replace(rule) {
+    expect(rules) {
+      order = rules
+      taken = 0
+    },
+    replace() {
+      const rule = order[taken]
+      taken = taken + 1 < order.length ? taken + 1 : 0
       rules[rule * WORDS + PROTOCOL] = DELETED
       enter(rule)
     },

@@ -10,7 +10,7 @@ const headers = (many: number) => parseHeaders(Buffer.from(Array.from({ length: 
 
 /** Time goes by with what is done, a batch or a rule. */
 function fake(answer: (header: number, updates: number) => number, stepMs = 1) {
-  let nowMs = 0, updates = 0
+  let nowMs = 0, updates = 0, isExpected = false
   const sizes = new Set<number>()
   const matcher: Matcher = {
     engine: 'linear',
@@ -19,7 +19,15 @@ function fake(answer: (header: number, updates: number) => number, stepMs = 1) {
       sizes.add(count)
       for (let i = 0; i < count; i++) answers[i] = answer(sources[i], updates)
     },
-    replace() { nowMs += stepMs; updates++ },
+    expect(rules) {
+      isExpected = true
+      assert.ok(rules.length > 1000 && rules.every((rule) => rule >= 0 && rule < 10))
+    },
+    replace() {
+      assert.ok(isExpected)
+      nowMs += stepMs
+      updates++
+    },
     bytes: () => 0,
   }
   return { matcher, sizes, clockMs: () => nowMs, updates: () => updates }
@@ -89,7 +97,8 @@ test('batches: one header at a time and the whole trace at once are looked up al
   const trace = parseHeaders(Buffer.from(lines.join('\n')))
   const answers = (['wasm', 'typescript', 'linear'] as const).flatMap((engine) => [1, 7, 256, 5000].map((size) => {
     const matcher = createMatcher(engine, filters, 1), all = new Int32Array(trace.count), found = new Int32Array(size)
-    for (let n = 0; n < 50; n++) matcher.replace(below(filters.count))
+    matcher.expect(Int32Array.from({ length: 40 }, () => below(filters.count)))
+    for (let n = 0; n < 50; n++) matcher.replace()
     batchesOf(trace, size).forEach((batch, n) => {
       matcher.find(batch, found)
       all.set(found.subarray(0, batch.count), n * size)
