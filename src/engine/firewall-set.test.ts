@@ -100,6 +100,69 @@ test('a rule matches no packet of an IP version that its addresses are not of', 
   assert.equal(set.match(words), 0)
 })
 
+test('rules whose ports touch in one port do not hide each other there, whichever comes first', () => {
+  const SYN = 2, ACK = 16
+  for (const side of ['sourcePorts', 'destinationPorts'] as const) for (const isLowFirst of [true, false]) {
+    const rules = Array.from({ length: 20 }, (_, n): FirewallRule => {
+      const middle = 1000 * (n >> 1) + 500, isLow = (n & 1) === 0 === isLowFirst
+      return {
+        ...anyRule(true), protocols: [6], [side]: [isLow ? { low: middle - 100, high: middle } : { low: middle, high: middle + 100 }],
+        tcpFlags: { set: n % 2 === 0 ? SYN : ACK, clear: 0 },
+      }
+    })
+    const set = createRuleSet(rules, ASSIGNED, 1), words = new Int32Array(asked.ASKED_WORDS)
+    words[asked.VERSION] = 4
+    words[asked.PROTOCOL] = 6
+    for (let n = 0; n < rules.length; n++) {
+      words[asked.PORTS] = (1000 * (n >> 1) + 500) * (side === 'sourcePorts' ? 0x10000 : 1)
+      words[asked.ASPECT] = n % 2 === 0 ? SYN : ACK
+      assert.equal(set.match(words), n + 1)
+    }
+  }
+})
+
+/** `many` rules that name an interface, each for a host of its own. */
+function rulesOfHosts(many: number, hostOf: (n: number) => string): FirewallRule[] {
+  return Array.from({ length: many }, (_, n) => ({
+    ...anyRule(true), interfaces: { names: ['eth0'], not: false }, source: [{ not: false, prefix: prefixOf(hostOf(n)) }],
+  }))
+}
+
+test('rules with long lists are built too, and the bytes of a set grow with it', () => {
+  const list = Array.from({ length: 100 }, (_, n) => ({ not: false, prefix: prefixOf(`10.2.0.${n}/32`) }))
+  const few = rulesOfHosts(20, (n) => `10.1.0.${n}/32`)
+  const builder = buildRuleSet([...few, { ...few[0]!, source: list }, { ...few[0]!, source: list, interfaces: { names: ['eth1'], not: false } }], ASSIGNED, 1)
+  assert.equal(builder.step(10_000), false)
+  const set = builder.set(), words = new Int32Array(asked.ASKED_WORDS)
+  set.setInterfaceBits(() => 2)
+  words[asked.VERSION] = 4
+  words.set(list[99]!.prefix.words, asked.LOCAL)
+  assert.equal(set.match(words), 22)
+  assert.ok(set.bytes() > createRuleSet(few, ASSIGNED, 1).bytes())
+  assert.ok(createRuleSet([], ASSIGNED, 1).bytes() > 0)
+})
+
+test('a set takes as many rules, names and entries as its limits say', () => {
+  const names = Array.from({ length: MOST_INTERFACES }, (_, n) => `eth${n}`)
+  const rules = Array.from({ length: MOST_RULES }, (_, n): FirewallRule => ({ ...anyRule(true), protocols: [n & 255] }))
+  rules[MOST_RULES - 1] = { ...anyRule(true), interfaces: { names: [names.at(-1)!], not: false } }
+  rules[MOST_RULES - 2] = { ...anyRule(true), interfaces: { names, not: true } }
+  const last = createRuleSet(rules.slice(-2), ASSIGNED, 1), words = new Int32Array(asked.ASKED_WORDS)
+  last.setInterfaceBits((id) => 1 << id)
+  words[asked.VERSION] = 4
+  words[asked.INTERFACE] = MOST_INTERFACES - 1
+  assert.deepEqual(last.interfaceNames, names)
+  assert.equal(last.match(words), 2)
+  const set = createRuleSet(rules, ASSIGNED, 1)
+  words[asked.PROTOCOL] = 255
+  assert.equal(set.match(words), 256)
+  const prefixes = Array.from({ length: 256 }, (_, n) => ({ not: false, prefix: prefixOf(`10.3.0.${n}/32`) }))
+  const most: FirewallRule = { ...anyRule(true), directions: OUTBOUND, source: prefixes, destination: prefixes }
+  assert.equal(countEntries([most], ASSIGNED), MOST_ENTRIES)
+  words[asked.LOCAL] = words[asked.PEER] = prefixes[255]!.prefix.words[0]!
+  assert.equal(createRuleSet([most], ASSIGNED, 1).match(words), 1)
+})
+
 test('limits are counted, and what is beyond them is refused', () => {
   const prefixes = Array.from({ length: 300 }, (_, n) => ({ not: false, prefix: prefixOf(`10.0.${n >> 8}.${n & 255}/32`) }))
   const wide: FirewallRule = { ...anyRule(true), directions: OUTBOUND | INBOUND, source: prefixes, destination: prefixes }

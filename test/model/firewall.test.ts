@@ -92,6 +92,31 @@ test('a flow is asked about as the packet that opened it: its direction, flags a
   assert.equal(word(tcp('in', 3, 2)), 'outside')
 })
 
+test('TCP options that the capture has cut off are not there', () => {
+  const { driver } = machine({ firewall: rules('deny in 6 from any to any tcpoptions mss') })
+  const syn = (port: number) => buildPacket({ src: IN_A, srcPort: port, dst: OUT, dstPort: 80, proto: 'tcp', tcpFlags: 2, tcpOptions: Uint8Array.of(1, 1, 1, 1, 2, 4, 5, 180) })
+  const sent = (bytes: Uint8Array, wireBytes = bytes.length) => word(driver.run([{ side: 'inside', nowMs: 0, bytes, wireBytes }])[0]!)
+  assert.equal(sent(syn(1)), 'denied-by-firewall')
+  assert.equal(sent(syn(2).slice(0, 44), 48), 'outside')
+  assert.equal(sent(syn(3).slice(0, 47), 48), 'outside')
+  assert.deepEqual(driver.totals().firewall.map(({ packets }) => packets), [2, 1])
+})
+
+test('interfaces beyond 16 bits are none that a rule names, and leave a flow its rule', () => {
+  const named = (name: string): FirewallRule => ({ ...rules('deny in 17 from any to any')[0]!, interfaces: { names: [name], not: false } })
+  const { driver, udp } = machine({ firewall: [named('65538'), named('2'), ...rules('permit in ip from any to any')] })
+  const sent = (interface_: number) =>
+    word(driver.run([{ side: 'inside', nowMs: 0, bytes: buildPacket(udp(IN_A, PORT + interface_ % 7, OUT, 53)), wireBytes: 28, interface: interface_ }])[0]!)
+  assert.deepEqual([sent(2), sent(65_538), sent(1)], ['denied-by-firewall', 'outside', 'outside'])
+  driver.replace([named('2')])
+  while (driver.slice(0, 4));
+  assert.equal(driver.totals().flows, 2)
+})
+
+test('a machine without firewall takes no rules', () => {
+  assert.throws(() => { machine({ firewall: null }).driver.replace([]) }, /without a firewall/)
+})
+
 test('from outside a rule admits only where there is a mapping, whatever the filter says', () => {
   const b = box({ filtering: 'address-and-port-dependent', firewall: rules(`permit out 17 from ${OUT_2} to ${IN_A} ${PORT}`, 'deny out ip from any to any') })
   const reply = (src: string, dstPort: number) => word(b.out({ src, srcPort: 9, dst: A, dstPort, proto: 'udp' }))
