@@ -16,6 +16,7 @@ interface Made {
   /** `in0 gro`. */
   on?: string[]
   driver?: string
+  mtu?: number
 }
 
 function setUp(made: Made) {
@@ -26,7 +27,7 @@ function setUp(made: Made) {
     return [text, parsed.value]
   }))
   const system: System = {
-    linkState: () => ({ index: 1, mtu: 1500, isUp: 1, isEthernet: 1, queues: 1, driver: made.driver ?? 'e1000e', mac: [2, 0, 0, 0, 0, 1] }),
+    linkState: () => ({ index: 1, mtu: made.mtu ?? 1500, isUp: 1, isEthernet: 1, queues: 1, driver: made.driver ?? 'e1000e', mac: [2, 0, 0, 0, 0, 1] }),
     kernelVlan: (name, vlan) => made.vlans !== undefined && `${name}:${vlan}` in made.vlans ? made.vlans[`${name}:${vlan}`] : null,
     addresses: (name) => known(made.addresses?.[name] ?? []),
     setting(path) {
@@ -85,4 +86,9 @@ test('system: offloads are those of the interface below, and XDP in either mode 
     setUp({ on: ['out0 rxvlan'], driver: 'veth' }).check('name: in0', 'name: out0', driver)
   }
   setUp({ on: ['out0 rxvlan'] }).check('name: in0', 'name: out0', 'packet')
+})
+
+test('system: an interface that takes less than every link of IPv6 does is refused (RFC 8200 5)', () => {
+  assert.throws(() => setUp({ mtu: 1279 }).check('name: in0', 'name: out0'), { message: 'in0: an MTU of 1279 is too little: ip link set in0 mtu 1280' })
+  assert.deepEqual(setUp({ mtu: 1280 }).check('name: in0', 'name: out0').map(({ state }) => state.mtu), [1280, 1280])
 })

@@ -35,6 +35,9 @@ const WHY: Record<Offload, string> = {
 }
 const LABELS: Record<Offload, string> = { gro: 'GRO', lro: 'LRO', rxvlan: 'RXVLAN', 'rx-vlan-filter': 'its VLAN filter' }
 
+/** RFC 8200 5: what a link takes at the least. Of cut packets more pieces would leave than there is room for (engine/egress.ts). */
+const LEAST_MTU = 1280
+
 export interface CheckOptions {
   fixOffload: boolean
   log: (line: string) => void
@@ -104,6 +107,9 @@ function usableLink(name: string, system: System): LinkState {
   const state = system.linkState(name)
   if (state.isEthernet === 0) throw new DeviceError('not-ethernet', `${name} is no Ethernet interface`)
   if (state.isUp === 0) throw new DeviceError('interface-down', `${name} is down: ip link set ${name} up`)
+  if (state.mtu < LEAST_MTU) {
+    throw new Failure(STATUS.usage, `${name}: an MTU of ${state.mtu} is too little: ip link set ${name} mtu ${LEAST_MTU}`)
+  }
   return state
 }
 
