@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { buildPacket, fragment, type PacketSpec } from '../wire/build.ts'
+import { createSteering } from '../channel/steering.ts'
+import { buildPacket, fragment, verify, type PacketSpec } from '../wire/build.ts'
 import { SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
 import { IDENTIFY_ALL, IDENTIFY_FRAGMENTS } from './options.ts'
 import { createRig, type Outcome } from './testing.ts'
@@ -154,4 +155,103 @@ test('a SYN that announces more than fits announces what fits, with a right chec
     src: '203.0.113.1', dst: PEER, proto: 'tcp', srcPort: 9, dstPort: 80, tcpFlags: 2, tcpOptions: Uint8Array.of(1, 2, 4, 5, 80),
   })
   assert.deepEqual(sent.slice(20), twin.slice(20))
+})
+
+test('over IPv6 the MSS that fits is 20 bytes less, and by two MTUs it is that of the smaller one (RFC 9293 3.7.1)', () => {
+  const syn = (src: string, dst: string) => buildPacket({
+    src, dst, proto: 'tcp', srcPort: 9, dstPort: 80, tcpFlags: 2, tcpOptions: Uint8Array.of(2, 4, 5, 180),
+  })
+  for (const mtus of [{ mtuOutside: 1400 }, { mtuInside: 1400 }, { mtuInside: 1400, mtuOutside: 1500 }, { mtuInside: 1500, mtuOutside: 1400 }]) {
+    const rig = createRig({ ...mtus, mss: -1 })
+    assert.equal(word(rig.send(SIDE_INSIDE, syn(HOST, PEER), 0).bytes!, 42), 1360)
+    const six = rig.send(SIDE_INSIDE, syn(HOST6, PEER6), 0).bytes!
+    assert.equal(word(six, 62), 1340)
+    assert.deepEqual(verify(six), [])
+  }
+})
+
+test('bytes that look like an MSS where no option can be stay as they are (RFC 9293 3.1)', () => {
+  const rig = createRig({ mtuOutside: 1400, mss: -1 })
+  const cases = {
+    'behind the end of the list': [0, 2, 4, 255, 255, 0, 0, 0], 'behind an option of length 1': [8, 1, 2, 4, 255, 255, 0, 0],
+    'behind an option of length 0': [8, 0, 2, 4, 255, 255, 0, 0], 'an MSS of another length': [2, 5, 255, 255, 0, 0, 0, 0],
+    'an MSS that leaves the header': [1, 1, 1, 1, 1, 1, 2, 4],
+  }
+  for (const [name, options] of Object.entries(cases)) {
+    const packet = buildPacket({
+      src: HOST, dst: PEER, proto: 'tcp', srcPort: 9, dstPort: 80, tcpFlags: 2, tcpOptions: Uint8Array.from(options), payload: new Uint8Array(8).fill(255),
+    })
+    const { bytes } = rig.send(SIDE_INSIDE, packet, 0)
+    assert.deepEqual([verify(bytes!), bytes!.slice(40)], [[], packet.slice(40)], name)
+  }
+})
+
+test('what is as long as its link takes leaves whole; a byte more does not (RFC 791, RFC 1191)', () => {
+  const rig = createRig({ mtuInside: 1300, mtuOutside: 1400 })
+  const sent = (bytes: number, more: Partial<PacketSpec>) => rig.send(SIDE_INSIDE, out(bytes - 28, more), 0)
+  for (const dontFragment of [false, true]) {
+    const whole = sent(1400, { dontFragment })
+    assert.deepEqual([whole.verdict, whole.bytes!.length, whole.extras.length], [TO_OUTSIDE, 1400, 0])
+  }
+  assert.deepEqual(all(sent(1401, {})).map((one) => one.length), [1396, 25])
+  assert.equal(sent(1401, { dontFragment: true }).reason, 'too-big')
+})
+
+test('behind copied options that fill no word there are zeros, whatever lay there before (RFC 791 3.1)', () => {
+  const rig = createRig({ mtuOutside: 1280 })
+  rig.send(SIDE_INSIDE, buildPacket({ src: HOST, dst: PEER, proto: 'udp', srcPort: 5000, dstPort: 53, payload: new Uint8Array(3000).fill(255) }), 0)
+  const [, second] = all(rig.send(SIDE_INSIDE, out(2000, { options: Uint8Array.of(130, 3, 9, 0) }), 0))
+  assert.deepEqual([...second.slice(20, 24)], [130, 3, 9, 0])
+})
+
+test('the longest packet there is leaves whole in as many pieces as can be, behind the longest link header', () => {
+  const options = Uint8Array.of(130, 40, ...new Uint8Array(38).fill(7)), rig = createRig({ mtuOutside: 1280, fragmentHold: 0 })
+  const packet = out(65_535 - 60 - 8, { options })
+  const pieces = all(rig.send(SIDE_INSIDE, packet, 0, { linkBytes: 64 }))
+  assert.equal(pieces.length, 54)
+  assert.deepEqual(Buffer.from(pieces.flatMap((one) => [...one.slice(60)])).subarray(8), Buffer.from(packet.slice(68)))
+})
+
+test('a later fragment is no SYN, whatever its bytes look like (RFC 791)', () => {
+  const looks = new Uint8Array(1400)
+  for (let at = 0; at < 1400; at += 8) looks.set([0x60, 2, 0, 0, 2, 4, 255, 255], at)
+  looks.set([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x60, 2, 0, 0, 0, 0, 0, 0, 2, 4, 255, 255])
+  for (const [src, dst] of [[HOST, PEER], [HOST6, PEER6]]) {
+    const rig = createRig({ mtuInside: 1300, mtuOutside: 1500, mss: -1 })
+    const [first, second] = fragment(buildPacket({
+      src, dst, proto: 'tcp', srcPort: 9, dstPort: 80, tcpFlags: 16, payload: Uint8Array.from([...new Uint8Array(20), ...looks]),
+    }), [40], { id: 7 })
+    rig.send(SIDE_INSIDE, first, 0)
+    const { verdict, bytes } = rig.send(SIDE_INSIDE, second, 0)
+    assert.deepEqual([verdict, bytes!.slice(-1400)], [TO_OUTSIDE, looks])
+  }
+})
+
+test('an MSS is looked for in the packet alone, not in what fills its frame', () => {
+  const rig = createRig({ mtuOutside: 1400, mss: -1 })
+  const [first] = fragment(buildPacket({
+    src: HOST, dst: PEER, proto: 'tcp', srcPort: 9, dstPort: 80, tcpFlags: 2, tcpOptions: Uint8Array.of(1, 1, 1, 1, 2, 4, 5, 180),
+  }), [24], { id: 7 })
+  const plain = createRig().send(SIDE_INSIDE, first, 0).bytes
+  assert.deepEqual(rig.send(SIDE_INSIDE, first, 0, { padding: Uint8Array.of(2, 4, 255, 255) }).bytes, plain)
+})
+
+test('a held fragment that was captured in part leaves with what was captured, and one that is dropped counts with its frame', () => {
+  const rig = createRig({ mtuOutside: 1280 })
+  const [first, second] = fragment(out(1900), [400], { id: 7 })
+  rig.send(SIDE_INSIDE, second, 0, { linkBytes: 14, capBytes: 114 })
+  assert.deepEqual(all(rig.send(SIDE_INSIDE, first, 0)).map((one) => one.length), [420, 100, 20])
+  const [one, other] = fragment(out(1900, { dontFragment: true }), [400], { id: 8 })
+  rig.send(SIDE_INSIDE, other, 0, { linkBytes: 14, padding: new Uint8Array(4) })
+  rig.send(SIDE_INSIDE, one, 0)
+  assert.deepEqual([rig.count('drop-too-big-packets'), rig.count('drop-bytes')], [1, 14 + other.length])
+})
+
+test('several workers share the identifications of an address: none comes twice before all have (RFC 6864 5.3.1)', () => {
+  const steering = createSteering({ workers: 2, stripeBase: 0, stripePorts: 64, bySubnet: false }), seen = new Set<number>()
+  for (const worker of [0, 1]) {
+    const rig = createRig({ identification: IDENTIFY_ALL, share: { steering, worker } })
+    for (let n = 0; n < 32_768; n++) seen.add(word(rig.send(SIDE_INSIDE, out(8, { id: 1 }), 0).bytes!, 4))
+  }
+  assert.equal(seen.size, 65_536)
 })

@@ -174,3 +174,37 @@ test('syns: the silence may be longer by its setting, each ends at its own milli
     }
   }
 })
+
+test('syns: a connection of IPv4 is found again after one of IPv6 was looked for', () => {
+  const rig = createRig()
+  rig.send(SIDE_OUTSIDE, fromOutside(), 0)
+  rig.send(SIDE_OUTSIDE, from6(), 0)
+  rig.send(SIDE_INSIDE, fromInside(), 1000)
+  assert.equal(rig.count('syns-solicited'), 1)
+  assert.deepEqual(told(rig, WAIT_MS).map((answer) => answer[0] >>> 4), [6])
+})
+
+test('syns: whichever of many is solicited, the others are still known, and it can be held again', () => {
+  const ports = Array.from({ length: 15 }, (_, n) => 1000 + n)
+  for (const many of [1, 4, 5, 7, 14]) {
+    const rig = createRig({ heldSyns: 15, icmpErrorsPerSecond: 1000 })
+    for (const srcPort of ports) rig.send(SIDE_OUTSIDE, fromOutside({ srcPort }), 0)
+    for (let n = 0; n < 15; n++) rig.send(SIDE_INSIDE, fromInside({ dstPort: ports[n * many % 15] }), 0)
+    const different = new Set(ports.map((_, n) => n * many % 15)).size
+    assert.deepEqual([rig.count('syns-solicited'), rig.count('syns-held-current')], [different, 15 - different])
+    for (const srcPort of ports) rig.send(SIDE_OUTSIDE, fromOutside({ srcPort, src: '192.0.2.9' }), 0)
+    assert.deepEqual([rig.count('syns-held-current'), rig.count('syns-unheld')], [15, 15 - different])
+    assert.equal(told(rig, WAIT_MS).length, 15)
+  }
+})
+
+test('syns: what is quoted is the packet, without its link header and what fills its frame; a longer link header than is kept is not held', () => {
+  const rig = createRig(), syn = fromOutside()
+  rig.frames.iface[0] = 5
+  rig.send(SIDE_OUTSIDE, syn, 0, { linkBytes: 64, padding: new Uint8Array(20).fill(9) })
+  rig.send(SIDE_OUTSIDE, fromOutside({ srcPort: 81 }), 0, { linkBytes: 65 })
+  assert.deepEqual([rig.count('syns-held'), rig.count('syns-unheld')], [1, 1])
+  const [answer] = told(rig, WAIT_MS)
+  assert.deepEqual(answer.slice(28), syn)
+  assert.deepEqual([rig.engine.extras.iface[0], rig.engine.lateAbout.l3 - rig.engine.lateAbout.off], [5, 64])
+})

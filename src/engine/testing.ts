@@ -39,16 +39,27 @@ export interface Outcome {
   extras: Departure[]
 }
 
+/** What a packet comes in. */
+export interface FrameAround {
+  /** Before it. */
+  linkBytes: number
+  /** Behind it, as Ethernet fills up short frames. */
+  padding: Uint8Array
+  /** Of link and packet, all that was captured. */
+  capBytes: number
+}
+
 export interface Rig {
   engine: Engine
   frames: Frames
   counters: Counters
   /** A packet that starts with its IP header. `side` is a SIDE_ constant. */
-  send(side: number, packet: Uint8Array, nowMs: number): Outcome
+  send(side: number, packet: Uint8Array, nowMs: number, frame?: Partial<FrameAround>): Outcome
   count(name: string): number
 }
 
-const PACKET_ROOM = 65_536
+/** The longest packet, behind a link header. */
+const PACKET_ROOM = 65_536 + 128
 
 export function createRig(changes: Partial<EngineOptions> = {}): Rig {
   const options = { ...TEST_OPTIONS, ...changes, scratchStart: PACKET_ROOM }
@@ -56,10 +67,16 @@ export function createRig(changes: Partial<EngineOptions> = {}): Rig {
   const counters = createCounters()
   const engine = createEngine(options, frames, counters)
 
-  function send(side: number, packet: Uint8Array, nowMs: number): Outcome {
-    frames.pool.set(packet, 0)
-    frames.off[0] = frames.l3[0] = 0
-    frames.capBytes[0] = frames.wireBytes[0] = packet.length
+  function send(
+    side: number, packet: Uint8Array, nowMs: number,
+    { linkBytes = 0, padding = new Uint8Array(0), capBytes = Infinity }: Partial<FrameAround> = {},
+  ): Outcome {
+    frames.pool.set(packet, linkBytes)
+    frames.pool.set(padding, linkBytes + packet.length)
+    frames.off[0] = 0
+    frames.l3[0] = linkBytes
+    frames.wireBytes[0] = linkBytes + packet.length + padding.length
+    frames.capBytes[0] = Math.min(capBytes, frames.wireBytes[0])
     frames.link[0] = LINK_RAW
     frames.net[0] = packet[0] >>> 4 === 6 ? NET_IPV6 : NET_IPV4
     frames.side[0] = side
@@ -69,7 +86,7 @@ export function createRig(changes: Partial<EngineOptions> = {}): Rig {
     const verdict = frames.verdict[0]
     return {
       verdict, reason: verdict === DROP ? DROP_REASONS[frames.reason[0]][0] : null,
-      bytes: verdict === DROP || verdict === HELD ? null : frames.pool.slice(0, frames.netBytes[0]),
+      bytes: verdict === DROP || verdict === HELD ? null : frames.pool.slice(linkBytes, linkBytes + frames.netBytes[0]),
       extras: Array.from({ length: extras.count() }, (_, n) => ({
         verdict: extras.verdict[n], bytes: frames.pool.slice(extras.l3[n], extras.off[n] + extras.capBytes[n]),
       })),
