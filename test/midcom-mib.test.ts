@@ -39,7 +39,7 @@ async function start(config: string, args: readonly string[]): Promise<Box> {
   child.stderr.setEncoding('utf8').on('data', (text: string) => { stderr += text })
   child.stdout.setEncoding('utf8').on('data', (text: string) => { stdout += text })
   for (let i = 0; i < 600 && !stdout.includes('\n'); i++) await new Promise((resolve) => { setTimeout(resolve, 50) })
-  const [, simco, snmp] = /^ready: simco 127\.0\.0\.1:(\d+), snmp 127\.0\.0\.1:(\d+)\n/.exec(stdout) ?? []
+  const [, simco, snmp] = /^ready: (?:.+\.pcap \(\d+ packets\), )?simco 127\.0\.0\.1:(\d+), snmp 127\.0\.0\.1:(\d+)\n/.exec(stdout) ?? []
   assert.ok(snmp !== undefined, `${stdout}${stderr}`)
   return { child, simco: Number(simco), snmp: Number(snmp), stderr: () => stderr }
 }
