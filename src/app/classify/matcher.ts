@@ -24,10 +24,10 @@ export interface Matcher {
   engine: EngineName
   /** answers[i]: one more than the place of the first rule that matches header i of the batch, or 0. */
   find(batch: Batch, answers: Int32Array): void
-  /** The rules that `replace` takes, in this order and over again: they lie one behind the other, as messages that come in do. */
+  /** The rules that `replace` will name by their places here: they lie one behind the other, as messages that come in do. */
   expect(rules: Int32Array): void
-  /** Deletes the next of them and inserts it again. */
-  replace(): void
+  /** Deletes the n-th of them, from 0, and inserts it again. */
+  replace(n: number): void
   bytes(): number
 }
 
@@ -52,7 +52,7 @@ function classifierMatcher({ count, keys }: Filters, seed: number, kernel: Kerne
   for (let n = 0; n < count; n++) priorities[n] = values[n] = n + 1
   classifier.build(count, keys, priorities, values, handles)
   const key = new Int32Array(RULE_KEY_WORDS)
-  let order: Int32Array = new Int32Array(0), messages = new Int32Array(0), taken = 0
+  let order: Int32Array = new Int32Array(0), messages = new Int32Array(0)
   return {
     engine: classifier.kernel,
     find({ count, zones, protocols, sources, destinations, ports }, answers) {
@@ -66,11 +66,9 @@ function classifierMatcher({ count, keys }: Filters, seed: number, kernel: Kerne
         const from = rule * RULE_KEY_WORDS
         messages.set(keys.subarray(from, from + RULE_KEY_WORDS), n * RULE_KEY_WORDS)
       })
-      taken = 0
     },
-    replace() {
-      const at = taken * RULE_KEY_WORDS, rule = order[taken]
-      taken = taken + 1 < order.length ? taken + 1 : 0
+    replace(n) {
+      const at = n * RULE_KEY_WORDS, rule = order[n]
       for (let word = 0; word < RULE_KEY_WORDS; word++) key[word] = messages[at + word]
       classifier.remove(handles[rule])
       handles[rule] = classifier.insert(key, rule + 1, rule + 1)
@@ -87,7 +85,7 @@ const DELETED = -2
 
 function linearMatcher({ count, keys }: Filters): Matcher {
   const rules = new Int32Array(count * WORDS)
-  let order: Int32Array = new Int32Array(0), taken = 0
+  let order: Int32Array = new Int32Array(0)
   for (let n = 0; n < count; n++) enter(n)
 
   function enter(n: number): void {
@@ -117,13 +115,9 @@ function linearMatcher({ count, keys }: Filters): Matcher {
     find({ count, protocols, sources, destinations, ports }, answers) {
       for (let i = 0; i < count; i++) answers[i] = first(protocols[i], sources[i], destinations[i], ports[i])
     },
-    expect(rules) {
-      order = rules
-      taken = 0
-    },
-    replace() {
-      const rule = order[taken]
-      taken = taken + 1 < order.length ? taken + 1 : 0
+    expect(rules) { order = rules },
+    replace(n) {
+      const rule = order[n]
       rules[rule * WORDS + PROTOCOL] = DELETED
       enter(rule)
     },

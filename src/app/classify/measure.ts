@@ -83,7 +83,7 @@ export function measure(matcher: Matcher, headers: Headers, options: MeasureOpti
         clockedMs = nowMs
         batchesSinceClock = 0
       }
-      for (let many = 0; updates < due && many < MOST_DUE; many++, updates++) matcher.replace()
+      for (let many = 0; updates < due && many < MOST_DUE; many++, updates++) matcher.replace(updates % RULES_DRAWN)
       if (n % batchesATick === 0) tick(n)
     }
   }
