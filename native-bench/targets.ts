@@ -46,6 +46,10 @@ export const TARGETS: readonly Target[] = [
     what: 'p99 of 998 agents, two others do harm', row: 'midcom/agents-1000', limit: 1.2, unit: '× without', figure: value,
   },
   {
+    what: 'the same, over the harm done elsewhere', row: 'midcom/agents-1000', limit: 1.2, unit: '× elsewhere',
+    figure: row => row.figures.ts['p99OfElsewhere'] ?? null,
+  },
+  {
     what: 'memory of the harm', row: 'midcom/agents-1000', limit: 64, unit: 'MiB',
     figure: row => row.figures.ts['grownMiB'] ?? null,
   },

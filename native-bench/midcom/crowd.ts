@@ -1,6 +1,6 @@
 /**
  * A thousand agents, two of whom do harm: one sends garbage, one asks and never reads (trouble.c). What the others wait for their
- * answers with and without those two, in stretches by turns, and what they cost the box in memory.
+ * answers with and without those two, and with those two at another box, in stretches by turns, and what they cost the box in memory.
  */
 import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -81,11 +81,12 @@ function startTrouble(port: number, agent: number): { end: () => Promise<Trouble
 
 interface Stretch { report: LoadReport; residentMiB: number; peakMiB: number; seconds: number; trouble: TroubleReport | null }
 
-async function measureStretch(box: Server, options: LoadOptions, troubled: boolean): Promise<Stretch> {
+/** `harmed`: the box at which harm is done meanwhile; null: at none. */
+async function measureStretch(box: Server, options: LoadOptions, harmed: Server | null): Promise<Stretch> {
   const memory = createMemory(box.pid)
   memory.forget()
   const begin = performance.now()
-  const trouble = troubled ? startTrouble(box.port, options.connections) : null
+  const trouble = harmed === null ? null : startTrouble(harmed.port, options.connections)
   let report: LoadReport
   try {
     report = await load('simco', box.port, options)
@@ -110,27 +111,38 @@ function readCounters(report: string): Record<string, number> {
   return (JSON.parse(readFileSync(report, 'utf8')) as { simco: Record<string, number> }).simco
 }
 
-export async function measureCrowd(p: CrowdParameters, directory: string): Promise<{ transactions: number; figures: Figures }> {
-  checkLoad()
+/** A box of its own process, with room for the crowd and for the two. */
+async function startBox(p: CrowdParameters, directory: string, name: string): Promise<{ box: Server; report: string }> {
   const port = await freePort()
-  const file = join(directory, 'crowd.yaml'), reportFile = join(directory, 'crowd-report.json')
-  const options: LoadOptions = { ...p, pipeline: 1, turnover: true, seconds: p.stretchSeconds, warmSeconds: p.settleSeconds }
+  const file = join(directory, `${name}.yaml`), report = join(directory, `${name}-report.json`)
   writeFileSync(file, boxConfig({
     port, agents: p.connections, rules: p.live + 4 * p.connections,
     trouble: { agents: TROUBLEMAKERS, rules: RULES_OF_EACH, stalledMs: STALLED_MS, drainMs: DRAIN_MS },
   }))
-  const box = await startServer(process.execPath, [PINHOLE, 'run', '--simulate', '--config', file, '--report', reportFile], port)
-  const without: Stretch[] = [], troubled: Stretch[] = []
+  const box = await startServer(process.execPath, [PINHOLE, 'run', '--simulate', '--config', file, '--report', report], port)
+  return { box, report }
+}
+
+export async function measureCrowd(p: CrowdParameters, directory: string): Promise<{ transactions: number; figures: Figures }> {
+  checkLoad()
+  const options: LoadOptions = { ...p, pipeline: 1, turnover: true, seconds: p.stretchSeconds, warmSeconds: p.settleSeconds }
+  const without: Stretch[] = [], troubled: Stretch[] = [], elsewhere: Stretch[] = []
+  const { box, report: reportFile } = await startBox(p, directory, 'crowd')
   try {
-    // The compiler has its say about both first.
-    const warm = { ...options, seconds: p.warmSeconds }
-    await measureStretch(box, warm, false)
-    await measureStretch(box, warm, true)
-    for (let n = 0; n < p.stretches; n++) {
-      without.push(await measureStretch(box, options, false))
-      troubled.push(await measureStretch(box, options, true))
+    const { box: other } = await startBox(p, directory, 'other')
+    try {
+      // The compiler has its say about all of them first.
+      const warm = { ...options, seconds: p.warmSeconds }
+      for (const harmed of [null, box, other]) await measureStretch(box, warm, harmed)
+      for (let n = 0; n < p.stretches; n++) {
+        without.push(await measureStretch(box, options, null))
+        troubled.push(await measureStretch(box, options, box))
+        elsewhere.push(await measureStretch(box, options, other))
+      }
+      without.push(await measureStretch(box, options, null))
+    } finally {
+      await other.stop()
     }
-    without.push(await measureStretch(box, options, false))
   } finally {
     await box.stop()
   }
@@ -143,9 +155,10 @@ export async function measureCrowd(p: CrowdParameters, directory: string): Promi
   const peak = (stretch: Stretch) => stretch.peakMiB
   const perSecond = (read: (trouble: TroubleReport) => number) => of(troubled, ({ trouble, seconds }) => read(trouble!) / seconds)
   return {
-    transactions: [...without, ...troubled].reduce((sum, { report }) => sum + report.transactions, 0),
+    transactions: [...without, ...troubled, ...elsewhere].reduce((sum, { report }) => sum + report.transactions, 0),
     figures: {
       p99Rise: of(troubled, p99) / of(without, p99), p50Rise: of(troubled, p50) / of(without, p50),
+      p99OfElsewhere: of(troubled, p99) / of(elsewhere, p99), elsewhereP50: of(elsewhere, p50), elsewhereP99: of(elsewhere, p99),
       withoutP50: of(without, p50), withoutP99: of(without, p99), withP50: of(troubled, p50), withP99: of(troubled, p99),
       p50Spread: spreadOf(without.map(p50)), p99Spread: spreadOf(without.map(p99)),
       grownMiB: of(troubled, peak) - of(without, peak), peakMiB: Math.max(...troubled.map(peak)),

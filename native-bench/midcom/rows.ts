@@ -72,7 +72,7 @@ export function midcomRows(quick: boolean): MidcomRow[] {
       name: 'midcom/agents-1000', unit: 'p99 with/without', kind: 'crowd',
       parameters: {
         connections: 998, rate: 10_000, live: 10_000, warmSeconds: quick ? 2 : 6, settleSeconds: quick ? 0.5 : 1.5,
-        stretchSeconds: quick ? 1 : 2, stretches: quick ? 1 : 8,
+        stretchSeconds: quick ? 1 : 2, stretches: quick ? 1 : 6,
       },
     },
     { name: `midcom/bytes-${rules / 1000}k`, unit: 'bytes/rule', kind: 'rule-bytes', parameters: { rules, seed: SEED } },

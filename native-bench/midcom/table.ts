@@ -36,8 +36,8 @@ const LOADED: Column[] = [
 ]
 const CROWD: Column[] = [
   ['998 agents and two troublemakers', row => row.name], ['PER p50 without', own('withoutP50')], ['with', own('withP50')],
-  ['p99 us without', own('withoutP99')], ['with', own('withP99')],
-  ['p99 with / without', row => `${figure(row.ts?.median)} (${spread(row)})`],
+  ['p99 us without', own('withoutP99')], ['with', own('withP99')], ['elsewhere', own('elsewhereP99')],
+  ['p99 with / without', row => `${figure(row.ts?.median)} (${spread(row)})`], ['with / elsewhere', own('p99OfElsewhere')],
   ['of p50', own('p50Rise')], ['p99 by itself', own('p99Spread')], ['MiB more', own('grownMiB')], ['peak MiB', own('peakMiB')],
   ['garbage MB/s', ({ figures: { ts } }) => finite(ts['garbageOctetsPerSecond'] / 1e6)],
   ['closed/s', own('garbageConnectionsPerSecond')],
