@@ -1,6 +1,7 @@
 /**
  * A thousand agents, two of whom do harm: one sends garbage, one asks and never reads (trouble.c). What the others wait for their
- * answers with and without those two, and with those two at another box, in stretches by turns, and what they cost the box in memory.
+ * answers with and without those two, and with those two at another box, in stretches by turns, and what they cost the box in
+ * memory.
  */
 import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
