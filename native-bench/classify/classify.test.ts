@@ -20,16 +20,17 @@ const figures = (rows: ReturnType<typeof row>[]) => judgeTargets(rows).slice(-CL
 
 test('targets over sets: geometric means, and the worst one', () => {
   const rows = names.map((name, n) => row(name, 50, n === 0 ? 50 : 100, n === 1 ? 25 : 200, n === 2 ? 0.9 : 1))
-  const [large, worst, mean, updated] = figures(rows)
+  const [large, worst, mean, updatedMean, updated] = figures(rows)
   assert.deepEqual([large, worst, updated], [4, 0.5, 90])
+  assert.ok(Math.abs(updatedMean! - 100 * 0.9 ** (1 / names.length)) < 1e-9)
   assert.ok(Math.abs(mean! - 2 ** ((names.length - 1) / names.length)) < 1e-9)
-  assert.deepEqual(judgeTargets(rows).slice(-CLASSIFY_TARGETS.length).map(({ passed }) => passed), [true, false, false, false])
+  assert.deepEqual(judgeTargets(rows).slice(-CLASSIFY_TARGETS.length).map(({ passed }) => passed), [true, false, false, true, false])
 })
 
 test('targets over sets: none if a set is missing, has failed, or DPDK is not there', () => {
   const rows = names.map(name => row(name, 50, 100, 200))
-  assert.deepEqual(figures(rows.slice(1)), [4, null, null, null])
-  assert.deepEqual(figures([...rows.slice(1), { ...rows[0], error: 'differs' }]), [4, null, null, null])
+  assert.deepEqual(figures(rows.slice(1)), [4, null, null, null, null])
+  assert.deepEqual(figures([...rows.slice(1), { ...rows[0], error: 'differs' }]), [4, null, null, null, null])
   const without = figures(names.map(name => row(name, 50, 100, null)))
   assert.deepEqual(without.slice(0, 2), [null, null])
   assert.ok(Math.abs(without[2]! - 2) < 1e-9)
