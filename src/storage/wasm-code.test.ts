@@ -211,6 +211,17 @@ function where(webAssembly: unknown, work: () => void): void {
   }
 }
 
+test('a module for whose code there is no room is none; one that is not as it should be is told', () => {
+  const bytes = code.moduleOf({ given: 1 }, { nothing: { parameters: 0, locals: 0, vectors: 0, returns: false, body: [] } })
+  const memory = code.createMemory(1), env = { memory, given: (a: number) => a }
+  assert.notEqual(code.instantiate(bytes, env), null)
+  assert.throws(() => code.instantiate(bytes, { memory }), /LinkError|import/i)
+  const own = globalThis as unknown as { WebAssembly: { validate: object; Instance: object; Memory: object } }
+  const { validate, Instance, Memory } = own.WebAssembly
+  class Module { constructor() { throw new RangeError('WebAssembly.Module(): out of memory: allocate executable memory') } }
+  where({ validate, Instance, Memory, Module }, () => { assert.equal(code.instantiate(bytes, env), null) })
+})
+
 /** The kernel that a classifier has got, whose answers have to be right whatever it is. */
 function kernelHere(): string {
   const many = 5000, key = new Int32Array(many * RULE_KEY_WORDS), numbers = Int32Array.from({ length: many }, (_, n) => n + 1)

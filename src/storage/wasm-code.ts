@@ -257,7 +257,14 @@ export function createMemory(bytes: number): { buffer: ArrayBuffer } | null {
   }
 }
 
-/** What a module exports; null if it uses what is not to be had. */
+/** What a module exports; null if it uses what is not to be had, or there is no room for its code. */
 export function instantiate(bytes: Uint8Array<ArrayBuffer>, env: object): unknown {
-  return WebAssembly!.validate(bytes) ? new WebAssembly!.Instance(new WebAssembly!.Module(bytes), { env }).exports : null
+  if (!WebAssembly!.validate(bytes)) return null
+  try {
+    return new WebAssembly!.Instance(new WebAssembly!.Module(bytes), { env }).exports
+  } catch (error) {
+    // What is not as it should be throws others: a CompileError, a LinkError.
+    if (error instanceof RangeError) return null
+    throw error
+  }
 }
