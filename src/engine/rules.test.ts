@@ -6,7 +6,9 @@ import * as command from '../channel/commands.ts'
 import { buildPacket, fragment, icmpError, verify, type PacketSpec } from '../wire/build.ts'
 import { SIDE_INSIDE, SIDE_OUTSIDE, TO_INSIDE, TO_OUTSIDE } from '../wire/frames.ts'
 import * as ipv4 from '../wire/ipv4.ts'
-import type { EngineOptions } from './options.ts'
+import { anyRule, INBOUND } from './firewall-rule.ts'
+import { createRuleSet } from './firewall-set.ts'
+import { FILTER_ENDPOINT_INDEPENDENT, type EngineOptions } from './options.ts'
 import { createRig, type Outcome } from './testing.ts'
 
 const OUT = SIDE_INSIDE, IN = SIDE_OUTSIDE
@@ -469,4 +471,17 @@ test('a bound address keeps its ports even when making room ends their last flow
   assert.equal(box.go(IN, udp(peer, 1, WHOLE, 9)), `in ${peer}:1 > ${host}:9`)
   for (let port = 2001; port <= 2015; port++) box.go(OUT, udp(other, port, peer, 53))
   assert.equal(box.go(IN, udp(peer, 2, WHOLE, 9)), `in ${peer}:2 > ${host}:9`)
+})
+
+test('a stranger whom a firewall rule has let in to a bound port goes with that rule, also where the filter lets in anybody', () => {
+  const permit = { ...anyRule(true), directions: INBOUND }
+  const box = createBox({
+    filtering: FILTER_ENDPOINT_INDEPENDENT, firewall: { set: createRuleSet([permit], [], 1), interfaceName: () => undefined },
+  })
+  box.bind(command.OP_BIND_PORTS, host, 5000, 40000)
+  assert.equal(box.go(IN, udp(stranger, 1, ADDRESS, 40000)), `in ${stranger}:1 > ${host}:5000`)
+  box.engine.replaceRules(createRuleSet([], [], 1))
+  box.apply(1)
+  assert.equal(box.count('flows-current'), 0)
+  assert.equal(box.go(IN, udp(stranger, 1, ADDRESS, 40000), 2), 'filtered')
 })
