@@ -44,7 +44,7 @@ async function read(file: string, keep?: typeof isForwarded) {
 test('recording: what is written is read again, and of it only what the packet path took is kept for a replay', async () => {
   await fc.assert(fc.asyncProperty(fc.array(fc.record({
     bytes: fc.array(fc.integer({ min: 0, max: 255 }), { minLength: 1, maxLength: 40, size: 'max' }), marks: fc.integer({ min: 0, max: 7 }), sec: fc.integer({ min: 0, max: 2 ** 32 }), nsec: fc.integer({ min: 0, max: 999_999_999 }),
-  }), { maxLength: 30 }), async (list) => {
+  }), { maxLength: 30, size: 'max' }), async (list) => {
     const file = join(dir, 'written.pcapng')
     writeFileSync(file, Buffer.concat([head('udp'), ...list.map(({ bytes, marks, sec, nsec }) => block(bytes, marks, sec, nsec)), statisticsBlock(0, 1, 2, { seen: 5, lost: 3, accepted: 2 })]))
     const expected = list.map(({ bytes, marks, sec, nsec }) => ({ bytes, wire: bytes.length + 4, iface: marks & MARK_OUTSIDE, sec, nsec }))

@@ -20,7 +20,7 @@ const commands = fc.array(fc.oneof(
   fc.record({ do: fc.constantFrom('take', 'take', 'release'), set, from: port, to: port, step: fc.constantFrom(1, 1, 2, 37) }),
   fc.record({ do: fc.constantFrom('take', 'release'), set, from: port, to: port, step: fc.constant(0x10000) }),
   fc.record({ do: fc.constant('find'), set, lo: port, hi: port, parity }),
-) as fc.Arbitrary<Command>, { maxLength: 24 })
+) as fc.Arbitrary<Command>, { maxLength: 24, size: 'max' })
 
 test('port-set: takes, releases and finds what a plain set does, by parity, in any range, in each set apart', () => {
   fc.assert(fc.property(commands, (list) => {

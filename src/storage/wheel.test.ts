@@ -94,7 +94,7 @@ const commands: fc.Arbitrary<Command[]> = fc.array(fc.oneof(
   fc.record({ do: fc.constantFrom('schedule', 'refreshLater', 'shorten'), slot, ms }),
   fc.record({ do: fc.constant('cancel'), slot }),
   fc.record({ do: fc.constant('advance'), ms }),
-) as fc.Arbitrary<Command>, { maxLength: 60 })
+) as fc.Arbitrary<Command>, { maxLength: 60, size: 'max' })
 const starts = fc.constantFrom(0, 1, 255, 0x7fff_ff00, 0x7fff_ffff, 0xffff_ff00, 0xffff_ffff, 2 ** 32 + 5, -50, -(2 ** 31))
 
 test('wheel: what ends, and when, is what a sorted list says, to the millisecond and around every wrap', () => {

@@ -26,7 +26,7 @@ test('the worked example of RFC 1071 3', () => {
 })
 
 test('sumBytes agrees with a sum that carries at every step, over any window', () => {
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(20), fc.nat(20), word16, (bytes, before, after, start) => {
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 300, size: 'max' }), fc.nat(20), fc.nat(20), word16, (bytes, before, after, start) => {
     const off = Math.min(before, bytes.length), end = Math.max(off, bytes.length - after)
     const sum = sumBytes(viewOf(bytes), off, end, start)
     assert.ok(equal(sum, slowSum(bytes.slice(off, end), start)))

@@ -316,9 +316,9 @@ test('a queue of events loses nothing without saying so, and says where', async 
 test('no octets from a middlebox break the agent: each request settles', async () => {
   const fake = await fakeBox()
   const octets = fc.oneof(
-    fc.uint8Array({ maxLength: 80 }),
+    fc.uint8Array({ maxLength: 80, size: 'max' }),
     // A header that fits, of any type, with attributes that may or may not.
-    fc.tuple(fc.constantFrom(...FORMATS.keys()), fc.integer({ min: 0, max: 4 }), fc.uint8Array({ maxLength: 60 })).map(([type, tid, rest]) =>
+    fc.tuple(fc.constantFrom(...FORMATS.keys()), fc.integer({ min: 0, max: 4 }), fc.uint8Array({ maxLength: 60, size: 'max' })).map(([type, tid, rest]) =>
       Uint8Array.of(type >> 8, type & 255, 0, rest.length, 0, 0, 0, tid, ...rest)),
   )
   await fc.assert(fc.asyncProperty(fc.array(octets, { maxLength: 6 }), async (messages) => {

@@ -50,7 +50,7 @@ const oids = fc.tuple(fc.constantFrom(0, 1, 2), fc.nat(39), fc.array(fc.nat(MAX_
 const values: fc.Arbitrary<Value> = fc.oneof(
   fc.integer({ min: -0x80000000, max: 0x7fffffff }).map(integer), fc.nat(0xffffffff).map(unsigned32), fc.nat(0xffffffff).map(counter32),
   fc.nat(0xffffffff).map(timeTicks), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(counter64), oids.map(objectId),
-  fc.uint8Array({ maxLength: 300 }).map(octets), fc.uint8Array({ maxLength: 9 }).map((value): Value => ({ tag: OPAQUE, value })),
+  fc.uint8Array({ maxLength: 300, size: 'max' }).map(octets), fc.uint8Array({ maxLength: 9 }).map((value): Value => ({ tag: OPAQUE, value })),
   fc.uint8Array({ minLength: 4, maxLength: 4 }).map((value): Value => ({ tag: IP_ADDRESS, value })), fc.constantFrom(NULL_VALUE, NO_SUCH_OBJECT, NO_SUCH_INSTANCE, END_OF_MIB_VIEW),
 )
 const plain = ({ tag, value }: Value) => ({ tag, value: value instanceof Uint8Array ? [...value] : value })
