@@ -34,9 +34,16 @@ ${'    planted = Math.imul(planted, 1664525) + 1013904223 | 0;\n'.repeat(UNROLLE
 /** Calibrated so long, and so near to the part that is asked for. */
 const MOST_CALIBRATIONS = 8, NEAR = 0.1
 
-const [comparisons = '20', percent = '5', rowName = 'forward/flows-16k-64b'] = process.argv.slice(2)
+const ENGINE_ROW = 'forward/flows-16k-64b'
+const [comparisons = '20', percent = '5', rowName = ENGINE_ROW] = process.argv.slice(2)
 const row = allRows(false).find(({ name, kind }) => name === rowName && kind === 'engine')
-if (row?.kind !== 'engine') throw new Error(`${rowName} is no row of known flows`)
+const wrong = !/^[1-9]\d*$/.test(comparisons) ? `COMPARISONS is a whole number from 1 on, and not ${comparisons}`
+  : !(Number(percent) > 0 && Number(percent) <= 100) ? `PERCENT is above 0 and at most 100, and not ${percent}`
+  : row?.kind !== 'engine' ? `ROW is one of known flows, as ${ENGINE_ROW}, and not ${rowName}` : null
+if (wrong !== null || row?.kind !== 'engine') {
+  console.error(`trust: ${wrong}\nusage: trust.js [COMPARISONS] [PERCENT] [ROW]`)
+  process.exit(2)
+}
 
 const directory = mkdtempSync(join(roomyDirectory(), 'pinhole-trust-')), tree = join(directory, 'tree')
 process.on('exit', () => {
