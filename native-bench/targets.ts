@@ -46,7 +46,7 @@ export const TARGETS: readonly Target[] = [
     what: 'p99 of 998 agents, two others do harm', row: 'midcom/agents-1000', limit: 1.2, unit: '× without', figure: value,
   },
   {
-    what: 'the same, over the harm done elsewhere', row: 'midcom/agents-1000', limit: 1.2, unit: '× elsewhere',
+    what: 'p99 of 998 agents, over harm done elsewhere', row: 'midcom/agents-1000', limit: 1.2, unit: '× elsewhere',
     figure: row => row.figures.ts['p99OfElsewhere'] ?? null,
   },
   {
