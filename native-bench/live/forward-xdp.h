@@ -7,11 +7,9 @@
 #ifndef FORWARD_XDP_H
 #define FORWARD_XDP_H
 #include "forward.h"
-#include <linux/bpf.h>
 #include <linux/if_link.h>
 #include <linux/if_xdp.h>
 #include <stddef.h>
-#include <sys/syscall.h>
 
 #ifndef XDP_MAX_TX_SKB_BUDGET
 #define XDP_MAX_TX_SKB_BUDGET 9
@@ -23,15 +21,9 @@ static u8 *umem;
 static u32 free_chunks[CHUNKS], free_count;
 static u32 xdp_flags;
 
-static int bpf(int command, union bpf_attr *attributes, const char *what, const char *name) {
-  int got = (int)syscall(SYS_bpf, command, attributes, sizeof *attributes);
-  if (got < 0) die(what, name);
-  return got;
-}
-
 static void xdp_attach(Port *p) {
   union bpf_attr map = { .map_type = BPF_MAP_TYPE_XSKMAP, .key_size = 4, .value_size = 4, .max_entries = 1 };
-  p->map = bpf(BPF_MAP_CREATE, &map, "BPF_MAP_CREATE", p->name);
+  p->map = must_bpf(BPF_MAP_CREATE, &map, "BPF_MAP_CREATE", p->name);
   /* return redirect_map(map, queue, XDP_PASS) */
   struct bpf_insn code[] = {
     { .code = BPF_LDX | BPF_W | BPF_MEM, .dst_reg = 2, .src_reg = 1, .off = offsetof(struct xdp_md, rx_queue_index) },
@@ -43,10 +35,10 @@ static void xdp_attach(Port *p) {
   };
   union bpf_attr program = { .prog_type = BPF_PROG_TYPE_XDP, .insns = (uintptr_t)code, .insn_cnt = sizeof code / sizeof *code,
     .license = (uintptr_t)"Dual MIT/GPL" };
-  int loaded = bpf(BPF_PROG_LOAD, &program, "BPF_PROG_LOAD", p->name);
+  int loaded = must_bpf(BPF_PROG_LOAD, &program, "BPF_PROG_LOAD", p->name);
   union bpf_attr link = { .link_create = { .prog_fd = (u32)loaded, .target_ifindex = (u32)p->index, .attach_type = BPF_XDP,
     .flags = xdp_flags } };
-  bpf(BPF_LINK_CREATE, &link, "BPF_LINK_CREATE", p->name);      /* ends with the process */
+  must_bpf(BPF_LINK_CREATE, &link, "BPF_LINK_CREATE", p->name);      /* ends with the process */
 }
 
 static void xdp_map_ring(const Port *p, Ring *r, off_t at, const struct xdp_ring_offset *o, u32 slots, size_t entry) {
@@ -124,7 +116,7 @@ static void xdp_open_port(Port *p, const Port *first) {
   if (bind(p->fd, (struct sockaddr *)&to, sizeof to) < 0) die("bind", p->name);
   u32 queue = 0, value = (u32)p->fd;
   union bpf_attr update = { .map_fd = (u32)p->map, .key = (uintptr_t)&queue, .value = (uintptr_t)&value };
-  bpf(BPF_MAP_UPDATE_ELEM, &update, "BPF_MAP_UPDATE_ELEM", p->name);
+  must_bpf(BPF_MAP_UPDATE_ELEM, &update, "BPF_MAP_UPDATE_ELEM", p->name);
 }
 
 static void xdp_open(Port *ports) {

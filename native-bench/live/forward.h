@@ -8,10 +8,12 @@
 #include "../baseline/engine.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Frames that wait for the box, and for the wire, as the drivers of Pinhole have them; frames that are ours at a time. */
@@ -57,6 +59,14 @@ typedef struct {
 static void die(const char *what, const char *of) {
   fprintf(stderr, "forward: %s%s%s: %s\n", of ? of : "", of ? ": " : "", what, strerror(errno));
   exit(1);
+}
+
+static int bpf(int command, union bpf_attr *attributes) { return (int)syscall(SYS_bpf, command, attributes, sizeof *attributes); }
+
+static int must_bpf(int command, union bpf_attr *attributes, const char *what, const char *name) {
+  int got = bpf(command, attributes);
+  if (got < 0) die(what, name);
+  return got;
 }
 
 static void set_option(const Port *p, int level, int option, const char *what, const void *value, socklen_t bytes) {

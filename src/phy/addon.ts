@@ -69,6 +69,8 @@ export interface Addon extends RingCalls {
   vlan(name: string): { below: string; vlan: number } | undefined
   /** A feature by the kernel's name for it: 1 on, 0 off, -1 unknown; `value` -1 leaves it as it is, 0 or 1 switches it before. */
   feature(name: string, feature: string, value: number): number
+  /** The kernel drops what the box takes there; a descriptor, which ends that when it is closed. The addresses: see `inPacket`. */
+  spare(index: number, mac: number[], kernel4: Int32Array, kernel6: Int32Array, vlan: number): number
   /** A socket with rings that receives nothing yet: its descriptor. */
   socket(name: string, slotBytes: number, rxSlots: number, txSlots: number): number
   /** Each frame goes to the socket of which the program, as words of `struct sock_filter`, says the place in the list. */

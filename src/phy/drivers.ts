@@ -1,23 +1,22 @@
 /** The drivers of live interfaces, by the names that `--driver` takes. Another one is another entry. */
-import type { Address } from '../base/address.ts'
 import type { Frames } from '../wire/frames.ts'
 import { loadAddon } from './addon.ts'
 import { DeviceError, type Device } from './device.ts'
 import { libpcapDriver } from './libpcap.ts'
 import { openPacketDevices, reservePool, ringBytes } from './packet.ts'
-import type { VlanLink } from './vlan.ts'
+import type { ProgramLink } from './program.ts'
 import { openXdpDevices, umemBytes, xdpCalls, type XdpMode } from './xdp.ts'
 
-export interface LinkOptions extends VlanLink {
+export interface LinkOptions extends ProgramLink {
   /** MTU that the interface has. */
   mtu: number
   /** Queues that receive. */
   queues: number
-  /** Addresses that the kernel has there, in that VLAN: what is sent to them has to reach the kernel as well. */
-  kernel: readonly Address[]
 }
 
 export interface Driver {
+  /** Does the kernel have the frames as well, and can be spared them (`spareKernel`)? */
+  isBesideKernel: boolean
   /** @throws DeviceError if it is not here, with what to do about it */
   check(): void
   /** Bytes of the pool that the devices need, from an offset that is a multiple of 64 KiB. */
@@ -29,13 +28,13 @@ export interface Driver {
 }
 
 const xdp = (mode: XdpMode): Driver => ({
-  check: xdpCalls, shareBytes: umemBytes, reserve: reservePool,
+  isBesideKernel: false, check: xdpCalls, shareBytes: umemBytes, reserve: reservePool,
   open: (links, frames, start, log) => openXdpDevices(links, frames, start, mode, log),
 })
 
 export const DRIVERS = {
   packet: {
-    check: loadAddon, shareBytes: (links) => ringBytes(links), reserve: reservePool,
+    isBesideKernel: true, check: loadAddon, shareBytes: (links) => ringBytes(links), reserve: reservePool,
     open: (links, frames, start) => openPacketDevices(links, frames, start),
   },
   // As `ip link` calls them.

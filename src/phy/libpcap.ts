@@ -81,6 +81,7 @@ function linkBytes(mtu: number): number {
 export function createLibpcapDriver(libpcap: Libpcap) {
   const { load, linkOf } = libpcap
   return {
+    isBesideKernel: true,
     check() { load() },
     shareBytes: (links: readonly PacketOptions[]) => links.reduce((bytes, { mtu }) => bytes + linkBytes(mtu), 0),
     reserve: (poolBytes: number) => new ArrayBuffer(poolBytes + POOL_SLACK_BYTES),

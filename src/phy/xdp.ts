@@ -4,11 +4,11 @@
  * what the box forwards, before the kernel has it; everything else goes the usual way, and a packet ring beside the sockets shows
  * it to the box as well: ARP, groups, frames of other VLANs or too long, and what is for addresses of the kernel's.
  */
-import type { Address } from '../base/address.ts'
 import type { Frames } from '../wire/frames.ts'
 import { deviceError, loadAddon, type Addon, type Census, type XdpCalls } from './addon.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device } from './device.ts'
 import { openPacketDevices, ringBytes, type PacketOptions } from './packet.ts'
+import { inPacket, MOST_ADDRESSES, type ProgramLink } from './program.ts'
 import { createRingDevice } from './rings.ts'
 import { besideOf, linkName } from './vlan.ts'
 
@@ -19,13 +19,11 @@ const SIDE_SLOTS = { rx: 1024, tx: 0 }, SIDE_FRAMES = 32
 /** The kernel keeps this free before each frame (XDP_PACKET_HEADROOM); a chunk is at most a page. */
 const HEADROOM_BYTES = 256, ETHERNET_BYTES = 14, LEAST_CHUNK_BYTES = 2048, PAGE_BYTES = 4096
 const MOST_MTU = PAGE_BYTES - HEADROOM_BYTES - ETHERNET_BYTES - 4
-const MOST_ADDRESSES = 128
 /** Frames that are ours at a time, at most. */
 const BATCH = 256
 
-export interface XdpOptions extends PacketOptions {
+export interface XdpOptions extends PacketOptions, ProgramLink {
   queues: number
-  kernel: readonly Address[]
 }
 
 /** Where the program runs: in the driver of the interface, after it for any interface, or the first that goes. */
@@ -74,14 +72,6 @@ export function umemBytes(links: readonly XdpOptions[]): number {
     }
   }
   return plan(links).umemBytes + ringBytes(links, SIDE_SLOTS)
-}
-
-/** Words as they lie in a packet, which the program compares with words that it loads from there. */
-function inPacket(addresses: readonly Address[], version: number): Int32Array {
-  const words = addresses.filter((one) => one.version === version).flatMap((one) => [...one.words])
-  const bytes = new DataView(new ArrayBuffer(words.length * 4))
-  for (const [i, word] of words.entries()) bytes.setInt32(4 * i, word)
-  return new Int32Array(bytes.buffer)
 }
 
 /**

@@ -2,6 +2,7 @@
 import type { Prefix } from '../../base/address.ts'
 import { DEVICE_COUNTERS, DeviceError, type Device, type DeviceCounter } from '../../phy/device.ts'
 import { chooseDriver, type Driver, type DriverName, type LinkOptions } from '../../phy/drivers.ts'
+import { spareKernel, type Spared } from '../../phy/program.ts'
 import type { RecordedLink } from '../../phy/recording.ts'
 import { linkName } from '../../phy/vlan.ts'
 import { createLiveCounters, LIVE_COUNTERS, type LiveCounter } from '../../plane/live-counters.ts'
@@ -85,6 +86,7 @@ export function createLive(prepared: Omit<Prepared, 'driverName'>, counters = cr
   let poolStart = 0
   let part: LivePart | null = null
   let watch: LinkWatch | null = null
+  let spared: Spared | null = null
   let send: Neighbours['send'] = () => { /* nothing leaves before all is open */ }
 
   const outlet = (side: number): LiveFrames['inside'] => ({
@@ -108,6 +110,7 @@ export function createLive(prepared: Omit<Prepared, 'driverName'>, counters = cr
     open(frames, start) {
       poolStart = start
       devices = asUsage(() => driver.open(ends, frames, start, log))
+      if (driver.isBesideKernel) spared = spareKernel(ends, log)
     },
     opened: () => devices.map(linkText),
     traffic: (context, its = null, isHerald = true) => {
@@ -116,8 +119,12 @@ export function createLive(prepared: Omit<Prepared, 'driverName'>, counters = cr
         ...context, part, isHerald, config, links, counters, devices: devices as [Device, Device], start: poolStart + shareBytes,
         onSender: (sender) => { send = sender },
       })
+      const onRenewed: typeof traffic.renewed = (side, mac) => {
+        spared?.renew(side)
+        traffic.renewed(side, mac)
+      }
       // Of several workers one tells of it.
-      if (isHerald) watch = watchLinks({ devices, find, onRenewed: traffic.renewed, log: context.log })
+      if (isHerald) watch = watchLinks({ devices, find, onRenewed, log: context.log })
       return traffic
     },
     report: () => ({
@@ -129,6 +136,7 @@ export function createLive(prepared: Omit<Prepared, 'driverName'>, counters = cr
     }),
     close() {
       watch?.stop()
+      spared?.close()
       for (const device of devices) device.close()
     },
   }

@@ -16,6 +16,7 @@ import type { FirewallRule } from '../../engine/firewall-rule.ts'
 import { loadAddon } from '../../phy/addon.ts'
 import { DEVICE_COUNTERS, DeviceError, type DeviceCounter } from '../../phy/device.ts'
 import { openPacketSockets, type PacketSockets } from '../../phy/packet.ts'
+import { spareKernel } from '../../phy/program.ts'
 import { linkName } from '../../phy/vlan.ts'
 import { LIVE_COUNTERS, liveCounterIndex, type LiveCounter } from '../../plane/live-counters.ts'
 import { HEADER_BYTES } from '../../wire/ethernet.ts'
@@ -59,6 +60,7 @@ export function openCrew(options: CrewOptions): PacketPath {
   const addon = loadAddon()
   const ends = linkOptions(live.links)
   const sockets = openSockets(live, steering, config)
+  const spared = spareKernel(ends, live.log)
   const shape: MemoryShape = {
     workers, commandRecords: config.midcom.enabled ? ringRecords(config) : 0, rules: config.midcom.limits.rules,
     logRecords: options.isLogging ? logRecords(configOfWorker(config, workers)) : 0,
@@ -253,7 +255,10 @@ export function openCrew(options: CrewOptions): PacketPath {
         ruleBytes: results.reduce((sum, { ruleBytes }) => sum + ruleBytes, 0),
       }
     },
-    close: keeper.kill,
+    close() {
+      keeper.kill()
+      spared.close()
+    },
   }
 
   function sums<T extends string>(names: readonly T[], of: readonly Float64Array[]): Record<T, number> {

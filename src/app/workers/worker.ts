@@ -58,6 +58,8 @@ async function open({ config, inside, seed, links, worker, shape, steering: stee
       addon.share(pool, rings, FD_MEMORY, bytes)
       return pool
     },
+    // Who opened the sockets has seen to that.
+    isBesideKernel: false,
     open: (interfaces, frames, start) => openRings(interfaces, frames, start, (_, number) => {
       const at = stateOf(worker, KEPT + 2 * number)
       return { socket: FD_INSIDE + number, kept: state.subarray(at, at + 2), counters: mine.devices[number]! }

@@ -49,6 +49,8 @@ napi_value waker_open(napi_env env, struct waker *w, const int *fds, uint32_t co
 void waker_arm(struct waker *w);
 void waker_disarm(struct waker *w);
 void waker_close(struct waker *w);
+struct taken;
+int read_taken(napi_env env, napi_value mac, napi_value kernel4, napi_value kernel6, napi_value vlan, struct taken *taken);
 
 struct function { const char *name; napi_callback call; };
 void add_functions(napi_env env, napi_value object, const struct function *functions, size_t count);

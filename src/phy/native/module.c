@@ -1,5 +1,6 @@
 /* The addon of live interfaces: memory for frames, what the system says of an interface, and what the drivers share. */
 #include "driver.h"
+#include "program.h"
 #include <linux/ethtool.h>
 #include <linux/if_arp.h>
 #include <linux/if_vlan.h>
@@ -210,6 +211,41 @@ static napi_value feature(napi_env env, napi_callback_info info) {
   return number_of(env, is.blocks[place / 32].active >> place % 32 & 1);
 }
 
+/* spare(index, mac, kernel4, kernel6, vlan): the kernel has no more work with what the box takes there; the descriptor that it hangs on. */
+
+int read_taken(napi_env env, napi_value mac, napi_value kernel4, napi_value kernel6, napi_value vlan, struct taken *taken) {
+  size_t count4 = 0, count6 = 0;
+  void *words4 = NULL, *words6 = NULL;
+  napi_value octet;
+  memset(taken, 0, sizeof *taken);
+  for (int i = 0; i < 6; i++) {
+    napi_get_element(env, mac, i, &octet);
+    taken->mac[i] = int_of(env, octet);
+  }
+  taken->vlan = int_of(env, vlan);
+  napi_get_typedarray_info(env, kernel4, NULL, &count4, &words4, NULL, NULL);
+  napi_get_typedarray_info(env, kernel6, NULL, &count6, &words6, NULL, NULL);
+  taken->count4 = count4;
+  taken->count6 = count6 / 4;
+  if (taken->count4 > MOST_KERNEL_ADDRESSES || taken->count6 > MOST_KERNEL_ADDRESSES) return EINVAL;
+  /* An empty array has no address. */
+  if (taken->count4 > 0) memcpy(taken->kernel4, words4, taken->count4 * sizeof *taken->kernel4);
+  if (taken->count6 > 0) memcpy(taken->kernel6, words6, taken->count6 * sizeof *taken->kernel6);
+  return 0;
+}
+
+static napi_value spare(napi_env env, napi_callback_info info) {
+  size_t count = 5;
+  napi_value a[5];
+  static struct taken taken;
+  const char *what = "";
+  napi_get_cb_info(env, info, &count, a, NULL, NULL);
+  if (read_taken(env, a[1], a[2], a[3], a[4], &taken) != 0) return fail(env, "spare", EINVAL);
+  taken.index = int_of(env, a[0]);
+  int link = spare_kernel(&taken, &what);
+  return link < 0 ? fail(env, what, errno) : number_of(env, link);
+}
+
 /* Arrays of JavaScript. */
 
 void shared_open(napi_env env, struct shared *s, napi_value columns, napi_value outbox, napi_value counters) {
@@ -308,6 +344,7 @@ void add_functions(napi_env env, napi_value object, const struct function *funct
 NAPI_MODULE_INIT() {
   static const struct function functions[] = {
     { "reserve", reserve }, { "link", link_of }, { "offload", offload }, { "vlan", vlan_of }, { "feature", feature },
+    { "spare", spare },
   };
   add_functions(env, exports, functions, sizeof functions / sizeof *functions);
   add_packet(env, exports);

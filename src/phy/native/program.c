@@ -28,7 +28,9 @@ struct program_load {
   uint32_t index;
 };
 struct link_create { uint32_t program, index, type, flags; };
-enum { LINK_CREATE = 28, ATTACH_XDP = 37, BOUND_TO_DEVICE = 1 << 6, CALL_KERNEL = 2, MOST_CODE = 4096 };
+enum { LINK_CREATE = 28, ATTACH_XDP = 37, ATTACH_INGRESS = 46, BOUND_TO_DEVICE = 1 << 6, CALL_KERNEL = 2, MOST_CODE = 4096 };
+/* What a program at ingress says of a frame: that the next one has it, and then the stack; that it is dropped. */
+enum { NEXT = -1, DROP = 2 };
 
 static int bpf(int command, void *attributes, unsigned bytes) {
   return (int)syscall(SYS_bpf, command, attributes, bytes);
@@ -91,9 +93,11 @@ static void ask_tag(struct assembly *a, int function, uint32_t vlan) {
 /* Passes what the box does not take of frames whose Ethernet header, with a tag or without, has so many bytes, and which have the tag `beside` them. */
 static void assemble_packet(struct assembly *a, const struct taken *t, int header, int tag_function, uint32_t beside) {
   if (header > ETH_HLEN) need(a, header + 20);
-  put(a, MOVE, AT, DATA, 0, 0);
-  put(a, ADD, AT, 0, 0, t->most_bytes + header - ETH_HLEN);
-  pass_if(a, BELOW, AT, END, 0);
+  if (t->most_bytes > 0) {
+    put(a, MOVE, AT, DATA, 0, 0);
+    put(a, ADD, AT, 0, 0, t->most_bytes + header - ETH_HLEN);
+    pass_if(a, BELOW, AT, END, 0);
+  }
   load(a, LOAD16, header - 2);
   int to_ipv4 = a->count;
   put(a, SAME, VALUE, 0, 0, htons(ETH_P_IP));
@@ -118,11 +122,10 @@ static void assemble_packet(struct assembly *a, const struct taken *t, int heade
   if (tag_function != 0) ask_tag(a, tag_function, beside);
 }
 
-static void assemble(struct assembly *a, const struct taken *t, int map, int tag_function) {
-  memset(a, 0, sizeof *a);
-  put(a, MOVE, CONTEXT, BPF_REG_1, 0, 0);
-  put(a, LOAD32, DATA, CONTEXT, offsetof(struct xdp_md, data), 0);
-  put(a, LOAD32, END, CONTEXT, offsetof(struct xdp_md, data_end), 0);
+/* Passes what is for others. Where the frame is, the context says at these offsets. */
+static void assemble_address(struct assembly *a, const struct taken *t, int data, int end) {
+  put(a, LOAD32, DATA, CONTEXT, data, 0);
+  put(a, LOAD32, END, CONTEXT, end, 0);
   need(a, ETH_HLEN + 20);
   load(a, LOAD32, 0);
   pass_if(a, DIFFERENT, VALUE, 0, word_at(t->mac));
@@ -130,6 +133,19 @@ static void assemble(struct assembly *a, const struct taken *t, int map, int tag
   uint16_t rest;
   memcpy(&rest, t->mac + 4, sizeof rest);
   pass_if(a, DIFFERENT, VALUE, 0, rest);
+}
+
+/* What all jumps lead to that pass a frame. */
+static void assemble_end(struct assembly *a, int passed) {
+  for (int i = 0; i < a->jump_count; i++) a->code[a->jumps[i]].off = a->count - a->jumps[i] - 1;
+  put(a, SET, BPF_REG_0, 0, 0, passed);
+  put(a, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
+
+static void assemble(struct assembly *a, const struct taken *t, int map, int tag_function) {
+  memset(a, 0, sizeof *a);
+  put(a, MOVE, CONTEXT, BPF_REG_1, 0, 0);
+  assemble_address(a, t, offsetof(struct xdp_md, data), offsetof(struct xdp_md, data_end));
   int to_beside = 0;
   if (t->vlan != 0) {
     load(a, LOAD16, offsetof(struct ethhdr, h_proto));
@@ -156,9 +172,36 @@ static void assemble(struct assembly *a, const struct taken *t, int map, int tag
   put(a, SET, BPF_REG_3, 0, 0, XDP_PASS);
   put(a, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect_map);
   put(a, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
-  for (int i = 0; i < a->jump_count; i++) a->code[a->jumps[i]].off = a->count - a->jumps[i] - 1;
-  put(a, SET, BPF_REG_0, 0, 0, XDP_PASS);
+  assemble_end(a, XDP_PASS);
+}
+
+/* At ingress all tags are beside frames, and number 0 is a priority and no VLAN. */
+static void assemble_spare(struct assembly *a, const struct taken *t) {
+  memset(a, 0, sizeof *a);
+  put(a, MOVE, CONTEXT, BPF_REG_1, 0, 0);
+  put(a, LOAD32, VALUE, CONTEXT, offsetof(struct __sk_buff, vlan_tci), 0);
+  put(a, BPF_ALU64 | BPF_AND | BPF_K, VALUE, 0, 0, VID_MASK);
+  pass_if(a, DIFFERENT, VALUE, 0, t->vlan);
+  if (t->vlan != 0) {
+    put(a, LOAD32, VALUE, CONTEXT, offsetof(struct __sk_buff, vlan_proto), 0);
+    pass_if(a, DIFFERENT, VALUE, 0, htons(ETH_P_8021Q));
+  }
+  assemble_address(a, t, offsetof(struct __sk_buff, data), offsetof(struct __sk_buff, data_end));
+  assemble_packet(a, t, ETH_HLEN, 0, 0);
+  put(a, SET, BPF_REG_0, 0, 0, DROP);
   put(a, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+  assemble_end(a, NEXT);
+}
+
+static struct program_load loading(uint32_t type, const struct assembly *a) {
+  return (struct program_load){
+    .type = type, .count = a->count, .instructions = (uintptr_t)a->code, .license = (uintptr_t)"Dual MIT/GPL",
+  };
+}
+
+static int attach_link(int program, int index, uint32_t type, uint32_t flags) {
+  struct link_create link = { .program = program, .index = index, .type = type, .flags = flags };
+  return bpf(LINK_CREATE, &link, sizeof link);
 }
 
 int attach_program(struct attached *a, const struct taken *taken, uint32_t queues, const char **what) {
@@ -171,22 +214,30 @@ int attach_program(struct attached *a, const struct taken *taken, uint32_t queue
   if ((a->map = bpf(BPF_MAP_CREATE, &map, sizeof map)) < 0) return errno;
   static struct assembly assembly;
   assemble(&assembly, taken, a->map, tag_function);
-  struct program_load program = {
-    .type = BPF_PROG_TYPE_XDP, .count = assembly.count,
-    .instructions = (uintptr_t)assembly.code, .license = (uintptr_t)"Dual MIT/GPL",
-  };
+  struct program_load program = loading(BPF_PROG_TYPE_XDP, &assembly);
   if (tag_function != 0) {
     program.flags = BOUND_TO_DEVICE;
     program.index = taken->index;
   }
   *what = "BPF_PROG_LOAD";
   if ((a->program = bpf(BPF_PROG_LOAD, &program, sizeof program)) < 0) return errno;
-  struct link_create link = {
-    .program = a->program, .index = taken->index, .type = ATTACH_XDP,
-    .flags = taken->is_generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE,
-  };
   *what = "BPF_LINK_CREATE";
-  return (a->link = bpf(LINK_CREATE, &link, sizeof link)) < 0 ? errno : 0;
+  a->link = attach_link(a->program, taken->index, ATTACH_XDP, taken->is_generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
+  return a->link < 0 ? errno : 0;
+}
+
+int spare_kernel(const struct taken *taken, const char **what) {
+  static struct assembly assembly;
+  assemble_spare(&assembly, taken);
+  struct program_load load = loading(BPF_PROG_TYPE_SCHED_CLS, &assembly);
+  *what = "BPF_PROG_LOAD";
+  int program = bpf(BPF_PROG_LOAD, &load, sizeof load);
+  if (program < 0) return -1;
+  *what = "BPF_LINK_CREATE";
+  int link = attach_link(program, taken->index, ATTACH_INGRESS, 0), failed = errno;
+  close(program);
+  errno = failed;
+  return link;
 }
 
 int attach_socket(const struct attached *a, uint32_t queue, int fd) {

@@ -1,4 +1,4 @@
-/* The program that XDP runs for each frame of an interface: which ones the box takes before the kernel has them. */
+/* Programs that the kernel runs for each frame of an interface: which ones are the box's, and none of the kernel's business. */
 #ifndef PINHOLE_PROGRAM_H
 #define PINHOLE_PROGRAM_H
 #include <stddef.h>
@@ -9,7 +9,7 @@ enum { MOST_KERNEL_ADDRESSES = 128 };
 /* What the box takes: packets of IP to this Ethernet address that no address of the kernel is the destination of. */
 struct taken {
   uint8_t mac[6];
-  uint32_t most_bytes;            /* of a frame without its tag; longer ones are not taken */
+  uint32_t most_bytes;            /* of a frame without its tag; longer ones are not taken. 0: all are */
   uint32_t vlan;                  /* 0: untagged frames; else those with this tag */
   int index;                      /* of the interface */
   int is_generic;                 /* not in its driver */
@@ -27,6 +27,12 @@ int attach_program(struct attached *a, const struct taken *taken, uint32_t queue
 /* Gives the frames of a queue to a socket. */
 int attach_socket(const struct attached *a, uint32_t queue, int fd);
 void detach_program(struct attached *a);
+
+/*
+ * The kernel drops what the box takes after packet sockets have had it, and before its own stack has: a descriptor, which ends that
+ * when it is closed, or -1 and what failed. Linux 6.6.
+ */
+int spare_kernel(const struct taken *taken, const char **what);
 
 /* btf.c: the number of a function of the kernel's that programs may call; 0: it has none of that name. */
 int find_kernel_function(const char *name);

@@ -193,10 +193,9 @@ static napi_value set_umem(napi_env env, napi_callback_info info) {
 /* attach(number, index, queues, isGeneric, asksTag, mostBytes, mac, kernel4, kernel6, vlan): a program that takes frames for its sockets. */
 
 static napi_value attach(napi_env env, napi_callback_info info) {
-  size_t count = 10, count4 = 0, count6 = 0;
-  napi_value a[10], octet;
+  size_t count = 10;
+  napi_value a[10];
   static struct taken taken;
-  void *kernel4 = NULL, *kernel6 = NULL;
   napi_get_cb_info(env, info, &count, a, NULL, NULL);
   int number = int_of(env, a[0]);
   if (number < 0 || number >= MOST_DEVICES) return fail(env, "attach", EINVAL);
@@ -206,25 +205,13 @@ static napi_value attach(napi_env env, napi_callback_info info) {
   d->number = number;
   d->index = int_of(env, a[1]);
   for (int i = 0; i < MOST_QUEUES; i++) d->queues[i].fd = -1;
+  int queues = int_of(env, a[2]);
+  if (queues < 1 || queues > MOST_QUEUES || read_taken(env, a[6], a[7], a[8], a[9], &taken) != 0) return fail(env, "attach", EINVAL);
+  d->vlan = taken.vlan;
   taken.index = d->index;
   taken.is_generic = int_of(env, a[3]);
   taken.asks_tag = int_of(env, a[4]);
   taken.most_bytes = int_of(env, a[5]);
-  for (int i = 0; i < 6; i++) {
-    napi_get_element(env, a[6], i, &octet);
-    taken.mac[i] = int_of(env, octet);
-  }
-  d->vlan = taken.vlan = int_of(env, a[9]);
-  napi_get_typedarray_info(env, a[7], NULL, &count4, &kernel4, NULL, NULL);
-  napi_get_typedarray_info(env, a[8], NULL, &count6, &kernel6, NULL, NULL);
-  taken.count4 = count4;
-  taken.count6 = count6 / 4;
-  int queues = int_of(env, a[2]);
-  if (queues < 1 || queues > MOST_QUEUES) return fail(env, "attach", EINVAL);
-  if (taken.count4 > MOST_KERNEL_ADDRESSES || taken.count6 > MOST_KERNEL_ADDRESSES) return fail(env, "attach", EINVAL);
-  /* An empty array has no address. */
-  if (taken.count4 > 0) memcpy(taken.kernel4, kernel4, taken.count4 * sizeof *taken.kernel4);
-  if (taken.count6 > 0) memcpy(taken.kernel6, kernel6, taken.count6 * sizeof *taken.kernel6);
   const char *what = "";
   int failed = attach_program(&d->program, &taken, queues, &what);
   if (failed != 0) {
