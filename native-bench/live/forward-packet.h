@@ -1,5 +1,6 @@
 /*
- * AF_PACKET with TPACKET_V2 rings: a frame is rewritten where the kernel put it, and copied once, to where the kernel sends it from.
+ * AF_PACKET with a TPACKET_V2 ring: a frame is rewritten where the kernel put it, and copied once, to a slot that it is sent from with
+ * others by one call. From a TX ring it would cost more: the kernel sends pages of that, and whoever receives over veth copies them.
  */
 #ifndef FORWARD_PACKET_H
 #define FORWARD_PACKET_H
@@ -7,24 +8,19 @@
 #include <linux/filter.h>
 #include <linux/if_packet.h>
 
-enum { BLOCK_BYTES = 1 << 16, TX_DATA = TPACKET2_HDRLEN - sizeof(struct sockaddr_ll) };
+enum { BLOCK_BYTES = 1 << 16, AT_ONCE = 64 };
 
 static void packet_open_port(Port *p) {
   if ((p->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0) die("AF_PACKET", p->name);
   int version = TPACKET_V2, yes = 1;
   set_option(p, SOL_PACKET, PACKET_VERSION, "TPACKET_V2", &version, sizeof version);
-  set_option(p, SOL_PACKET, PACKET_LOSS, "PACKET_LOSS", &yes, sizeof yes);
   set_option(p, SOL_PACKET, PACKET_QDISC_BYPASS, "PACKET_QDISC_BYPASS", &yes, sizeof yes);
   struct tpacket_req rx = { .tp_block_size = BLOCK_BYTES, .tp_frame_size = SLOT_BYTES, .tp_frame_nr = RX_SLOTS,
-    .tp_block_nr = RX_SLOTS * SLOT_BYTES / BLOCK_BYTES }, tx = rx;
-  tx.tp_frame_nr = TX_SLOTS;
-  tx.tp_block_nr = TX_SLOTS * SLOT_BYTES / BLOCK_BYTES;
+    .tp_block_nr = RX_SLOTS * SLOT_BYTES / BLOCK_BYTES };
   set_option(p, SOL_PACKET, PACKET_RX_RING, "PACKET_RX_RING", &rx, sizeof rx);
-  set_option(p, SOL_PACKET, PACKET_TX_RING, "PACKET_TX_RING", &tx, sizeof tx);
-  size_t bytes = (size_t)(RX_SLOTS + TX_SLOTS) * SLOT_BYTES;
-  p->rx = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, p->fd, 0);
+  p->rx = mmap(NULL, (size_t)RX_SLOTS * SLOT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, p->fd, 0);
   if (p->rx == MAP_FAILED) die("mmap", p->name);
-  p->tx = p->rx + (size_t)RX_SLOTS * SLOT_BYTES;
+  if ((p->tx = calloc(TX_SLOTS, SLOT_BYTES)) == NULL) die("calloc", p->name);
   /* Not what is for others, and not what leaves here. */
   struct sock_filter code[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (u32)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
@@ -92,28 +88,38 @@ INLINE void packet_release(Port *p) {
   }
 }
 
-INLINE int packet_kick(Port *p) {
-  if (sendto(p->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) >= 0) return 0;
-  return errno == EAGAIN || errno == EBUSY || errno == ENOBUFS;
-}
+typedef struct { u32 bytes; u8 frame[]; } Leaving;
+INLINE Leaving *leaving_of(Port *p, u32 n) { return (void *)(p->tx + (size_t)(n % TX_SLOTS) * SLOT_BYTES); }
 
-INLINE int slot_is_taken(struct tpacket2_hdr *slot) {
-  return __atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE) & (TP_STATUS_SEND_REQUEST | TP_STATUS_SENDING);
+INLINE int packet_kick(Port *p) {
+  static struct mmsghdr messages[AT_ONCE];
+  static struct iovec parts[AT_ONCE];
+  while (p->tx_tail != p->tx_head) {
+    u32 count = p->tx_head - p->tx_tail < AT_ONCE ? p->tx_head - p->tx_tail : AT_ONCE;
+    for (u32 i = 0; i < count; i++) {
+      Leaving *one = leaving_of(p, p->tx_tail + i);
+      parts[i] = (struct iovec){ one->frame, one->bytes };
+      messages[i].msg_hdr = (struct msghdr){ .msg_iov = &parts[i], .msg_iovlen = 1 };
+    }
+    int sent = sendmmsg(p->fd, messages, count, MSG_DONTWAIT);
+    if (sent <= 0) return errno == EAGAIN || errno == EBUSY || errno == ENOBUFS;
+    p->tx_tail += sent;
+  }
+  p->tx_head = p->tx_tail = 0;
+  return 0;
 }
 
 INLINE void packet_send(Port *p, u8 *frame, u32 bytes) {
-  struct tpacket2_hdr *slot = slot_of(p->tx, p->tx_head, TX_SLOTS);
-  if (unlikely(slot_is_taken(slot))) {
+  if (unlikely(p->tx_head - p->tx_tail == TX_SLOTS)) {
     packet_kick(p);
-    if (slot_is_taken(slot)) {
+    if (p->tx_head - p->tx_tail == TX_SLOTS) {
       p->no_room++;
       return;
     }
   }
-  memcpy((u8 *)slot + TX_DATA, frame, bytes);
-  slot->tp_len = bytes;
-  __atomic_store_n(&slot->tp_status, TP_STATUS_SEND_REQUEST, __ATOMIC_RELEASE);
-  p->tx_head++;
+  Leaving *one = leaving_of(p, p->tx_head++);
+  memcpy(one->frame, frame, bytes);
+  one->bytes = bytes;
   p->sent++;
 }
 

@@ -35,7 +35,7 @@ typedef struct {
   u64 received, sent, no_room, not_taken, ring_drops;
   /* Packet rings */
   u8 *rx, *tx;
-  u32 rx_head, rx_tail, tx_head;
+  u32 rx_head, rx_tail, tx_head, tx_tail;
   /* XDP */
   Ring rx_ring, tx_ring, fill, done;
   u32 lent, away;

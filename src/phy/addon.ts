@@ -71,8 +71,8 @@ export interface Addon extends RingCalls {
   feature(name: string, feature: string, value: number): number
   /** The kernel drops what the box takes there; a descriptor, which ends that when it is closed. The addresses: see `inPacket`. */
   spare(index: number, mac: number[], kernel4: Int32Array, kernel6: Int32Array, vlan: number): number
-  /** A socket with rings that receives nothing yet: its descriptor. */
-  socket(name: string, slotBytes: number, rxSlots: number, txSlots: number): number
+  /** A socket with a ring that receives nothing yet: its descriptor. */
+  socket(name: string, slotBytes: number, rxSlots: number): number
   /** Each frame goes to the socket of which the program, as words of `struct sock_filter`, says the place in the list. */
   fanout(sockets: Int32Array, program: Int32Array): void
   /**
@@ -80,7 +80,7 @@ export interface Addon extends RingCalls {
    * it `counts` that.
    */
   admit(socket: number, vlan: number, other: number, counts: number): void
-  /** Maps its rings; `kept` says how far the process before came, and null that there is none. The socket is the device's then. */
+  /** Maps its ring; `kept` says how far the process before came, and null that there is none. The socket is the device's then. */
   open(
     number: number, buffer: ArrayBuffer, at: number, name: string, socket: number,
     slotBytes: number, rxSlots: number, txSlots: number, cutSlots: number, columns: Int32Array[], outbox: Int32Array,

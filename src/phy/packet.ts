@@ -1,7 +1,7 @@
 /**
  * Live interfaces by AF_PACKET sockets with TPACKET_V2 rings (Linux packet_mmap.rst). The rings of both interfaces lie in the pool
- * of frames itself, so that a frame is read and rewritten where the kernel put it, and copied once, to where the kernel sends it
- * from. V3 would hand frames over in blocks, a millisecond late. The system takes a VLAN tag off a frame that comes, and one that
+ * of frames itself, so that a frame is read and rewritten where the kernel put it, and copied once, behind the ring, to where it is
+ * sent from. V3 would hand frames over in blocks, a millisecond late. The system takes a VLAN tag off a frame that comes, and one that
  * leaves gets its tag with the copy, so nobody else sees any. Frames that a sender left joined are cut, and their segments lie
  * behind the rings.
  */
@@ -100,7 +100,7 @@ export function openPacketSockets(
 /** What a worker knows of a socket that was opened for it. */
 export interface OpenSocket {
   socket: number
-  /** Two words that outlive the worker; null: there will be no other one. */
+  /** A word that outlives the worker; null: there will be no other one. */
   kept: Int32Array | null
   /** In the order of DEVICE_COUNTERS. */
   counters: Float64Array
@@ -160,7 +160,7 @@ function openSocket({ name, mtu }: PacketOptions, slots: Slots): number {
       + `ip link set ${name} mtu ${MOST_MTU}`)
   }
   try {
-    return loadAddon().socket(name, slotBytes(mtu), slots.rx, slots.tx)
+    return loadAddon().socket(name, slotBytes(mtu), slots.rx)
   } catch (error) {
     throw deviceError(name, error)
   }

@@ -28,7 +28,7 @@ export const HANDED_BYTES = 0, HANDED_KIND = 4, HANDED_HEADER_BYTES = 64
 /** Words of `state`: records of commands written; then those of each worker. */
 export const COMMANDS_WRITTEN = 0
 export const STATE_HEAD_WORDS = 16, STATE_WORKER_WORDS = 16
-/** Of a worker: commands carried out; does it sleep; it lives, as this one grows; how far its interfaces came, two words each. */
+/** Of a worker: commands carried out; does it sleep; it lives, as this one grows; how far its interfaces came. */
 export const COMMANDS_APPLIED = 0, SLEEPS = 1, BEATS = 2, KEPT = 4
 export const stateOf = (worker: number, word: number) => STATE_HEAD_WORDS + worker * STATE_WORKER_WORDS + word
 

@@ -61,8 +61,8 @@ async function open({ config, inside, seed, links, worker, shape, steering: stee
     // Who opened the sockets has seen to that.
     isBesideKernel: false,
     open: (interfaces, frames, start) => openRings(interfaces, frames, start, (_, number) => {
-      const at = stateOf(worker, KEPT + 2 * number)
-      return { socket: FD_INSIDE + number, kept: state.subarray(at, at + 2), counters: mine.devices[number]! }
+      const at = stateOf(worker, KEPT + number)
+      return { socket: FD_INSIDE + number, kept: state.subarray(at, at + 1), counters: mine.devices[number]! }
     }),
   }
   const log = (line: string) => { tell({ kind: 'log', line: `worker ${worker}: ${line}` }) }
