@@ -1,9 +1,9 @@
 /**
  * Live interfaces by AF_PACKET sockets with TPACKET_V2 rings (Linux packet_mmap.rst). The rings of both interfaces lie in the pool
- * of frames itself, so that a frame is read and rewritten where the kernel put it, and copied once, behind the ring, to where it is
- * sent from. V3 would hand frames over in blocks, a millisecond late. The system takes a VLAN tag off a frame that comes, and one that
- * leaves gets its tag with the copy, so nobody else sees any. Frames that a sender left joined are cut, and their segments lie
- * behind the rings.
+ * of frames itself, so that a frame is read and rewritten where the kernel put it, and copied once, behind the ring, to where it
+ * is sent from. V3 would hand frames over in blocks, a millisecond late. The system takes a VLAN tag off a frame that comes, and
+ * one that leaves gets its tag with the copy, so nobody else sees any. Frames that a sender left joined are cut, and their segments
+ * lie behind the rings.
  */
 import { closeSync } from 'node:fs'
 import { POOL_SLACK_BYTES, type Frames } from '../wire/frames.ts'

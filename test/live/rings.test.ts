@@ -94,7 +94,6 @@ test('rings: a full one loses what comes, which is counted, and goes on where it
       put(opened, near, part)
       await kick(near)
     }
-    const got = rows(opened, far); console.error('GOT', got.length, got.map((f) => sent.findIndex((s) => Buffer.compare(s, f) === 0)).join(' '), count(far, 'ring-full-frames'), count(near, 'send-errors'), count(near, 'send-full-frames'))
   assert.deepEqual(rows(opened, far), sent.slice(0, 32))
     // All are looked at, and none is given back.
     put(opened, near, [frameOf(far, near, 100, 9999)])
