@@ -1,5 +1,7 @@
 /*
- * The host of `bench:live`: UDP over an AF_PACKET socket, in flows that take turns, and what becomes of it.
+ * The host of `bench:live`: UDP in flows that take turns, and what becomes of it. It is sent by an AF_XDP socket: of all ways by which
+ * each frame arrives by itself, as those of programs do, that takes the sender least, who has the processor together with the
+ * kernel's receiving side. By sendmmsg(2) on an AF_PACKET socket it was twice as much, and a box waited for its sender.
  *   blast send FLOWS... SECONDS RATE          as fast as the interface takes it, or RATE packets a second if that is not 0
  *   blast open FLOWS... WINDOW                one packet of each flow, so many under way at once that have not arrived
  *   blast ping FLOWS... SECONDS RATE GAP-US   at that rate (0: none), and echo requests, one after the other
@@ -12,10 +14,12 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/if_xdp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdint.h>
@@ -23,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -32,11 +37,21 @@ enum { BATCH = 64, PING_BATCH = 4, LEAST_BYTES = 60, HEADERS = ETH_HLEN + 28, MO
 /* Few enough that the hosts, however they are spread over the outside addresses, find ports there. */
 enum { FLOWS_PER_HOST = 2048, FIRST_PORT = 10000, PORT_RANGES = 26 };
 enum { MOST_PINGS = 1 << 20, DRAIN_US = 60000 };
+/* Of frames that are sent; the kernel takes some time to give up the socket of the program before. */
+enum { CHUNK_BYTES = 2048, FILL_SLOTS = 64, BUSY_MS = 2000 };
+/* Where flows differ. */
+enum { AT_SUM = 24, AT_SOURCE = 26, AT_PORT = 34 };
 static const double LOST_AFTER = 0.1;
 
+struct flow { uint32_t source; uint16_t port, sum; };
+
 static int out, in, counter;
-static uint8_t (*frames)[LEAST_BYTES], padding[MOST_BYTES];
 static unsigned count, bytes, next;
+static struct flow *flows;
+/* Its socket, and what it shares with the kernel: chunks, the ring of frames to send, the ring of those that have left. */
+static int fast;
+static uint8_t *chunks;
+static struct ring { uint32_t *producer, *consumer; void *entries; } tx, done;
 static uint8_t mac[6], own[6];
 static uint32_t first_source, destination;
 static long sent;
@@ -77,6 +92,12 @@ static void open_counter(const char *sink) {
   if (here < 0 || there < 0 || setns(there, CLONE_NEWNET) < 0) die(path);
   if ((counter = open("/proc/thread-self/net/dev", O_RDONLY)) < 0) die("/proc/net/dev");
   if (setns(here, CLONE_NEWNET) < 0) die("setns");
+}
+
+static int interface_of(const char *name) {
+  int index = if_nametoindex(name);
+  if (index == 0) die("interface");
+  return index;
 }
 
 static void open_sockets(const char *interface) {
@@ -130,29 +151,73 @@ static void put_headers(uint8_t *f, unsigned length, int protocol, uint32_t sour
   sum(f + 14, 20, f + 24);
 }
 
-static void make_frames(unsigned first) {
-  if ((frames = calloc(count, sizeof *frames)) == NULL) die("frames");
+static void make_flows(unsigned first) {
+  if ((flows = calloc(count, sizeof *flows)) == NULL) die("flows");
   for (unsigned i = 0; i < count; i++) {
-    uint8_t *f = frames[i];
+    uint8_t f[LEAST_BYTES] = { 0 };
     unsigned host = (first + i) / FLOWS_PER_HOST;
     put_headers(f, bytes, IPPROTO_UDP, first_source + host);
-    put16(f + 34, FIRST_PORT + host % PORT_RANGES * FLOWS_PER_HOST + (first + i) % FLOWS_PER_HOST);
+    put16(f + AT_PORT, FIRST_PORT + host % PORT_RANGES * FLOWS_PER_HOST + (first + i) % FLOWS_PER_HOST);
+    memcpy(&flows[i].source, f + AT_SOURCE, sizeof flows[i].source);
+    memcpy(&flows[i].port, f + AT_PORT, sizeof flows[i].port);
+    memcpy(&flows[i].sum, f + AT_SUM, sizeof flows[i].sum);
+  }
+}
+
+static struct ring map_ring(const struct xdp_ring_offset *at, size_t entry, off_t where) {
+  uint8_t *base = mmap(NULL, at->desc + BATCH * entry, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fast, where);
+  if (base == MAP_FAILED) die("mmap");
+  return (struct ring){ (void *)(base + at->producer), (void *)(base + at->consumer), base + at->desc };
+}
+
+static void open_fast(int interface) {
+  if ((fast = socket(AF_XDP, SOCK_RAW, 0)) < 0) die("AF_XDP");
+  chunks = mmap(NULL, BATCH * CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (chunks == MAP_FAILED) die("mmap");
+  struct xdp_umem_reg region = { .addr = (uintptr_t)chunks, .len = BATCH * CHUNK_BYTES, .chunk_size = CHUNK_BYTES };
+  int slots = BATCH, unused = FILL_SLOTS;
+  if (setsockopt(fast, SOL_XDP, XDP_UMEM_REG, &region, sizeof region) < 0) die("XDP_UMEM_REG");
+  if (setsockopt(fast, SOL_XDP, XDP_UMEM_FILL_RING, &unused, sizeof unused) < 0) die("XDP_UMEM_FILL_RING");
+  if (setsockopt(fast, SOL_XDP, XDP_UMEM_COMPLETION_RING, &slots, sizeof slots) < 0) die("XDP_UMEM_COMPLETION_RING");
+  if (setsockopt(fast, SOL_XDP, XDP_TX_RING, &slots, sizeof slots) < 0) die("XDP_TX_RING");
+  struct xdp_mmap_offsets offsets;
+  socklen_t length = sizeof offsets;
+  if (getsockopt(fast, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &length) < 0) die("XDP_MMAP_OFFSETS");
+  tx = map_ring(&offsets.tx, sizeof(struct xdp_desc), XDP_PGOFF_TX_RING);
+  done = map_ring(&offsets.cr, sizeof(uint64_t), XDP_UMEM_PGOFF_COMPLETION_RING);
+  struct sockaddr_xdp to = { .sxdp_family = AF_XDP, .sxdp_ifindex = interface, .sxdp_flags = XDP_COPY | XDP_USE_NEED_WAKEUP };
+  for (int ms = 0; bind(fast, (struct sockaddr *)&to, sizeof to) < 0; ms++) {
+    if (errno != EBUSY || ms == BUSY_MS) die("bind of AF_XDP");
+    usleep(1000);
+  }
+  for (int i = 0; i < BATCH; i++) {
+    uint8_t *f = chunks + i * CHUNK_BYTES;
+    put_headers(f, bytes, IPPROTO_UDP, first_source);
     put16(f + 36, 9);
     put16(f + 38, bytes - ETH_HLEN - 20);
   }
 }
 
-/* At most so many of the flows that are next, by one call. */
+/* At most so many of the flows that are next. What the interface cannot take at once it is asked for again. */
 static void send_some(unsigned most) {
-  static struct iovec parts[BATCH][2];
-  static struct mmsghdr messages[BATCH];
-  for (unsigned i = 0; i < most; i++) {
-    parts[i][0] = (struct iovec){ frames[(next + i) % count], LEAST_BYTES };
-    parts[i][1] = (struct iovec){ padding, bytes - LEAST_BYTES };
-    messages[i].msg_hdr = (struct msghdr){ .msg_iov = parts[i], .msg_iovlen = bytes > LEAST_BYTES ? 2 : 1 };
+  struct xdp_desc *entries = tx.entries;
+  uint32_t at = *tx.producer;
+  for (unsigned i = 0; i < most; i++, at++) {
+    uint8_t *f = chunks + i * CHUNK_BYTES;
+    const struct flow *flow = &flows[next];
+    memcpy(f + AT_SOURCE, &flow->source, sizeof flow->source);
+    memcpy(f + AT_PORT, &flow->port, sizeof flow->port);
+    memcpy(f + AT_SUM, &flow->sum, sizeof flow->sum);
+    entries[at % BATCH] = (struct xdp_desc){ .addr = i * CHUNK_BYTES, .len = bytes };
+    if (++next == count) next = 0;
   }
-  int n = sendmmsg(out, messages, most, 0);
-  if (n > 0) sent += n, next = (next + n) % count;
+  __atomic_store_n(tx.producer, at, __ATOMIC_RELEASE);
+  while (__atomic_load_n(tx.consumer, __ATOMIC_ACQUIRE) != at) {
+    if (sendto(fast, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN && errno != EBUSY && errno != ENOBUFS) die("AF_XDP");
+  }
+  /* They were copied: all chunks are free. */
+  __atomic_store_n(done.consumer, __atomic_load_n(done.producer, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
+  sent += most;
 }
 
 static void send_for(double seconds, double rate) {
@@ -225,7 +290,8 @@ int main(int argc, char **argv) {
   if (count == 0 || bytes < LEAST_BYTES || bytes > MOST_BYTES) return fputs("blast: such frames are not sent\n", stderr), 2;
   open_counter(argv[9]);
   open_sockets(argv[2]);
-  make_frames(atoi(argv[6]));
+  make_flows(atoi(argv[6]));
+  open_fast(interface_of(argv[2]));
   long before = arrived();
   double used = processor_ns(), from = now();
   if (takes == 12) send_for(atof(argv[10]), atof(argv[11]));

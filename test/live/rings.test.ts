@@ -94,7 +94,7 @@ test('rings: a full one loses what comes, which is counted, and goes on where it
       put(opened, near, part)
       await kick(near)
     }
-  assert.deepEqual(rows(opened, far), sent.slice(0, 32))
+    assert.deepEqual(rows(opened, far), sent.slice(0, 32))
     // All are looked at, and none is given back.
     put(opened, near, [frameOf(far, near, 100, 9999)])
     await kick(near)
