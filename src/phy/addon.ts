@@ -23,8 +23,8 @@ export interface RingCalls {
   receive(number: number, from: number, most: number): number
   release(number: number): void
   stage(number: number, frames: number): void
-  /** 0, or the number of an error. */
-  kick(number: number): number
+  /** Stages so many frames, too. 0, or the number of an error. */
+  kick(number: number, frames: number): number
   statistics(number: number): void
   failure(number: number): string | undefined
   watch(number: number, wake: (hasFailed: boolean) => void): void
@@ -71,6 +71,11 @@ export interface Addon extends RingCalls {
   feature(name: string, feature: string, value: number): number
   /** The kernel drops what the box takes there; a descriptor, which ends that when it is closed. The addresses: see `inPacket`. */
   spare(index: number, mac: number[], kernel4: Int32Array, kernel6: Int32Array, vlan: number): number
+  /**
+   * Waits, on the processor, until frames have come to a device, or the time is over: a bit for each, by its number, that has some.
+   * Those of `xdp` are eight bits further up.
+   */
+  spin(ns: number): number
   /** A socket with a ring that receives nothing yet: its descriptor. */
   socket(name: string, slotBytes: number, rxSlots: number): number
   /** Each frame goes to the socket of which the program, as words of `struct sock_filter`, says the place in the list. */

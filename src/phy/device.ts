@@ -40,6 +40,11 @@ export interface Device {
    * never waits. They stay where they are until `release`.
    */
   receive(from: number, most: number): number
+  /**
+   * Waits, on the processor, until frames have come to this device or another one of its driver, or for so many nanoseconds: a bit
+   * for each, by its place among them, that has some. Absent: its frames come by the event loop.
+   */
+  spin?(ns: number): number
   /** Ends the life of all frames that `receive` gave. What was sent of them has to be flushed before. */
   release(): void
   /** Takes a frame to send. It stays valid until `flush` if it lies in memory of a device, else it is copied at once. */
@@ -48,7 +53,7 @@ export interface Device {
   flush(): void
   /** Has each `flush` show what it takes, as pairs of offset and length in `list`, to whoever records; null: to nobody. */
   onSent(see: ((list: Int32Array, frames: number) => void) | null): void
-  /** Has the system send it. True: it could not send all, and has to be asked again. */
+  /** Has the system send it, and what was not flushed. True: it could not send all, and has to be asked again. */
   kick(): boolean
   /** Calls what `onWake` was given once frames wait, or the interface fails. */
   arm(): void

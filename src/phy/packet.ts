@@ -126,9 +126,10 @@ export function openRings(
       addon.open(number, frames.pool.buffer as ArrayBuffer, at, name, socket, slotBytes(mtu), slots.rx, slots.tx, CUT_SLOTS,
         [off, capBytes, wireBytes, link, iface], outbox, counters, kept, vlan)
       const rings = {
-        calls: addon, number, name: linkName(one), driver: 'packet', mac, mtu, start: ringStart, end, outbox, counters,
+        calls: addon, spin: addon.spin, number, name: linkName(one), driver: 'packet', mac, mtu, start: ringStart, end, outbox,
+        counters,
       }
-      devices.push(createRingDevice({ ...rings, isRemoved: () => addon.isRemoved(number) !== 0 }))
+      devices.push(createRingDevice({ ...rings, takesBack: false, isRemoved: () => addon.isRemoved(number) !== 0 }))
       // Of those that share an interface the kernel binds none to another.
       if (kept === null) devices[number].renew = () => { rebind(number, one) }
     } catch (error) {

@@ -8,6 +8,7 @@ const { EAGAIN, EBUSY, ENOBUFS } = constants.errno
 
 export interface RingOptions {
   calls: RingCalls
+  spin: (ns: number) => number
   number: number
   name: string
   driver: string
@@ -20,14 +21,17 @@ export interface RingOptions {
   outbox: Int32Array
   counters: Float64Array
   isRemoved: () => boolean
+  /** `release` takes back frames that were sent, too. */
+  takesBack: boolean
 }
 
 export function createRingDevice(options: RingOptions): Device {
-  const { calls, number, name, driver, mac, mtu, start, end, outbox, counters, isRemoved } = options
+  const { calls, spin, number, name, driver, mac, mtu, start, end, outbox, counters, isRemoved, takesBack } = options
   const most = outbox.length >> 1
   let waiting = 0
   let isPending = false
   let isWatched = false
+  let isHolding = false
   let see: ((list: Int32Array, frames: number) => void) | null = null
 
   function flush(): void {
@@ -38,10 +42,28 @@ export function createRingDevice(options: RingOptions): Device {
     isPending = true
   }
 
+  /** With what is not staged yet, by the same call. */
+  function kick(): boolean {
+    if (waiting > 0) {
+      if (see !== null) see(outbox, waiting)
+    } else if (!isPending) return false
+    const failed = calls.kick(number, waiting)
+    waiting = 0
+    // What an interface that is down could not send waits for the next frame.
+    isPending = failed === EAGAIN || failed === EBUSY || failed === ENOBUFS
+    return isPending
+  }
+
   return {
-    name, driver, mac, mtu, flush, isRemoved,
-    receive: (from, count) => calls.receive(number, from, count),
-    release() { calls.release(number) },
+    name, driver, mac, mtu, flush, kick, isRemoved, spin,
+    receive(from, count) {
+      isHolding = true
+      return calls.receive(number, from, count)
+    },
+    release() {
+      if (isHolding || takesBack) calls.release(number)
+      isHolding = false
+    },
     send(frameOff, bytes) {
       outbox[2 * waiting] = frameOff
       outbox[2 * waiting + 1] = bytes
@@ -49,13 +71,6 @@ export function createRingDevice(options: RingOptions): Device {
       if (++waiting === most || frameOff < start || frameOff >= end) flush()
     },
     onSent(its) { see = its },
-    kick() {
-      if (!isPending) return false
-      const failed = calls.kick(number)
-      // What an interface that is down could not send waits for the next frame.
-      isPending = failed === EAGAIN || failed === EBUSY || failed === ENOBUFS
-      return isPending
-    },
     arm() { calls.arm(number) },
     disarm() { calls.disarm(number) },
     onWake(wake) {

@@ -44,17 +44,33 @@ function fake(name: string, waiting: number, told: string[]) {
 
 test('AF_XDP: what comes beside the sockets comes first, a few at a time, and no row is written twice or beyond the last', () => {
   const told: string[] = []
-  const both = withSide(fake('main', 300, told).device, fake('side', 40, told).device)
+  const both = withSide(fake('main', 300, told).device, fake('side', 40, told).device, () => true)
   assert.deepEqual([both.receive(5, 128), both.receive(0, 128), both.receive(0, 3)], [128, 128, 3])
   assert.deepEqual(told, ['side: 32 from 5', 'main: 96 from 37', 'side: 8 from 0', 'main: 120 from 8', 'side: 0 from 0', 'main: 3 from 0'])
   const few: string[] = []
-  assert.equal(withSide(fake('main', 9, few).device, fake('side', 9, few).device).receive(7, 5), 5)
+  assert.equal(withSide(fake('main', 9, few).device, fake('side', 9, few).device, () => true).receive(7, 5), 5)
   assert.deepEqual(few, ['side: 5 from 7', 'main: 0 from 12'])
+})
+
+test('AF_XDP: what is beside the sockets is looked at, and given back, when there is something only', () => {
+  const told: string[] = []
+  let hasBeside = false
+  const both = withSide(fake('main', 9, told).device, fake('side', 9, told).device, () => hasBeside)
+  assert.equal(both.receive(2, 5), 5)
+  both.release()
+  hasBeside = true
+  assert.equal(both.receive(0, 9), 9)
+  hasBeside = false
+  both.release()
+  both.release()
+  assert.deepEqual(told, ['main: 5 from 2', 'main: release', 'side: 9 from 0', 'main: 0 from 9', 'main: release', 'side: release', 'main: release'])
 })
 
 test('AF_XDP: sockets and what is beside them are given back, armed, disarmed and closed together, and counted as one', () => {
   const told: string[] = [], woken: boolean[] = []
-  const main = fake('main', 0, told), side = fake('side', 0, told), both = withSide(main.device, side.device)
+  const main = fake('main', 0, told), side = fake('side', 0, told), both = withSide(main.device, side.device, () => true)
+  both.receive(0, 9)
+  told.splice(0)
   for (const what of ['release', 'arm', 'disarm', 'close'] as const) {
     both[what]()
     assert.deepEqual(told.splice(0).sort(), [`main: ${what}`, `side: ${what}`])

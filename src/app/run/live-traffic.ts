@@ -35,8 +35,9 @@ const POLL_MS = 0.05
  * the event loop takes 3 us and more. Round trips took a fifth to a quarter less by AF_XDP; the doors wait no longer than that.
  */
 const TURN_MS = 0.05, FEW_ROWS = 16
-/** The clock is looked at after so many looks at both interfaces. */
-const LOOKS = 8
+/** Between workers, so long at a time: they have frames for each other as well. */
+const SPIN_NS = 2000
+const NS_PER_MS = 1e6
 /** SYNs that wait for their answer are looked at so often. */
 const LATE_MS = 50
 /** RFC 5227 2.3: twice, two seconds apart. */
@@ -50,6 +51,7 @@ const HINT_MS = 60_000, CONFLICT_MS = 1000
 /* From the specifications */
 const NET_UNREACHABLE = 0, HOST_UNREACHABLE = 1, V6_NO_ROUTE = 0, V6_ADDRESS_UNREACHABLE = 3
 const HEADER = ethernet.HEADER_BYTES
+const BOTH = 1 << SIDE_INSIDE | 1 << SIDE_OUTSIDE
 
 export interface LiveTraffic extends Traffic {
   packets(): number
@@ -137,8 +139,8 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
   const { send, advance, nextMs, undelivered } = neighbours
   const tap = tapMemory === null ? null : createTap(frames, tapMemory, () => performance.timeOrigin + performance.now())
   const UNREACHABLE = liveCounterIndex('unreachable-errors')
-  // Frames of such a driver are not there before the event loop has been.
-  const isByLoop = devices.some(({ onFull }) => onFull !== undefined)
+  // Without it, frames are not there before the event loop has been.
+  const { spin } = inside
   let packets = 0
   let pollUntilMs = 0
   // The turn polls now; the interfaces would wake it.
@@ -237,20 +239,16 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
     oversized = seen
   }
 
-  function receive(): number {
-    const fromInside = inside.receive(0, capacity >> 1)
-    // Neither side starves the other.
-    return fromInside + outside.receive(fromInside, capacity - fromInside)
-  }
-
   /** Fills rows from 0 on; while the box polls it waits for them. */
-  function look(untilMs: number): number {
-    let rows = receive()
-    if (!isPolling || isByLoop) return rows
-    while (rows === 0 && part?.isWaiting() !== true && performance.now() < untilMs) {
-      for (let n = 0; rows === 0 && n < LOOKS; n++) rows = receive()
+  function look(fromMs: number, untilMs: number): number {
+    let sides = BOTH
+    if (spin !== undefined) {
+      sides = spin(isPolling && part === null ? (untilMs - fromMs) * NS_PER_MS | 0 : 0)
+      while (isPolling && sides === 0 && part?.isWaiting() === false && performance.now() < untilMs) sides = spin(SPIN_NS)
     }
-    return rows
+    const fromInside = (sides & 1 << SIDE_INSIDE) === 0 ? 0 : inside.receive(0, capacity >> 1)
+    // Neither side starves the other.
+    return fromInside + ((sides & 1 << SIDE_OUTSIDE) === 0 ? 0 : outside.receive(fromInside, capacity - fromInside))
   }
 
   function pass(rows: number, nowMs: number): void {
@@ -267,7 +265,8 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
   }
 
   function turn(clock: () => number): boolean {
-    const untilMs = performance.now() + TURN_MS
+    let fromMs = performance.now()
+    const untilMs = fromMs + TURN_MS
     let rows: number, isPending: boolean, hasCome = false
     do {
       const nowMs = clock()
@@ -276,11 +275,9 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
         tick(nowMs)
       }
       tellUndelivered(nowMs)
-      rows = look(untilMs)
+      rows = look(fromMs, untilMs)
       if (rows > 0) pass(rows, nowMs)
       if (part !== null) rows += takeOver(part, nowMs)
-      inside.flush()
-      outside.flush()
       const isInsidePending = inside.kick()
       isPending = outside.kick() || isInsidePending
       // What follows does not hold the frames up.
@@ -290,7 +287,7 @@ export function createLiveTraffic(options: LiveTrafficOptions): LiveTraffic {
       outside.release()
       if (part !== null) part.release()
       if (rows > 0) hasCome = isPolling = true
-    } while (rows > 0 && rows < FEW_ROWS && !isByLoop && performance.now() < untilMs)
+    } while (rows > 0 && rows < FEW_ROWS && spin !== undefined && (fromMs = performance.now()) < untilMs)
     if (hasCome) pollUntilMs = performance.now() + POLL_MS
     else if (!isPending && performance.now() >= pollUntilMs) {
       inside.arm()

@@ -55,6 +55,10 @@ int read_taken(napi_env env, napi_value mac, napi_value kernel4, napi_value kern
 struct function { const char *name; napi_callback call; };
 void add_functions(napi_env env, napi_value object, const struct function *functions, size_t count);
 
+/* packet.c, xdp.c: a bit for each device, by its number, that `receive` has something to do for. */
+uint32_t packets_waiting(void);
+uint32_t xdp_waiting(void);
+
 /* packet.c, xdp.c, crew.c */
 void add_packet(napi_env env, napi_value exports);
 void add_crew(napi_env env, napi_value exports);

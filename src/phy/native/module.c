@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 
 static const char *name_of(int number) {
   switch (number) {
@@ -246,6 +247,29 @@ static napi_value spare(napi_env env, napi_callback_info info) {
   return link < 0 ? fail(env, what, errno) : number_of(env, link);
 }
 
+/*
+ * spin(ns): waits, on the processor, until frames have come or the time is over: a bit for each device, by its number, that has some;
+ * eight bits further up those of AF_XDP. By calls of `receive` from JavaScript each look took 0.2 to 0.4 us.
+ */
+
+static uint64_t now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static uint32_t all_waiting(void) { return packets_waiting() | xdp_waiting() << MOST_DEVICES; }
+
+static napi_value spin(napi_env env, napi_callback_info info) {
+  enum { LOOKS = 16 };
+  int64_t ns = only_argument(env, info);
+  uint32_t found = all_waiting();
+  for (uint64_t until = found == 0 && ns > 0 ? now_ns() + ns : 0; found == 0 && until > now_ns();) {
+    for (int i = 0; i < LOOKS && found == 0; i++) found = all_waiting();
+  }
+  return number_of(env, found);
+}
+
 /* Arrays of JavaScript. */
 
 void shared_open(napi_env env, struct shared *s, napi_value columns, napi_value outbox, napi_value counters) {
@@ -344,7 +368,7 @@ void add_functions(napi_env env, napi_value object, const struct function *funct
 NAPI_MODULE_INIT() {
   static const struct function functions[] = {
     { "reserve", reserve }, { "link", link_of }, { "offload", offload }, { "vlan", vlan_of }, { "feature", feature },
-    { "spare", spare },
+    { "spare", spare }, { "spin", spin },
   };
   add_functions(env, exports, functions, sizeof functions / sizeof *functions);
   add_packet(env, exports);

@@ -374,6 +374,16 @@ static napi_value receive(napi_env env, napi_callback_info info) {
   return number_of(env, row - first);
 }
 
+/* What is left of a frame that was joined waits too; and so do frames of the queue of those, for a ring that is empty. */
+uint32_t packets_waiting(void) {
+  uint32_t found = 0;
+  for (int i = 0; i < MOST_DEVICES; i++) {
+    struct device *d = &devices[i];
+    if (d->fd >= 0 && (d->is_cutting || d->queue.count > 0 || is_ours(d, d->head))) found |= 1u << i;
+  }
+  return found;
+}
+
 /* release(number): gives every slot back that was looked at. In order, or the kernel would come round to one too early. */
 static napi_value release(napi_env env, napi_callback_info info) {
   struct device *d = device_of(env, info);
@@ -387,7 +397,7 @@ static napi_value release(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-/* stage(number, count): copies frames of the outbox into slots. kick(number): has the kernel send them; 0, or what failed. */
+/* stage(number, count): copies frames of the outbox into slots. kick(number, count): does that too, and has the kernel send them; 0, or what failed. */
 
 static struct leaving *leaving_of(struct device *d, uint32_t number) {
   return (void *)(d->tx + (size_t)(number % d->tx_slots) * d->slot_bytes);
@@ -424,13 +434,7 @@ static int kick_now(struct device *d) {
 
 static int is_full(const struct device *d) { return d->tx_head - d->tx_tail == d->tx_slots; }
 
-static napi_value stage(napi_env env, napi_callback_info info) {
-  size_t count = 2;
-  napi_value a[2];
-  napi_get_cb_info(env, info, &count, a, NULL, NULL);
-  struct device *d = &devices[int_of(env, a[0])];
-  int32_t frames = int_of(env, a[1]);
-  if (d->fd < 0) return NULL;
+static void stage_frames(struct device *d, int32_t frames) {
   double all = 0;
   for (int32_t i = 0; i < frames; i++) {
     uint32_t bytes = d->shared.outbox[2 * i + 1];
@@ -449,12 +453,25 @@ static napi_value stage(napi_env env, napi_callback_info info) {
     all += bytes;
   }
   d->shared.counters[SENT_BYTES] += all;
+}
+
+static napi_value stage(napi_env env, napi_callback_info info) {
+  size_t count = 2;
+  napi_value a[2];
+  napi_get_cb_info(env, info, &count, a, NULL, NULL);
+  struct device *d = &devices[int_of(env, a[0])];
+  if (d->fd >= 0) stage_frames(d, int_of(env, a[1]));
   return NULL;
 }
 
 static napi_value kick(napi_env env, napi_callback_info info) {
-  struct device *d = device_of(env, info);
-  return number_of(env, d->fd < 0 ? 0 : kick_now(d));
+  size_t count = 2;
+  napi_value a[2];
+  napi_get_cb_info(env, info, &count, a, NULL, NULL);
+  struct device *d = &devices[int_of(env, a[0])];
+  if (d->fd < 0) return number_of(env, 0);
+  stage_frames(d, int_of(env, a[1]));
+  return number_of(env, kick_now(d));
 }
 
 /* statistics(number): brings RING_DROPS up to date. failure(number): the pending error of the socket, as a text, or undefined. */

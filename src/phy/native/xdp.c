@@ -21,6 +21,7 @@
 #ifndef XDP_USE_NEED_WAKEUP
 /* Headers before Linux 5.4: phy/xdp.ts says so. */
 void add_xdp(napi_env env, napi_value exports) { (void)env; (void)exports; }
+uint32_t xdp_waiting(void) { return 0; }
 #else
 
 #ifndef AF_XDP
@@ -373,6 +374,14 @@ static napi_value receive(napi_env env, napi_callback_info info) {
   return number_of(env, row - first);
 }
 
+uint32_t xdp_waiting(void) {
+  uint32_t found = 0;
+  for (int i = 0; i < MOST_DEVICES; i++) {
+    for (uint32_t k = 0; k < devices[i].queue_count; k++) if (waiting(&devices[i].queues[k].rx) > 0) found |= 1u << i;
+  }
+  return found;
+}
+
 /* release(number): frames that were not sent are free, and those that have left; the kernel gets room for as many again. */
 static napi_value release(napi_env env, napi_callback_info info) {
   struct device *d = device_of(env, info);
@@ -387,7 +396,7 @@ static napi_value release(napi_env env, napi_callback_info info) {
 
 /*
  * stage(number, count): puts frames of the outbox into TX rings: those of the UMEM where they are, once; all others, and the same one a
- * second time, are copied into a chunk that is free. kick(number): has the kernel send them; 0, or what failed.
+ * second time, are copied into a chunk that is free. kick(number, count): does that too, and has the kernel send them; 0, or what failed.
  */
 
 static int kick_queue(struct device *d, struct queue *q) {
@@ -418,13 +427,7 @@ static int has_slot(struct device *d, struct queue *q) {
   return q->sent < d->tx_slots;
 }
 
-static napi_value stage(napi_env env, napi_callback_info info) {
-  size_t count = 2;
-  napi_value a[2];
-  napi_get_cb_info(env, info, &count, a, NULL, NULL);
-  struct device *d = &devices[int_of(env, a[0])];
-  int32_t frames = int_of(env, a[1]);
-  if (d->queue_count == 0) return NULL;
+static void stage_frames(struct device *d, int32_t frames) {
   double all = 0;
   uint32_t size = umem.chunks * umem.chunk_bytes, sent = 0;
   for (int32_t i = 0; i < frames; i++) {
@@ -463,12 +466,24 @@ static napi_value stage(napi_env env, napi_callback_info info) {
   }
   d->shared.counters[SENT] += sent;
   d->shared.counters[SENT_BYTES] += all;
+}
+
+static napi_value stage(napi_env env, napi_callback_info info) {
+  size_t count = 2;
+  napi_value a[2];
+  napi_get_cb_info(env, info, &count, a, NULL, NULL);
+  struct device *d = &devices[int_of(env, a[0])];
+  if (d->queue_count > 0) stage_frames(d, int_of(env, a[1]));
   return NULL;
 }
 
 static napi_value kick(napi_env env, napi_callback_info info) {
-  struct device *d = device_of(env, info);
+  size_t count = 2;
+  napi_value a[2];
+  napi_get_cb_info(env, info, &count, a, NULL, NULL);
+  struct device *d = &devices[int_of(env, a[0])];
   int failed = 0;
+  if (d->queue_count > 0) stage_frames(d, int_of(env, a[1]));
   for (uint32_t i = 0; i < d->queue_count; i++) {
     int its = kick_queue(d, &d->queues[i]);
     if (failed == 0 || its == EAGAIN) failed = its;
