@@ -190,7 +190,7 @@ function xdpError(name: string, error: unknown): DeviceError {
   }
 }
 
-/** Which devices have frames beside their sockets, as `spin` found it; to each it is told once, and then it has to look for itself. */
+/** Which devices have frames beside their sockets, as `spin` found it: each is told once, and looks for itself after that. */
 function createSides(spin: Addon['spin']) {
   const XDP_BITS = 8
   let found = 0, told = -1
@@ -208,7 +208,7 @@ function createSides(spin: Addon['spin']) {
   }
 }
 
-/** The device, and what goes past its sockets, which `mayHaveBeside` tells of: a call for nothing costs a round trip 0.1 us. */
+/** The device, and what goes past its sockets: `mayHaveBeside` saves calls for nothing, of 0.1 us each. */
 export function withSide(device: Device, side: Device, mayHaveBeside: () => boolean): Device {
   const all = new Float64Array(DEVICE_COUNTERS.length)
   let isHolding = false
