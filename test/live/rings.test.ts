@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { loadAddon } from '../../src/phy/addon.ts'
 import { DEVICE_COUNTERS, type Device, type DeviceCounter } from '../../src/phy/device.ts'
 import { openPacketDevices, openRings, reservePool, ringBytes, type PacketOptions, type Slots } from '../../src/phy/packet.ts'
+import { spareKernel } from '../../src/phy/program.ts'
 import { buildPacket, verify } from '../../src/wire/build.ts'
 import { createFrames } from '../../src/wire/frames.ts'
 import { put, rows, wokenByFrames, type Pool } from './frames.ts'
@@ -278,6 +279,47 @@ function payloadOf(segments: readonly Uint8Array[]): Uint8Array {
   for (const one of segments) assert.deepEqual(verify(one, 14), [])
   return Uint8Array.from(Buffer.concat(segments.map((one) => one.subarray(54))))
 }
+
+/** Kernels without 802.1Q drop what has a tag, and nobody sees by whom. */
+const hasVlans = reason === null && spawnSync('sh', ['-c', 'ip link add link v1 name v1.7 type vlan id 7 && ip link del v1.7'], { stdio: 'ignore' }).status === 0
+
+test(`sparing the kernel: of what the box takes its stack has nothing, of all else everything${hasVlans ? ', in a VLAN and without' : ''}; the box has both`, { skip }, async () => {
+  if (hasVlans) for (const vlan of [7, 9]) sh(`ip link add link v1 name v1.${vlan} type vlan id ${vlan}`, `ip link set v1.${vlan} up arp off`)
+  /** Packets that its stack has taken up. */
+  const taken = () => {
+    const [, names, values] = /^(Ip: .*)\n(Ip: .*)$/m.exec(fs.readFileSync('/proc/net/snmp', 'utf8'))!
+    return Number(values!.split(' ')[names!.split(' ').indexOf('InReceives')])
+  }
+  const kernel = [0x0a000001, 0x0a0000fe].map((word) => ({ version: 4 as const, words: Int32Array.of(word) }))
+  try {
+    for (const spares of [0, 7]) for (const sends of hasVlans ? [0, 7, 9] : [0]) {
+      await between([{ name: 'v0', mtu: 1500, vlan: sends }, { name: 'v1', mtu: 1500, vlan: sends }], async (opened, near, far) => {
+        const spared = spareKernel([{ name: 'v1', vlan: spares, kernel }], assert.fail)
+        const packet = (dst: number, to: readonly number[] = far.mac) => {
+          const built = buildPacket({ link: 'ethernet', proto: 'udp', src: 0x0a000005, dst, srcPort: 1, dstPort: 2, payload: new Uint8Array(30) })
+          built.set([...to, ...near.mac])
+          return built
+        }
+        const own = [packet(0x0a000009), packet(0x08080808), packet(0x0a000002)]
+        const kernels = [packet(0x0a000001), packet(0x0a0000fe), packet(0xe0000009 | 0, [1, 0, 0x5e, 0, 0, 9])]
+        const reach = async (frames: Uint8Array[]) => {
+          const before = taken()
+          put(opened, near, frames)
+          await kick(near)
+          assert.deepEqual(rows(opened, far), frames)
+          far.release()
+          return taken() - before
+        }
+        const what = `spared ${spares}, sent ${sends}`
+        assert.deepEqual([what, await reach(own), await reach(kernels)], [what, spares === sends ? 0 : own.length, kernels.length])
+        spared.close()
+        assert.deepEqual([what, await reach(own)], [what, own.length])
+      })
+    }
+  } finally {
+    if (hasVlans) sh('ip link del v1.7', 'ip link del v1.9')
+  }
+})
 
 test('checksums that were left to hardware are completed, and counted; others are as they came', { skip: noJoiner }, () => between(PAIR, (opened, near, far) => {
   join([joinedOf(near, far, 100, 0, 1), joinedOf(near, far, 101, 0, 2, 0), joinedOf(near, far, 1460, 0, 3)])
