@@ -9,6 +9,7 @@
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import * as path from 'node:path'
 import type { DriverChoice } from '../../src/phy/drivers.ts'
@@ -45,6 +46,16 @@ export function xdpObstacle(): string | null {
 }
 
 const CAP_NET_ADMIN = 12n, CAP_BPF = 39n
+
+/** Why there is no libpcap for Node here, or null. */
+export function capObstacle(): string | null {
+  try {
+    createRequire(import.meta.url)('cap')
+    return null
+  } catch (error) {
+    return `the package cap is not here: ${(error as Error).message.split('\n')[0]}`
+  }
+}
 
 export interface Ran { status: number | null; stdout: string; stderr: string }
 

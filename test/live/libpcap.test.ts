@@ -3,15 +3,15 @@ import assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { createRequire } from 'node:module'
 import { spawnSync } from 'node:child_process'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { INTERFACES, MAIN, OFFLOAD, obstacle, openLab, type Lab, type Place, type RunningBox } from './lab.ts'
+import { INTERFACES, MAIN, OFFLOAD, capObstacle, obstacle, openLab, type Lab, type Place, type RunningBox } from './lab.ts'
 import type { RunReport } from '../../src/app/run/report.ts'
 
 const PEER = path.resolve('build/test/live/peer.js'), OUT = '198.51.100.7', OUT6 = '2001:db8:9::7'
-const found = obstacle() ?? absent()
+const noCap = capObstacle()
+const found = obstacle() ?? (noCap === null ? null : { reason: noCap, isFault: true })
 if (found?.isFault === true && process.env.CI !== undefined) throw new Error(found.reason)
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'pinhole-libpcap-'))
 after(() => fs.rmSync(dir, { recursive: true }))
@@ -22,15 +22,6 @@ const headers = [process.env.npm_config_nodedir ?? '', path.resolve(fs.realpathS
 /** Why no other `cap` can be compiled here; false: one can. */
 const noCompiler = spawnSync('g++', ['--version']).status !== 0 ? 'missing: g++' : headers === null ? 'headers of Node are missing' : false
 if (noCompiler !== false && process.env.CI !== undefined) throw new Error(noCompiler)
-
-function absent(): { reason: string; isFault: boolean } | null {
-  try {
-    createRequire(import.meta.url)('cap')
-    return null
-  } catch (error) {
-    return { reason: `the package cap is not here: ${(error as Error).message.split('\n')[0]}`, isFault: true }
-  }
-}
 
 if (found !== null) test('libpcap', { skip: found.reason }, () => { /* there is no lab */ })
 else describe('libpcap', () => {

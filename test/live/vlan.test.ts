@@ -5,11 +5,10 @@
 import assert from 'node:assert/strict'
 import { spawnSync, type ChildProcess } from 'node:child_process'
 import * as fs from 'node:fs'
-import { createRequire } from 'node:module'
 import * as path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { INTERFACES, MAIN, OFFLOAD, openLab, xdpObstacle, type Lab, type Place } from './lab.ts'
+import { INTERFACES, MAIN, capObstacle, OFFLOAD, openLab, xdpObstacle, type Lab, type Place } from './lab.ts'
 import { actorsOf, dir, found, MIDCOM_BOX, PEER } from './stage.ts'
 
 const OUT = '198.51.100.7', OUT6 = '2001:db8:9::7'
@@ -291,16 +290,8 @@ else {
     })
   })
 
-  const absent = (() => {
-    try {
-      createRequire(import.meta.url)('cap')
-      return null
-    } catch {
-      return 'the package cap is not here'
-    }
-  })()
   for (const driver of ['xdpdrv', 'xdpgeneric', 'libpcap'] as const) {
-    const why = driver === 'libpcap' ? absent : xdpObstacle()
+    const why = driver === 'libpcap' ? capObstacle() : xdpObstacle()
     describe(`VLANs of two interfaces, by ${driver}`, { skip: why ?? false }, () => {
       const { lab, peer, withBox, mac, ping, watched, judged, passesSome } = stage(driver)
       // The tag is beside the frame at first, then in it. Beside it, nobody tells in generic mode.
