@@ -48,6 +48,10 @@ test('sparing the kernel: each link by its interface, address and VLAN; again at
   assert.deepEqual(said, [])
   spareKernel(links, log, system('BPF_LINK_CREATE: Invalid argument')).close()
   spareKernel(links, log, { may: () => false, load: () => { throw new Error('asked all the same') } }).close()
+  const many = (count: number) => Array.from({ length: count }, (_, n) => address(`10.0.${n >> 8}.${n & 255}`))
+  spareKernel([{ name: 'in0', kernel: many(128) }], log, system(null)).close()
+  spareKernel([{ name: 'in0', kernel: many(129) }], (line) => { assert.match(line, /^in0: .*\(of its addresses there a program knows 128 of each version, and it has more\)$/) }, system('asked all the same')).close()
+  assert.equal(asked.splice(0).length, 1)
   const why = ['BPF_LINK_CREATE: Invalid argument', 'the box has not']
   assert.deepEqual(said.map((line) => /^(in0|out0:9): the kernel takes each packet up its stack as well, .* CAP_NET_ADMIN and CAP_BPF.* \((.*)\)$/.exec(line)?.slice(1)),
     why.flatMap((one) => [['in0', one], ['out0:9', one]]))

@@ -61,6 +61,9 @@ export function spareKernel(
     const link = links[number], { name, kernel, vlan = 0 } = link
     try {
       if (!may()) throw new Error('the box has not')
+      if ([4, 6].some((version) => kernel.filter((one) => one.version === version).length > MOST_ADDRESSES)) {
+        throw new Error(`of its addresses there a program knows ${MOST_ADDRESSES} of each version, and it has more`)
+      }
       const addon = load()
       const { index, mac } = addon.link(name)
       open[number] = addon.spare(index, mac, inPacket(kernel, 4), inPacket(kernel, 6), vlan)

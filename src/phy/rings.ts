@@ -8,6 +8,7 @@ const { EAGAIN, EBUSY, ENOBUFS } = constants.errno
 
 export interface RingOptions {
   calls: RingCalls
+  /** As `Device.spin`. */
   spin: (ns: number) => number
   number: number
   name: string
