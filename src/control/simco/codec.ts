@@ -32,8 +32,11 @@ export const MORE = 0, MESSAGE = 1, BAD = 2, BROKEN = 3
 export type Decoded = typeof MORE | typeof MESSAGE | typeof BAD | typeof BROKEN
 
 export interface Decoder {
-  /** Hands over a chunk, which the decoder refers to until `next` has answered MORE. What is left of earlier ones is read first. */
-  push(chunk: Uint8Array): void
+  /**
+   * Hands over octets `from`..`to` of a chunk, by default all, which the decoder refers to until `next` has answered MORE. What is
+   * left of earlier ones is read first.
+   */
+  push(chunk: Uint8Array, from?: number, to?: number): void
   /** Takes a copy of what is left of chunks, which from now on may change. */
   keep(): void
   /** Forgets what is left of chunks. */
@@ -220,8 +223,10 @@ class StreamDecoder implements Decoder {
   readonly fault = createFault()
   heldBytes = 0
   maxPayloadBytes: number
+  /** What has not been looked at: octets `at`..`end`. */
   private chunk: Uint8Array = NOTHING
   private at = 0
+  private end = 0
   /** The chunk is somebody else's. */
   private isLent = false
   /** Where the chunk lies, if that is to be given back. */
@@ -231,33 +236,45 @@ class StreamDecoder implements Decoder {
 
   constructor(maxPayloadBytes: number) { this.maxPayloadBytes = maxPayloadBytes }
 
-  get unreadBytes(): number { return this.chunk.length - this.at }
+  get unreadBytes(): number { return this.end - this.at }
 
-  push(chunk: Uint8Array): void {
-    this.isLent = this.unreadBytes === 0
-    const whole = this.isLent ? chunk : Buffer.concat([this.chunk.subarray(this.at), chunk])
-    this.forget()
-    this.chunk = whole
+  push(chunk: Uint8Array, from = 0, to = chunk.length): void {
+    this.isLent = this.at === this.end
+    if (this.isLent) {
+      this.giveRoomBack()
+      this.chunk = chunk
+      this.at = from
+      this.end = to
+      return
+    }
+    const whole = Buffer.concat([this.chunk.subarray(this.at, this.end), chunk.subarray(from, to)])
+    this.giveRoomBack()
+    this.own(whole, whole.length)
   }
 
   keep(): void {
-    const { unreadBytes, at } = this
+    const { unreadBytes } = this
     if (!this.isLent || unreadBytes === 0) return
     this.isLent = false
-    const rest = this.chunk.subarray(at)
-    this.at = 0
-    if (unreadBytes <= KEPT_BYTES || unreadBytes > ROOM_BYTES) {
-      this.chunk = Buffer.from(rest)
-      return
-    }
+    const rest = this.chunk.subarray(this.at, this.end)
+    if (unreadBytes <= KEPT_BYTES || unreadBytes > ROOM_BYTES) return this.own(Buffer.from(rest), unreadBytes)
     this.room = rooms.pop() ?? Buffer.allocUnsafeSlow(ROOM_BYTES)
     this.room.set(rest)
-    this.chunk = this.room.subarray(0, unreadBytes)
+    this.own(this.room, unreadBytes)
   }
 
   forget(): void {
-    this.chunk = NOTHING
+    this.own(NOTHING, 0)
+    this.giveRoomBack()
+  }
+
+  private own(chunk: Uint8Array, bytes: number): void {
+    this.chunk = chunk
     this.at = 0
+    this.end = bytes
+  }
+
+  private giveRoomBack(): void {
     if (this.room === null) return
     if (rooms.length < MOST_ROOMS) rooms.push(this.room)
     this.room = null
@@ -265,7 +282,7 @@ class StreamDecoder implements Decoder {
 
   next(message: Message): Decoded {
     if (this.heldBytes > 0) return this.nextHeld(message)
-    const chunk = this.chunk, at = this.at, left = chunk.length - at
+    const chunk = this.chunk, at = this.at, left = this.end - at
     if (left >= HEADER_BYTES) {
       const bytes = HEADER_BYTES + u16(chunk, at + 2)
       if (bytes > HEADER_BYTES + this.maxPayloadBytes) return this.broken(chunk, at, message)
@@ -281,12 +298,12 @@ class StreamDecoder implements Decoder {
 
   private nextHeld(message: Message): Decoded {
     if (this.heldBytes < HEADER_BYTES) {
-      this.take(Math.min(HEADER_BYTES - this.heldBytes, this.chunk.length - this.at))
+      this.take(Math.min(HEADER_BYTES - this.heldBytes, this.unreadBytes))
       if (this.heldBytes < HEADER_BYTES) return this.more()
     }
     const bytes = HEADER_BYTES + u16(this.held, 2)
     if (bytes > HEADER_BYTES + this.maxPayloadBytes) return this.broken(this.held, 0, message)
-    this.take(Math.min(bytes - this.heldBytes, this.chunk.length - this.at))
+    this.take(Math.min(bytes - this.heldBytes, this.unreadBytes))
     if (this.heldBytes < bytes) return this.more()
     const held = this.held
     this.heldBytes = 0

@@ -11,6 +11,8 @@ export interface SimcoServerOptions {
   limits?: Partial<SimcoLimits>
   /** Told what happens to connections and sessions, not what they ask. */
   log?: (record: SimcoLogRecord) => void
+  /** Plain TCP by native/streams.node where that was built; false: by Node's sockets, as TLS. By default true. */
+  streams?: boolean
   /** Time and randomness; by default the system's. */
   timers?: SimcoTimers
   randomBytes?: (bytes: number) => Uint8Array

@@ -14,10 +14,10 @@ class Box implements Link {
   readonly outbox = new Outbox(this, { appliedTicket: () => this.applied }, this.pool)
   private sent: Buffer[] = []
 
-  write(bytes: Uint8Array): void {
+  write(buffer: Uint8Array, bytes: number): void {
     this.writes++
-    this.sent.push(Buffer.from(bytes))
-    if (this.isStuck) this.queuedBytes += bytes.length
+    this.sent.push(Buffer.from(buffer.subarray(0, bytes)))
+    if (this.isStuck) this.queuedBytes += bytes
   }
 
   /** So many octets of that value, which leave when the ticket has been applied; without one at once. */

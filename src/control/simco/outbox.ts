@@ -9,8 +9,8 @@ import { createOutput, type Output } from './codec.ts'
 
 /** The sending end of a connection. */
 export interface Link {
-  /** Takes the octets; the buffer is the link's until `queuedBytes` is 0 again. It then calls `Outbox.written`. */
-  write(bytes: Uint8Array): void
+  /** Takes the first octets of a buffer, which is the link's until `queuedBytes` is 0 again. It then calls `Outbox.written`. */
+  write(buffer: Uint8Array, bytes: number): void
   /** Octets taken and not yet given to the system. */
   readonly queuedBytes: number
 }
@@ -94,7 +94,7 @@ export class Outbox {
       for (let i = 0; i < this.holds; i++) starts[i]! -= leaving
     }
     this.inFlight = out
-    this.link.write(out.bytes.subarray(0, leaving))
+    this.link.write(out.bytes, leaving)
     // Mostly the system has taken all of it by now, and the buffer serves the next connection.
     if (this.link.queuedBytes === 0) this.written()
     return leaving

@@ -12,6 +12,9 @@ export const pems = JSON.parse(readFileSync('src/control/simco/testing-certifica
 export const SE = '01010008000000010001000403000000', KEY = Buffer.alloc(32, 7)
 export const PLAIN = { host: '127.0.0.1', port: 0, challenge: false, loopbackAgent: 'tester' }
 
+/** What carries plain connections: `server.sockets.test.ts` runs the same tests over Node's. */
+export const carrier = { streams: true }
+
 /** Clients of the test that runs. */
 const dialled: Socket[] = []
 
@@ -19,7 +22,7 @@ export interface Box { server: SimcoServer; port: number; policy: FakePolicy }
 export async function box(t: TestContext, options: Partial<SimcoServerOptions> = {}): Promise<Box> {
   const policy = createFakePolicy()
   const limits = { drainMs: 300, ...options.limits }
-  const server = createSimcoServer({ policy, agents: [], listeners: [PLAIN], ...options, limits })
+  const server = createSimcoServer({ policy, agents: [], listeners: [PLAIN], ...carrier, ...options, limits })
   const [address] = await server.listen()
   t.after(() => {
     // With a clock that stands still, a client that does not close would never be closed.

@@ -13,8 +13,9 @@ import { MAX_OPENING_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES } from './messages.ts'
 import { DEFAULT_LIMITS } from './options.ts'
 import { OutputPool } from './outbox.ts'
 import { Failures, RemoteConnections, certificateNames, isLoopback, remoteKey } from './remotes.ts'
-import { CLOSED, ENDED, NOAUTH, OPEN, SimcoSession, type Peer, type Shared } from './session.ts'
-import { readInPlace, SocketConnection } from './socket.ts'
+import { CLOSED, ENDED, NOAUTH, OPEN, SimcoSession, type Connection, type Peer, type Shared } from './session.ts'
+import { SocketConnection } from './socket.ts'
+import { takeStream, type Stream } from './streams.ts'
 import type { SimcoAgent, SimcoLimits, SimcoListener, SimcoServerOptions, SimcoTimer, SimcoTimers } from './options.ts'
 
 export * from './options.ts'
@@ -156,6 +157,17 @@ function checkLimits(limits: SimcoLimits): void {
   }
 }
 
+/** What carries a connection. */
+type Carrier = Socket | Stream
+
+/** A connection whose time limits are looked at. */
+interface Watched {
+  connection: Connection
+  /** Octets that waited for the client when the sweep last came by, and since when they have not become less. */
+  stalledBytes: number
+  stalledSinceMs: number
+}
+
 /** @throws SimcoConfigError */
 export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   const { policy, listeners, log = () => { /* nobody listens */ } } = options
@@ -166,10 +178,10 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   checkListeners(listeners, options.agents)
 
   const counters = createSimcoCounters()
-  const connections = new Map<SimcoSession, SocketConnection>()
-  const sockets = new Set<Socket>()
+  const connections = new Map<SimcoSession, Watched>()
+  const sockets = new Set<Carrier>()
   const remotes = new RemoteConnections(), failures = new Failures(limits.failuresPerMinute)
-  const faults = new Failures(limits.faultsPerMinute), waiting = new Map<Socket, SimcoTimer>()
+  const faults = new Failures(limits.faultsPerMinute), waiting = new Map<Carrier, SimcoTimer>()
   const certified = new Map<string, string>()
   for (const { name, certificates = [] } of options.agents) for (const text of certificates) certified.set(text, name)
   const servers: Server[] = []
@@ -319,12 +331,13 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
 
   function sweep(): void {
     const nowMs = timers.nowMs()
-    for (const [session, connection] of connections) sweepOne(session, connection, nowMs)
+    for (const [session, watched] of connections) sweepOne(session, watched, nowMs)
     flush()
     sweeper = connections.size > 0 ? timers.after(SWEEP_MS, sweep) : null
   }
 
-  function sweepOne(session: SimcoSession, connection: SocketConnection, nowMs: number): void {
+  function sweepOne(session: SimcoSession, watched: Watched, nowMs: number): void {
+    const { connection } = watched
     if (nowMs - session.endedMs >= limits.drainMs) {
       if (!session.outbox.isEmpty || session.state !== ENDED) counters['drop-drain-timeout-connections']++
       connection.destroy()
@@ -332,9 +345,9 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     }
     if (session.state === ENDED) return
     const { queuedBytes } = connection
-    if (connection.stalledBytes === 0 || queuedBytes < connection.stalledBytes) connection.stalledSinceMs = nowMs
-    connection.stalledBytes = queuedBytes
-    if (queuedBytes > 0 && nowMs - connection.stalledSinceMs >= limits.stalledMs) {
+    if (watched.stalledBytes === 0 || queuedBytes < watched.stalledBytes) watched.stalledSinceMs = nowMs
+    watched.stalledBytes = queuedBytes
+    if (queuedBytes > 0 && nowMs - watched.stalledSinceMs >= limits.stalledMs) {
       counters['drop-stalled-connections']++
       session.fault('the client has stopped reading')
     } else if (session.waitsForOctets && nowMs - session.lastOctetMs >= limits.messageMs) {
@@ -351,7 +364,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   }
 
   /** Takes a connection, or closes it. */
-  function admit(socket: Socket): boolean {
+  function admit(socket: Carrier): boolean {
     const address = socket.remoteAddress
     if (address === undefined || isClosing) return false
     const remote = remoteKey(address)
@@ -380,7 +393,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
    * Calls `begin`; if sessions from there had to be ended too often, only after a while. Till then nothing is read, so who comes
    * again at once is not answered at once: refused, it would come all the sooner.
    */
-  function welcome(socket: Socket, begin: () => void): void {
+  function welcome(socket: Carrier, begin: () => void): void {
     if (!faults.isThrottled(remoteKey(socket.remoteAddress ?? ''), timers.nowMs())) return begin()
     counters['in-delayed-connections']++
     log({ event: 'connection-delayed', connection: 0, remote: name(socket), detail: 'too many of its sessions had to be ended' })
@@ -395,13 +408,13 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
   }
 
   /** Nothing if it is gone already. */
-  function name(socket: Socket): string {
+  function name(socket: Carrier): string {
     const { remoteAddress, remotePort = 0 } = socket
     if (remoteAddress === undefined) return ''
     return remoteAddress.includes(':') ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`
   }
 
-  function peerOf(socket: Socket, listener: SimcoListener): Peer {
+  function peerOf(socket: Carrier, listener: SimcoListener): Peer {
     const address = socket.remoteAddress ?? '', remote = remoteKey(address)
     const certificate = listener.tls === undefined ? undefined : (socket as TLSSocket).getPeerX509Certificate()
     const names = certificate === undefined ? [] : certificateNames(certificate)
@@ -420,11 +433,10 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     }
   }
 
-  function begin(socket: Socket, listener: SimcoListener): SimcoSession {
-    const connection = new SocketConnection(socket)
+  function begin(socket: Carrier, connection: Stream | SocketConnection, listener: SimcoListener): SimcoSession {
     const session = new SimcoSession(shared, connection, peerOf(socket, listener))
     connection.session = session
-    connections.set(session, connection)
+    connections.set(session, { connection, stalledBytes: 0, stalledSinceMs: 0 })
     sweeper ??= timers.after(SWEEP_MS, sweep)
     socket.on('end', () => session.halfClosed())
     socket.on('close', () => {
@@ -435,24 +447,22 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
     return session
   }
 
-  function beginStream(socket: Socket, listener: SimcoListener): void {
-    const session = begin(socket, listener)
+  function beginSocket(socket: Socket, listener: SimcoListener): void {
+    const session = begin(socket, new SocketConnection(socket), listener)
     socket.on('data', (chunk: Buffer) => session.receive(chunk))
     socket.resume()
   }
 
+  function beginStream(stream: Stream, listener: SimcoListener): void {
+    begin(stream, stream, listener)
+    stream.resume()
+  }
+
   function beginPlain(accepted: Socket, listener: SimcoListener): void {
-    let session: SimcoSession | null = null
-    const socket = readInPlace(accepted, octets => session?.receiveLent(octets))
-    if (socket !== null) socket.on('error', () => { /* 'close' follows */ })
-    if (!admit(socket ?? accepted)) (socket ?? accepted).destroy()
-    else if (socket === null) welcome(accepted, () => beginStream(accepted, listener))
-    else {
-      welcome(socket, () => {
-        session = begin(socket, listener)
-        socket.resume()
-      })
-    }
+    const stream = options.streams === false ? null : takeStream(accepted)
+    if (!admit(stream ?? accepted)) (stream ?? accepted).destroy()
+    else if (stream === null) welcome(accepted, () => beginSocket(accepted, listener))
+    else welcome(stream, () => beginStream(stream, listener))
   }
 
   function serve(listener: SimcoListener): Server {
@@ -475,7 +485,7 @@ export function createSimcoServer(options: SimcoServerOptions): SimcoServer {
         if (ca !== undefined && !socket.authorized && socket.getPeerX509Certificate() !== undefined) {
           counters['drop-tls-connections']++
           socket.destroy()
-        } else beginStream(socket, listener)
+        } else beginSocket(socket, listener)
       })
       secure.on('tlsClientError', (error, socket) => {
         counters['drop-tls-connections']++

@@ -551,11 +551,12 @@ test('a session that is ended while it does not read reads on, so that the end o
 })
 
 test('octets that are lent to a session that waits for its turn may change, and are read once', () => {
-  const rig = new Rig().open(), { chunk } = lists(10, 3), more = lists(13, 1).chunk
+  const rig = new Rig().open(), { chunk } = lists(10, 3), more = lists(13, 1).chunk, other = lists(90, 1).chunk
   rig.shared.messagesLeft = 1
   for (const lent of [chunk, more]) {
-    rig.session.receiveLent(lent)
-    lent.fill(0xff)
+    const room = Buffer.concat([other, lent, other])
+    rig.session.receiveLent(room, other.length, room.length - other.length)
+    room.fill(0xff)
   }
   rig.timers.advance(0)
   assert.deepEqual(tidsOf(rig.heard()), [10, 11, 12, 13])

@@ -170,22 +170,22 @@ export class SimcoSession implements SessionListener {
   /** Nothing is asked of policy and nothing is left to read: the client has the word. */
   get isIdle(): boolean { return !this.isAsking && !this.isFull && !this.isLate }
 
-  receive(chunk: Uint8Array): void {
+  receive(chunk: Uint8Array, from = 0, to = chunk.length): void {
     if (this.state === ENDED) {
-      this.forgottenBytes += chunk.length
+      this.forgottenBytes += to - from
       return this.updateReading()
     }
     this.lastOctetMs = this.shared.nowMs()
-    this.shared.counters['in-bytes'] += chunk.length
-    this.decoder.push(chunk)
+    this.shared.counters['in-bytes'] += to - from
+    this.decoder.push(chunk, from, to)
     if (this.isLate) this.updateReading()
     else if (this.shared.isBusy()) this.later(false)
     else this.run()
   }
 
   /** As `receive`, of octets that are the session's only until this returns. */
-  receiveLent(chunk: Uint8Array): void {
-    this.receive(chunk)
+  receiveLent(chunk: Uint8Array, from: number, to: number): void {
+    this.receive(chunk, from, to)
     this.decoder.keep()
   }
 

@@ -345,10 +345,10 @@ export class Rig {
       isBusy: () => this.isBusy, slice: options.slice ?? Infinity, messagesLeft: Infinity, isTimeUp: () => this.isTimeUp(),
     }
     const connection: Connection = {
-      write: bytes => {
+      write: (buffer, bytes) => {
         this.writes++
-        this.sent.push(Buffer.from(bytes))
-        if (this.isStuck) this.stuckBytes += bytes.length
+        this.sent.push(Buffer.from(buffer.subarray(0, bytes)))
+        if (this.isStuck) this.stuckBytes += bytes
       },
       pause: () => { this.isPaused = true },
       resume: () => { this.isPaused = false },
