@@ -170,7 +170,7 @@ export function createPolicy(options: PolicyOptions): PolicyCore {
     return { kind: 'lifetime', agent, owner: rule === 0 ? ownerOfGroup(group) : ownerOf(store.find(rule)), rule, lifetimeSec }
   }
 
-  /** A class, as one of many objects with a getter of its own is a dictionary: each call of a method took 20 ns to find it. */
+  /** A class, as one of many objects with a getter of its own is a dictionary, in which each call has to find its method. */
   class PolicySession implements BookSession {
     readonly agent: string
     private readonly party: Party

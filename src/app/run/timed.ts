@@ -2,7 +2,7 @@
  * Policy that knows what time it is. Policy itself has no clock: whoever asks it something has to tell it first, or rules would be
  * granted from the time of the last question on. And what is asked may change when policy has to be called next.
  */
-import type { Outcome, Policy, Session } from '../../policy/api.ts'
+import type { DisableRequest, EnableRequest, Outcome, Policy, ReserveRequest, Session } from '../../policy/api.ts'
 
 /**
  * @param before called before whatever needs the time
@@ -16,52 +16,64 @@ export function timed(policy: Policy, before: () => void, after: () => void): Po
     return answer
   }
 
-  function session(inner: Session): Session {
-    return {
-      get agent() { return inner.agent },
-      get isOpen() { return inner.isOpen },
-      reserve(request) {
-        before()
-        return done(inner.reserve(request))
-      },
-      enable(request) {
-        before()
-        return done(inner.enable(request))
-      },
-      disable(request) {
-        before()
-        return done(inner.disable(request))
-      },
-      changeLifetime(rule, lifetimeSec) {
-        before()
-        return done(inner.changeLifetime(rule, lifetimeSec))
-      },
-      listRules() {
-        before()
-        return done(inner.listRules())
-      },
-      ruleStatus(rule) {
-        before()
-        return done(inner.ruleStatus(rule))
-      },
-      changeGroupLifetime(group, lifetimeSec) {
-        before()
-        return done(inner.changeGroupLifetime(group, lifetimeSec))
-      },
-      listGroups() {
-        before()
-        return done(inner.listGroups())
-      },
-      groupStatus(group) {
-        before()
-        return done(inner.groupStatus(group))
-      },
-      end: () => { inner.end() },
+  /** A class, as one of many objects with a getter of its own is a dictionary, in which each call has to find its method. */
+  class TimedSession implements Session {
+    private readonly inner: Session
+
+    constructor(inner: Session) { this.inner = inner }
+
+    get agent(): string { return this.inner.agent }
+    get isOpen(): boolean { return this.inner.isOpen }
+    end(): void { this.inner.end() }
+
+    reserve(request: ReserveRequest) {
+      before()
+      return done(this.inner.reserve(request))
+    }
+
+    enable(request: EnableRequest) {
+      before()
+      return done(this.inner.enable(request))
+    }
+
+    disable(request: DisableRequest) {
+      before()
+      return done(this.inner.disable(request))
+    }
+
+    changeLifetime(rule: number, lifetimeSec: number) {
+      before()
+      return done(this.inner.changeLifetime(rule, lifetimeSec))
+    }
+
+    listRules() {
+      before()
+      return done(this.inner.listRules())
+    }
+
+    ruleStatus(rule: number) {
+      before()
+      return done(this.inner.ruleStatus(rule))
+    }
+
+    changeGroupLifetime(group: number, lifetimeSec: number) {
+      before()
+      return done(this.inner.changeGroupLifetime(group, lifetimeSec))
+    }
+
+    listGroups() {
+      before()
+      return done(this.inner.listGroups())
+    }
+
+    groupStatus(group: number) {
+      before()
+      return done(this.inner.groupStatus(group))
     }
   }
 
   function wrapped(outcome: Outcome<Session>): Outcome<Session> {
-    return outcome.ok ? { ok: true, value: session(outcome.value) } : outcome
+    return outcome.ok ? { ok: true, value: new TimedSession(outcome.value) } : outcome
   }
 
   return {
