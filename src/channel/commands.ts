@@ -70,8 +70,8 @@ export interface CommandRing {
 }
 
 /**
- * Both ends on one thread. Once it is empty it begins anew at its first record: what is asked and carried out by turns stays in a few
- * lines of the cache, in place of going round through all of it, which is as long as the second cache of some processors.
+ * Both ends on one thread. Once it is empty it begins anew at its first record: what is asked and carried out by turns stays in a
+ * few lines of the cache, in place of going round through all of it, which is as long as the second cache of some processors.
  *
  * @param capacity records, a power of two
  */
