@@ -35,7 +35,6 @@ enum { WANT_OCTETS = 1, WANT_SENDABLE = 2 };
 struct stream {
   int fd;                         /* -1: free, and `next` is the next free one */
   uint32_t wants;                 /* in the epoll unless that is 0: with a hangup it would never rest */
-  uint32_t turn;                  /* how often this number has been given, so that what came for another is known */
   int32_t next;
 };
 
@@ -50,7 +49,9 @@ static struct {
   int32_t *rows;
   struct stream *all;
   int32_t count, free, open;
-} streams = { .epoll = -1, .free = -1 };
+  int32_t resting;                /* free once the look is over, whose rows may still name them */
+  int is_looking;
+} streams = { .epoll = -1, .free = -1, .resting = -1 };
 
 static napi_value fail(napi_env env, const char *what, int number) {
   char text[160];
@@ -76,7 +77,7 @@ static void want_now(int32_t number, uint32_t wants) {
   if (s->wants == wants) return;
   struct epoll_event event = {
     .events = (wants & WANT_OCTETS ? EPOLLIN : 0u) | (wants & WANT_SENDABLE ? EPOLLOUT : 0u),
-    .data.u64 = (uint64_t)s->turn << 32 | (uint32_t)number,
+    .data.u32 = (uint32_t)number,
   };
   int operation = wants == 0 ? EPOLL_CTL_DEL : s->wants == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
   /* It fails only without memory in the kernel: then it is asked for again by the next change, and time limits end who waits. */
@@ -113,6 +114,11 @@ static int read_stream(int32_t number, int32_t *row, size_t at) {
   return 1;
 }
 
+static void give_back(int32_t number, int32_t *list) {
+  streams.all[number].next = *list;
+  *list = number;
+}
+
 /* Each socket that has something once, those first that have waited longest. */
 static void on_ready(uv_poll_t *poll, int status, int ready) {
   (void)poll; (void)status; (void)ready;
@@ -120,11 +126,12 @@ static void on_ready(uv_poll_t *poll, int status, int ready) {
   int found = epoll_wait(streams.epoll, events, MOST_EVENTS, 0);
   int32_t rows = 0;
   size_t at = 0;
+  streams.is_looking = 1;
   for (int i = 0; i < found; i++) {
-    int32_t number = (int32_t)events[i].data.u64;
+    int32_t number = (int32_t)events[i].data.u32;
     struct stream *s = &streams.all[number];
     uint32_t is = events[i].events, broken = is & (EPOLLHUP | EPOLLERR);
-    if (s->fd < 0 || s->turn != events[i].data.u64 >> 32) continue;
+    if (s->fd < 0) continue;
     if ((s->wants & WANT_OCTETS) && (is & EPOLLIN || broken) && read_stream(number, streams.rows + rows * ROW_WORDS, at)) {
       at += (size_t)streams.rows[rows * ROW_WORDS + ROW_BYTES];
       rows++;
@@ -140,6 +147,12 @@ static void on_ready(uv_poll_t *poll, int status, int ready) {
     at = 0;
   }
   if (rows > 0) tell(rows);
+  streams.is_looking = 0;
+  while (streams.resting >= 0) {
+    int32_t number = streams.resting;
+    streams.resting = streams.all[number].next;
+    give_back(number, &streams.free);
+  }
 }
 
 static napi_value begin(napi_env env, napi_callback_info info) {
@@ -251,9 +264,7 @@ static napi_value close_stream(napi_env env, napi_callback_info info) {
   want_now((int32_t)(s - streams.all), 0);
   close(s->fd);
   s->fd = -1;
-  s->turn++;
-  s->next = streams.free;
-  streams.free = (int32_t)(s - streams.all);
+  give_back((int32_t)(s - streams.all), streams.is_looking ? &streams.resting : &streams.free);
   if (--streams.open == 0) uv_poll_stop(&streams.poll);
   return NULL;
 }
