@@ -177,6 +177,7 @@ export class PolicyModel implements Policy {
     const isTooMany = hasPorts(protocol) && range !== ALL_PORTS && range > options.limits.portsPerRule
     refuseIf(request.range < 1 || request.range > ALL_PORTS || isTooMany, 'illegal-range')
     refuseIf(![PARITY_ANY, PARITY_ODD, PARITY_EVEN].includes(request.parity), 'inconsistent')
+    refuseIf(internal !== null && (internal.prefixBits < 0 || internal.prefixBits > (version === 4 ? 32 : 128)), 'inconsistent')
     // Reading: the box is capable, so a service is granted to IPv6 too, where it means nothing: a firewall ignores it
     // (RFC 5189 2.3.8).
     const isCapable = this.isTwiceCapable

@@ -28,6 +28,16 @@ test('firewall: an enable rule opens the way between the tuples as they are, A2 
   })
 })
 
+test('firewall: a reservation for a prefix that cannot be is refused, as an enable rule is, and not granted for nobody', () => {
+  const session = createRig(PURE).open()
+  const v6 = { ...A0, version: 6 as const, word0: 0x20010db8 | 0 }
+  for (const internal of [{ ...A0, prefixBits: 33 }, { ...A0, prefixBits: -1 }, { ...v6, prefixBits: 129 }]) {
+    const request = reserveRequest({ internal, internalVersion: internal.version, externalVersion: 0 })
+    assert.equal(reasonOf(session.reserve(request)), 'inconsistent', `/${internal.prefixBits}`)
+  }
+  ok(session.reserve(reserveRequest({ internal: { ...v6, prefixBits: 128 }, internalVersion: 6, externalVersion: 0 })))
+})
+
 test('firewall: a reservation reserves nothing and tells the data plane nothing, but goes through the same states (RFC 5189 2.3.8)', () => {
   const rig = createRig(PURE)
   const session = rig.open()

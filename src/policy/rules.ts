@@ -153,6 +153,7 @@ export function createRules(box: Box, ends: Ends): Rules {
     if (hasPorts(protocol) && range !== ALL_PORTS && range > limits.portsPerRule) return fail('illegal-range')
     if (!isWithin(parity, PARITY_ANY, PARITY_EVEN)) return fail('inconsistent')
     if (!isWithin(request.service, 0, TWICE)) return fail('inconsistent')
+    if (internal !== null && !isWithin(internal.prefixBits, 0, internal.version === 4 ? 32 : 128)) return fail('inconsistent')
     // A firewall ignores the service (RFC 5189 2.3.8, RFC 4540 8.2.2).
     if (isNat && request.service === TWICE && inside === null && options.strictNatMode) return fail('nat-mode-not-supported')
     const service = inside === null || request.service === TRADITIONAL ? TRADITIONAL : TWICE

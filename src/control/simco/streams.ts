@@ -24,7 +24,7 @@ const ROW_NUMBER = 0, ROW_KIND = 1, ROW_OFF = 2, ROW_BYTES = 3, ROW_WORDS = 4
 const OCTETS = 0, END = 1, SENDABLE = 3
 const WANT_OCTETS = 1, WANT_SENDABLE = 2
 const MOST_ROWS = 2048
-/** Stays in the cache beside the rules; fifty connections with sixteen requests each fill a third. */
+/** Stays in the cache beside the rules; fifty connections with sixteen requests each fill a sixth. */
 const ROOM_BYTES = 262_144
 
 const NOTHING: Uint8Array = new Uint8Array(0)

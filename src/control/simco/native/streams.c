@@ -246,20 +246,21 @@ static napi_value want(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-static napi_value finish(napi_env env, napi_callback_info info) {
+static struct stream *only_stream(napi_env env, napi_callback_info info) {
   size_t count = 1;
   napi_value a;
   napi_get_cb_info(env, info, &count, &a, NULL, NULL);
-  struct stream *s = stream_of(env, a);
+  return stream_of(env, a);
+}
+
+static napi_value finish(napi_env env, napi_callback_info info) {
+  struct stream *s = only_stream(env, info);
   if (s != NULL) shutdown(s->fd, SHUT_WR);
   return NULL;
 }
 
 static napi_value close_stream(napi_env env, napi_callback_info info) {
-  size_t count = 1;
-  napi_value a;
-  napi_get_cb_info(env, info, &count, &a, NULL, NULL);
-  struct stream *s = stream_of(env, a);
+  struct stream *s = only_stream(env, info);
   if (s == NULL) return NULL;
   want_now((int32_t)(s - streams.all), 0);
   close(s->fd);
